@@ -1,0 +1,185 @@
+"""What an author subclasses: Method, Model, Dataset, Paper; and the Task that a method is handed.
+
+A subclass is a frozen dataclass whose fields are what a grid can sweep. A field needs a type and a default; `param`
+adds what it means and its bounds, which are checked when a grid is planned, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from prunebench.records import CurvePoint, Value
+from prunebench.shapes import LayerCounts, LayerShape
+from prunebench.splits import Split, Splits
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+T = TypeVar("T")
+
+API_VERSION = 1
+
+
+def param(
+    default: Any = dataclasses.MISSING,
+    doc: str = "",
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: Sequence[Any] = (),
+    unit: str = "",
+) -> Any:
+    """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value."""
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    metadata = {"doc": doc, "unit": unit, "choices": tuple(choices), **bounds}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Task(Protocol):
+    """What a method may know of the task: training data and how to train, never the test split."""
+
+    train: Split
+    validation: Split
+    calibration: Tensor  # training inputs (N, C, H, W) on `device`, as many as the protocol says
+    example_input: Tensor  # (1, C, H, W) on `device`
+    class_count: int
+    device: torch.device
+    seed: int
+    generator: torch.Generator  # on the CPU, seeded by the trial: the only randomness a method uses
+    shapes: tuple[LayerShape, ...]  # of the network it is handed, in order of execution
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """`compute()`, done once for this dense network whatever the swept parameter is, and then kept.
+
+        Only for work on the network as handed over. What it cost is counted in every trial's `prune_seconds`.
+        """
+
+    def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
+        """Train `network` in place by the protocol's fine-tune recipe, changed by `recipe` (`epochs=5, lr=1e-4`).
+
+        Weights that are zero when it starts stay exactly zero. `max_steps=k` stops after k optimizer steps;
+        `after_step=f` calls f() after each.
+        """
+
+    def rewound(self, step: int = 0) -> dict[str, Tensor]:
+        """The dense network's `state_dict` as it was after `step` optimizer steps; 0 is its initialisation."""
+
+    def train_recipe(self) -> Mapping[str, Any]:
+        """The recipe that trained the dense network, as keyword arguments for `fit`."""
+
+    def layer(self, name: str, **facts: Any) -> None:
+        """Record what became of a layer: `rank=10`, `weight_error=0.01`, or `left_alone="why"`."""
+
+    def note(self, text: str) -> None:
+        """Record what a reader should know beside the numbers."""
+
+    def method(self, name: str, **params: Value) -> Method:
+        """Another installed method, checked like a grid's."""
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A way to make a network smaller.
+
+    `prune` is handed a private copy of the dense network, in evaluation mode, which it may change and return.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""  # a link
+    api_version: ClassVar[int] = API_VERSION
+    stochastic: ClassVar[bool] = False  # draws from `task.generator`: another seed gives other weights
+    trains: ClassVar[bool] = False  # calls `task.fit` itself
+    control: ClassVar[bool] = False  # a baseline that every chart shows
+    knob: ClassVar[str] = ""  # the field that a target (`compression = 4`) is solved for
+    loosest: ClassVar[Mapping[str, Value] | None] = None  # the setting at which the network computes as dense
+
+    @abstractmethod
+    def prune(self, network: nn.Module, task: Task) -> nn.Module:
+        """The pruned network; raises `NotApplicable("why")` where it cannot or should not be applied."""
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another; bounds of single fields are checked already."""
+
+    def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
+        """What will be left of every layer in closed form, in the order of `shapes`; None where data decides.
+
+        The runner asserts it against the network that `prune` returned. Layers that share one record are summed.
+        """
+        return None
+
+    def storage(self, network: nn.Module) -> dict[str, int]:
+        """Bytes by format, as this method would store `network`; the smallest is the row's `stored_bytes`."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """An architecture, and where its weights come from."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = API_VERSION
+    input_shape: ClassVar[tuple[int, int, int]]  # (C, H, W) that data sets are resized to
+
+    @abstractmethod
+    def build(self, class_count: int) -> nn.Module:
+        """A new network with fresh weights, logits out; the caller has seeded torch's generator."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether `build` loads trained weights, so that nothing is trained here."""
+        return False
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another."""
+
+
+@dataclass(frozen=True)
+class Dataset(ABC):
+    """Labelled images, split once and for all: every seed is scored on the same test samples."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = API_VERSION
+    class_count: ClassVar[int]
+
+    @abstractmethod
+    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+        """The splits, resized to `input_shape` (C, H, W); files are read from, or fetched into, `folder`.
+
+        Raises `DataError` with the mend where they are neither there nor to be had.
+        """
+
+    def available(self, folder: Path) -> bool:
+        """Whether `load` would succeed without a network."""
+        return True
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another."""
+
+
+@dataclass(frozen=True)
+class Paper(ABC):
+    """A publication as a grid that anyone can rerun, with its published numbers and its claims.
+
+    `folder` holds `full.toml` and `offline.toml` (grids with their `[[claim]]`s), `published.csv` and `notes.md`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    citation: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = API_VERSION
+    folder: ClassVar[Path]
+
+    def grid(self, scale: str) -> str:
+        """The TOML text of the grid at `scale`: "full" or "offline"."""
+        return (self.folder / f"{scale}.toml").read_text(encoding="utf-8")

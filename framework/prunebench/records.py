@@ -1,0 +1,327 @@
+"""What is asked and what came out: frozen, plain data, no torch.
+
+A `Trial` is one cell of a grid and its `id` a content hash of all that decides its result; a `Result` is the row
+that every planned trial ends as. Both travel as JSON (`encode`, `decode`) between worker, journal and database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+Scalar = bool | int | float | str
+Value = Scalar | list[Any] | None
+Status = Literal["ok", "skipped", "failed", "timeout", "killed", "oom"]
+T = TypeVar("T")
+
+
+def encode(record: object) -> bytes:
+    """`record` as one line of canonical JSON: keys sorted, numbers that are not finite as null."""
+    return msgspec.json.encode(record, order="sorted")
+
+
+def decode(line: bytes | str, kind: type[T]) -> T:
+    """The record of type `kind` that `line` holds; raises `msgspec.ValidationError` naming the field."""
+    return msgspec.json.decode(line, type=kind)
+
+
+def short_hash(text: bytes | str) -> str:
+    """The first 16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plugin's name with its complete parameters, so that a changed default is a new trial.
+
+    `target` asks for a result in place of a method's own field (`{"compression": 4}`); `stages` makes a pipeline of
+    methods (`use` is then "pipeline"); `code` is the hash of a plugin loaded from a file, empty for installed ones.
+    """
+
+    use: str
+    params: dict[str, Value] = field(default_factory=dict)
+    target: dict[str, float] = field(default_factory=dict)
+    stages: tuple[Choice, ...] = ()
+    code: str = ""
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical JSON: equal for equal choices, whatever the order of keys was."""
+        return encode(self).decode()
+
+    @cached_property
+    def label(self) -> str:
+        """For people: `low_rank(rank=10)`, `svd(keep=0.2) > kmeans(clusters=32)`."""
+        if self.stages:
+            return " > ".join(stage.label for stage in self.stages)
+        shown = {**self.params, **self.target}
+        inside = ", ".join(f"{name}={value}" for name, value in shown.items() if value is not None)
+        return f"{self.use}({inside})" if inside else self.use
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained or fine-tuned: `epochs` 0 leaves it as it is, `patience` 0 never stops early."""
+
+    epochs: int = 0
+    patience: int = 0  # epochs without a better validation loss before it stops; the best weights are restored
+    batch_size: int = 128
+    lr: float = 1e-3
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    momentum: float = 0.9  # sgd only
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+
+
+@dataclass(frozen=True)
+class LatencyProtocol:
+    """How the pruned network is timed against the dense one; no batch sizes means no timing."""
+
+    batch: tuple[int, ...] = (1, 64)
+    threads: int = 1
+    rounds: int = 1  # fresh processes; 5 where rigour is asked for
+    groups: int = 20  # ABBA or BAAB groups a round, at least
+    max_seconds: float = 3.0  # for one batch size, warm-up included
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How every trial of a grid is trained, fine-tuned and measured; part of a trial's identity."""
+
+    train: Recipe = Recipe(epochs=10)
+    finetune: Recipe = Recipe(epochs=0)
+    latency: LatencyProtocol = LatencyProtocol()
+    calibration: int = 1024  # training samples a data-aware method is given
+    evaluation_limit: int = 0  # test samples, 0 for all of them
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical JSON."""
+        return encode(self).decode()
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash."""
+        return short_hash(self.text)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cell of a grid."""
+
+    dataset: Choice
+    model: Choice
+    method: Choice
+    seed: int
+    protocol: Protocol
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash of all that decides the result: same question, same id, on every machine."""
+        return self._id_with(self.method)
+
+    @cached_property
+    def dense_id(self) -> str:
+        """The id of the unpruned trial that this one is compared with."""
+        return self._id_with(DENSE)
+
+    @cached_property
+    def network_id(self) -> str:
+        """Content hash of what decides the dense network's weights: its checkpoint's name."""
+        recipe = encode(self.protocol.train).decode()
+        return short_hash(f"{self.dataset.text}\n{self.model.text}\n{self.seed}\n{recipe}")
+
+    def _id_with(self, method: Choice) -> str:
+        text = f"{self.dataset.text}\n{self.model.text}\n{method.text}\n{self.seed}\n{self.protocol.text}"
+        return short_hash(text)
+
+
+DENSE = Choice("dense")
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What became of one layer: counts before and after, and why it was left alone if it was."""
+
+    name: str
+    kind: str  # "linear", "conv2d" or the class's name
+    shape_before: tuple[int, ...] = ()  # of the weight, in PyTorch's order
+    shape_after: tuple[tuple[int, ...], ...] = ()  # of the weights that replace it
+    rank: int | None = None
+    parameter_count_before: int | None = None
+    parameter_count_after: int | None = None
+    nonzero_parameter_count_after: int | None = None
+    mac_count_before: int | None = None
+    mac_count_after: int | None = None
+    weight_error: float | None = None  # relative, Frobenius
+    output_error: float | None = None  # relative, Frobenius, over a calibration batch
+    left_alone: str = ""  # the reason, empty when the layer was changed
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One batch size: raw block times of both sides, in milliseconds a call, and what follows from them."""
+
+    batch: int
+    threads: int
+    device: str
+    dtype: str
+    memory_format: str
+    compile: bool
+    clock: Literal["cpu", "wall", "cuda"]  # the headline's: thread CPU time, wall time, CUDA events
+    calls_per_block: int
+    dense_ms: tuple[float, ...]  # one entry a block, headline clock
+    pruned_ms: tuple[float, ...]
+    dense_wall_ms: tuple[float, ...]
+    pruned_wall_ms: tuple[float, ...]
+    round_index: tuple[int, ...]  # which fresh process a block was timed in
+    cold_dense_ms: float  # the first call ever
+    cold_pruned_ms: float
+    speedup: float  # exp(median log(dense / pruned))
+    speedup_low: float  # 95 % interval
+    speedup_high: float
+    latency_ms: float  # of the pruned network: median of the blocks
+    latency_p90_ms: float
+    latency_p99_ms: float | None  # only with enough samples
+    dense_latency_ms: float
+    throughput: float  # samples a second, pruned
+    contention: float  # 1 - cpu / wall over the blocks; 0 where it has no meaning
+    seconds: float  # what the measurement cost
+    stopped: str  # "precision", "groups" or "time"
+    flags: tuple[str, ...] = ()  # what a reader should know: "contended", "launch-bound", "throttled", ...
+    conditions: dict[str, Any] = field(default_factory=dict)  # load average, steal, clocks, temperature
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One epoch of training or fine-tuning."""
+
+    phase: Literal["train", "finetune"]
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What one stage of a pipeline left behind."""
+
+    position: int
+    method: str
+    parameter_count: int
+    nonzero_parameter_count: int
+    mac_count: int | None
+    validation_accuracy: float | None
+    prune_seconds: float
+    stored_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named number that a plugin measured."""
+
+    name: str
+    value: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one network scored, raw; accuracies are fractions in [0, 1]."""
+
+    test_count: int
+    top1_accuracy: float
+    top5_accuracy: float | None  # with more than five classes
+    loss: float
+    correct: str  # base64 of a bitmap, one bit a test sample, first sample in the highest bit
+    top1_accuracy_before_finetune: float | None
+    parameter_count: int
+    nonzero_parameter_count: int
+    mac_count: int | None
+    stored_bytes: int  # as the method stores it
+    gzip_bytes: int
+    prune_seconds: float
+    finetune_seconds: float
+    train_seconds: float  # of the dense network, once
+    peak_memory_bytes: int | None
+    realised: bool  # false for a masked network that computes as the dense one does
+    storage: dict[str, int] = field(default_factory=dict)  # bytes by format: dense, csr, codebook, huffman
+    latency: tuple[Latency, ...] = ()
+    layers: tuple[LayerRecord, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    stages: tuple[StageRecord, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    achieved: dict[str, float] = field(default_factory=dict)  # for a target: what came out, beside what was asked
+    solved: dict[str, Value] = field(default_factory=dict)  # for a target: the method's own field, as solved
+    notes: tuple[str, ...] = ()  # what the method wants read beside its numbers
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where, with what and on what a result was made."""
+
+    prunebench: str = ""
+    python: str = ""
+    torch: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)  # plugin name -> "distribution version" or "file sha256"
+    git_commit: str = ""
+    host: str = ""
+    os: str = ""
+    cpu: str = ""
+    core_count: int = 0
+    memory_bytes: int = 0
+    device: str = ""  # "cpu", "cuda:0"
+    gpu: str = ""
+    driver: str = ""
+    threads: int = 0
+    load_average: float | None = None
+    dense_hash: str = ""  # sha256 of the dense network's weights
+    dataset_fingerprint: str = ""
+
+    @cached_property
+    def environment_id(self) -> str:
+        """Content hash of the machine and the libraries: speedups are compared only within one."""
+        kind = self.device.split(":")[0]
+        facts = (self.python, self.torch, self.host, self.os, self.cpu, self.core_count, kind, self.gpu, self.driver)
+        return short_hash(encode(facts))
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one planned trial ended; every one ends as a row."""
+
+    trial: Trial
+    status: Status
+    reason: str = ""  # why it was skipped or failed, empty for ok
+    detail: str = ""  # the traceback, for who wants it
+    measurement: Measurement | None = None
+    provenance: Provenance = Provenance()
+    started_at: str = ""  # UTC, ISO 8601
+    seconds: float = 0.0  # by a monotonic clock
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of `bench run`: who asked what, when and where."""
+
+    id: str
+    name: str  # the grid's
+    started_at: str  # UTC, ISO 8601
+    grid: str = ""  # the TOML text
+    scale: str = ""  # "offline" or "full" for a paper's grid, else empty
+    command: str = ""
+    trial_count: int = 0
+    claims: tuple[dict[str, str], ...] = ()  # text and sql
+    options: Mapping[str, Any] = field(default_factory=dict)
