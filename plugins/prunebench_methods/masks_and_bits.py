@@ -1,7 +1,10 @@
-"""Methods that set weights to zero or store them in fewer bits."""
+"""The methods that set weights to zero or store them in fewer bits."""
 
 from __future__ import annotations
 
 from prunebench import Method
 
-METHODS: list[type[Method]] = []
+from prunebench_methods.magnitude import Magnitude
+from prunebench_methods.random_masks import Random
+
+METHODS: list[type[Method]] = [Magnitude, Random]

@@ -1,0 +1,117 @@
+"""Masks as boolean tensors: exactly so many survivors, ties by position, NaN refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from prunebench import NotApplicable, Task
+from torch import Tensor, nn
+
+from prunebench_methods.exact import kept_count
+from prunebench_methods.sections import why_left_alone
+
+OTHER_KINDS = (nn.Conv1d, nn.Conv3d, nn.modules.conv._ConvTransposeNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
+
+
+def maskable(network: nn.Module, task: Task, section: str) -> dict[str, nn.Module]:
+    """The layers whose weights may be changed, by name, in order of execution; the others are recorded with the reason.
+
+    Raises `NotApplicable` when there is none, or when one holds NaN or infinity.
+    """
+    found = {}
+    for layer in task.shapes:
+        module = network.get_submodule(layer.name)
+        reason = why_left_alone(layer, section) or _why_not_writable(module)
+        if reason:
+            task.layer(layer.name, left_alone=reason)
+        else:
+            found[layer.name] = module
+    _record_other_kinds(network, task)
+    _refuse(found, section)
+    return found
+
+
+def _why_not_writable(module: nn.Module) -> str:
+    if isinstance(getattr(module, "weight", None), nn.Parameter):
+        return ""
+    return f"its weight is computed by {type(module).__name__}, not stored"
+
+
+def _record_other_kinds(network: nn.Module, task: Task) -> None:
+    for name, module in network.named_modules():
+        if isinstance(module, OTHER_KINDS):
+            task.layer(name, left_alone=f"{type(module).__name__} is neither a linear layer nor a 2-D convolution")
+
+
+def _refuse(layers: Mapping[str, nn.Module], section: str) -> None:
+    if not layers:
+        raise NotApplicable(f"the network has no layer of section {section!r} whose weights can be changed")
+    for name, module in layers.items():
+        if not bool(torch.isfinite(module.weight).all()):
+            raise NotApplicable(f"the weights of {name} hold NaN or infinity")
+
+
+def highest(scores: Tensor, count: int) -> Tensor:
+    """A mask of the shape of `scores` with exactly `count` True: the highest, of equals the first by position."""
+    flat = scores.detach().flatten()
+    if count >= len(flat):
+        return torch.ones_like(scores, dtype=torch.bool)
+    if count <= 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    lowest = _ascending(flat, len(flat) - count)
+    above, equal = flat > lowest, flat == lowest
+    missing = count - above.sum()
+    return (above | (equal & (equal.cumsum(0) <= missing))).view(scores.shape)
+
+
+def _ascending(flat: Tensor, position: int) -> Tensor:
+    """The entry at `position` (from 0) of `flat` sorted upwards; on CUDA by sorting, which is deterministic there."""
+    if flat.device.type != "cpu":
+        return flat.sort().values[position]
+    exact = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
+    return exact.kthvalue(position + 1).values.to(flat.dtype)
+
+
+def layer_masks(scores: Sequence[Tensor], keep: float) -> list[Tensor]:
+    """A mask a tensor, each with `ceil(keep * n)` survivors."""
+    return [highest(score, kept_count(keep, score.numel())) for score in scores]
+
+
+def global_masks(scores: Sequence[Tensor], keep: float) -> list[Tensor]:
+    """A mask a tensor, with `ceil(keep * n)` survivors of the n entries of all tensors together."""
+    together = torch.cat([score.flatten() for score in scores])
+    mask = highest(together, kept_count(keep, len(together)))
+    parts = mask.split([score.numel() for score in scores])
+    return [part.view(score.shape) for part, score in zip(parts, scores, strict=True)]
+
+
+def apply(layers: Mapping[str, nn.Module], masks: Iterable[Tensor], task: Task) -> None:
+    """Set the weights outside the masks to exactly zero, in place, and record what that cost each layer."""
+    for (name, module), mask in zip(layers.items(), masks, strict=True):
+        weight = module.weight.detach()
+        task.layer(name, weight_error=lost_share(weight, mask))
+        weight.masked_fill_(~mask, 0)
+        if not bool(mask.any()):
+            task.note(f"{name} lost all its weights: what it computes no longer depends on its input")
+
+
+def lost_share(weight: Tensor, mask: Tensor) -> float:
+    """Frobenius norm of what the mask removes, relative to the norm of `weight`; 0 for a weight of zeros."""
+    norm = weight.double().norm()
+    return float(weight.masked_fill(mask, 0).double().norm() / norm) if norm > 0 else 0.0
+
+
+def random_scores(weights: Sequence[Tensor], generator: torch.Generator, together: bool) -> list[Tensor]:
+    """A random order of the entries of each tensor, or of all together: distinct integers, so that no two tie."""
+    sizes = [weight.numel() for weight in weights]
+    if together:
+        parts = torch.randperm(sum(sizes), generator=generator).split(sizes)
+    else:
+        parts = tuple(torch.randperm(size, generator=generator) for size in sizes)
+    return [part.view(weight.shape).to(weight.device) for part, weight in zip(parts, weights, strict=True)]
+
+
+def survivors(weight: Tensor) -> int:
+    """Entries that are not zero."""
+    return int(torch.count_nonzero(weight))
