@@ -1,0 +1,96 @@
+"""Linear algebra in float32 or better, the same on every call, cached for a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import torch
+from prunebench import Task
+from torch import Tensor, nn
+
+GRAM_ASPECT = 2.0  # from this ratio of sides the Gram matrix wins; measured in benchmarks/sweep_low_rank.py
+GRAM_FLOAT32_CONDITION = 1e-5  # smallest over largest eigenvalue below which float32 loses the small directions
+
+
+class Svd(NamedTuple):
+    """matrix (m, n) = left (m, k) · diag(values) · right (k, n), k = min(m, n), values descending."""
+
+    left: Tensor
+    values: Tensor
+    right: Tensor
+
+    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
+        """(m, rank) and (rank, n), each with the square root of the singular values; new tensors."""
+        root = self.values[..., :rank].sqrt()
+        return self.left[..., :rank] * root.unsqueeze(-2), root.unsqueeze(-1) * self.right[..., :rank, :]
+
+    def relative_error(self, rank: int) -> float:
+        """Frobenius norm of what truncation drops, over the norm of the matrix; 0 for a zero matrix."""
+        squares = self.values.double().square()
+        total = float(squares.sum())
+        return (float(squares[..., rank:].sum()) / total) ** 0.5 if total else 0.0
+
+
+def working(values: Tensor) -> Tensor:
+    """The numbers apart from autograd, in float32 or better; may share storage, so never write into it."""
+    values = values.detach()
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def like(values: Tensor, layer: nn.Module) -> nn.Parameter:
+    """A new parameter with the numbers, in the dtype and on the device of the layer's weight."""
+    weight = layer.weight
+    copy = values.detach().to(dtype=weight.dtype, device=weight.device, copy=True)
+    return nn.Parameter(copy.contiguous(), requires_grad=weight.requires_grad)
+
+
+def svd(matrix: Tensor) -> Svd:
+    """The singular value decomposition, through the smaller Gram matrix where that is faster and exact enough.
+
+    Always sign-fixed (the largest entry of each right vector is positive), so that equal input gives equal factors.
+    """
+    matrix = working(matrix)
+    rows, columns = matrix.shape[-2:]
+    if matrix.ndim == 2 and max(rows, columns) >= GRAM_ASPECT * min(rows, columns):
+        found = _tall_svd(matrix) if rows >= columns else _transposed(_tall_svd(matrix.T))
+    else:
+        found = Svd(*torch.linalg.svd(matrix, full_matrices=False))
+    return _sign_fixed(found)
+
+
+def _tall_svd(matrix: Tensor) -> Svd:
+    """matrix = (matrix · V) · V': exact for every orthogonal V; V from the Gram matrix makes truncation near optimal."""
+    eigenvalues, vectors = torch.linalg.eigh(matrix.T @ matrix)
+    if eigenvalues[0] < GRAM_FLOAT32_CONDITION * eigenvalues[-1]:
+        wide = matrix.double()
+        vectors = torch.linalg.eigh(wide.T @ wide)[1].to(matrix.dtype)
+    right = vectors.flip(-1)
+    left = matrix @ right
+    values, order = torch.linalg.vector_norm(left, dim=0).sort(descending=True, stable=True)
+    tiny = torch.finfo(matrix.dtype).tiny
+    return Svd(left[:, order] / values.clamp_min(tiny), values, right[:, order].T.contiguous())
+
+
+def _transposed(found: Svd) -> Svd:
+    return Svd(found.right.T.contiguous(), found.values, found.left.T.contiguous())
+
+
+def _sign_fixed(found: Svd) -> Svd:
+    largest = found.right.abs().argmax(dim=-1, keepdim=True)
+    signs = torch.where(found.right.gather(-1, largest) < 0, -1.0, 1.0).to(found.right.dtype)
+    return Svd(found.left * signs.transpose(-1, -2), found.values, found.right * signs)
+
+
+def layer_svd(task: Task, name: str, layer: nn.Linear | nn.Conv2d) -> Svd:
+    """The decomposition of the layer's flattened weight, one a group where it is grouped; once for a whole sweep."""
+    key: Hashable = ("svd", name)
+    return task.once(key, lambda: svd(flattened(layer)))
+
+
+def flattened(layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """The weight as (out, in·kh·kw), or (groups, out/groups, in/groups·kh·kw) for a grouped convolution."""
+    weight = working(layer.weight)
+    groups = getattr(layer, "groups", 1)
+    matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
+    return matrix if groups > 1 else matrix[0]

@@ -1,0 +1,87 @@
+"""Finding the layers of a network that a method may change, and putting others in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from prunebench import LayerShape, NotApplicable, Task
+from torch import nn
+
+Layer = nn.Linear | nn.Conv2d
+HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+def linear_and_conv_layers(network: nn.Module) -> dict[str, Layer]:
+    """Name -> every linear layer and 2-D convolution, each module once; transposed convolutions are not among them."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))}
+
+
+def refuse_if_unusable(name: str, layer: Layer) -> str:
+    """Why no method can read this layer's numbers, or an empty string."""
+    for part, values in (("weight", layer.weight), ("bias", layer.bias)):
+        if values is None:
+            continue
+        if not values.dtype.is_floating_point:
+            return f"the {part} of layer {name!r} is {values.dtype}, not floating point"
+        if not bool(torch.isfinite(values).all()):
+            return f"the {part} of layer {name!r} holds values that are not finite"
+    return ""
+
+
+def select_layers(network: nn.Module, task: Task, reasons: Mapping[str, str]) -> dict[str, Layer]:
+    """The layers without a reason to be left alone (`selection.refusals`), in order of execution.
+
+    Those left alone are recorded with the reason. Raises `NotApplicable` when nothing remains, or when a selected
+    layer's weights cannot be used.
+    """
+    layers = linear_and_conv_layers(network)
+    chosen = {name: layers[name] for name, why in reasons.items() if not why}
+    for name, layer in chosen.items():
+        if why := refuse_if_unusable(name, layer):
+            raise NotApplicable(why)
+    for name, why in reasons.items():
+        if why:
+            task.layer(name, left_alone=why)
+    if not chosen:
+        raise NotApplicable(nothing_left(reasons))
+    return chosen
+
+
+def nothing_left(reasons: Mapping[str, str]) -> str:
+    """One line that says why every layer was left alone: each different reason with the first layer it holds for."""
+    if not reasons:
+        return "the network has no linear or convolutional layer"
+    first = {why: name for name, why in reversed(reasons.items())}
+    return "no layer to change: " + "; ".join(f"{name}: {why}" for why, name in reversed(first.items()))
+
+
+def shapes_by_name(task: Task) -> dict[str, LayerShape]:
+    """The task's layer shapes under their names."""
+    return {shape.name: shape for shape in task.shapes}
+
+
+def replace_module(network: nn.Module, name: str, new: nn.Module) -> nn.Module:
+    """The network with `new` wherever the module called `name` stood; `new` itself for the network's own name, "".
+
+    The new module takes over training mode and the old one's hooks.
+    """
+    old = network.get_submodule(name)
+    new.train(old.training)
+    for hooks in HOOKS:
+        getattr(new, hooks).update(getattr(old, hooks))
+    if not name:
+        return new
+    for parent in network.modules():
+        for child_name, child in parent.named_children():
+            if child is old:
+                setattr(parent, child_name, new)
+    return network

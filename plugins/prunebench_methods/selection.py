@@ -1,0 +1,64 @@
+"""Which layers a method touches, decided on plain shapes, so that closed-form counts and pruning cannot disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prunebench import LayerShape
+
+SECTIONS = ("all", "fc", "conv")
+KIND_OF_SECTION = {"fc": "linear", "conv": "conv2d"}
+
+
+def refusal(shape: LayerShape, section: str = "all", *, grouped: bool = True) -> str:
+    """Why the layer is left alone, or an empty string; `grouped` says that the method handles grouped convolutions."""
+    if section != "all" and shape.kind != KIND_OF_SECTION[section]:
+        return f"not in section {section!r}"
+    if shape.weight_count == 0:
+        return "its weight has no entries"
+    if shape.tied:
+        return "its weight is shared with another layer"
+    if shape.called > 1:
+        return f"the network uses it {shape.called} times"
+    if shape.groups > 1 and not grouped:
+        return f"a grouped convolution ({shape.groups} groups)"
+    return ""
+
+
+def refusals(
+    shapes: Sequence[LayerShape], section: str = "all", *, grouped: bool = True, skip_last: bool = False
+) -> dict[str, str]:
+    """Layer name -> the reason it is left alone, empty for those to be changed; the last linear one may be kept."""
+    reasons = {shape.name: refusal(shape, section, grouped=grouped) for shape in shapes}
+    linear = [shape.name for shape in shapes if shape.kind == "linear"]
+    if skip_last and linear:
+        reasons[linear[-1]] = reasons[linear[-1]] or "the classifier stays dense"
+    return reasons
+
+
+def matrix_shape(shape: LayerShape) -> tuple[int, int]:
+    """(rows, columns) of the flattened weight of one group: out_channels/g by in_channels/g·kh·kw."""
+    rows = shape.out_channels // shape.groups
+    return rows, shape.weight_count // shape.out_channels if shape.out_channels else 0
+
+
+def full_rank(shape: LayerShape) -> int:
+    """The largest rank of the flattened weight of one group."""
+    return min(matrix_shape(shape))
+
+
+def break_even(shape: LayerShape) -> int:
+    """The largest rank r whose factors, r·(rows + columns), are fewer numbers than the matrix has; may be 0."""
+    rows, columns = matrix_shape(shape)
+    return max(0, (rows * columns - 1) // (rows + columns)) if rows + columns else 0
+
+
+def saves_nothing(rank: int, shape: LayerShape) -> str:
+    """The reason to keep the layer dense at `rank`, or an empty string."""
+    limit = break_even(shape)
+    return "" if rank <= limit else f"rank {rank} saves nothing here: break-even is {limit}"
+
+
+def rounded_up(rank: int, multiple: int, most: int) -> int:
+    """`rank` rounded up to a multiple, at least 1, at most `most`."""
+    return max(1, min(most, -(-rank // multiple) * multiple))
