@@ -60,7 +60,7 @@ def svd(matrix: Tensor) -> Svd:
 
 
 def _tall_svd(matrix: Tensor) -> Svd:
-    """matrix = (matrix · V) · V': exact for every orthogonal V; V from the Gram matrix makes truncation near optimal."""
+    """matrix = (matrix · V) · V' for every orthogonal V; V from the Gram matrix makes its truncation near optimal."""
     eigenvalues, vectors = torch.linalg.eigh(matrix.T @ matrix)
     if eigenvalues[0] < GRAM_FLOAT32_CONDITION * eigenvalues[-1]:
         wide = matrix.double()
