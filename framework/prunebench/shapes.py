@@ -12,7 +12,8 @@ class LayerShape:
 
     `positions` is the number of output positions a sample (H'·W' of a convolution; 1 for a linear layer on vectors),
     summed over the layer's calls. `called` above 1 says that the network uses the layer more than once; `tied` that
-    its weight is also another layer's.
+    its weight is also another layer's. `input_size` and `output_size` are (H, W) of a convolution that is called once;
+    None where they are not known.
     """
 
     name: str
@@ -27,6 +28,8 @@ class LayerShape:
     positions: int = 1
     called: int = 1
     tied: bool = False
+    input_size: tuple[int, int] | None = None
+    output_size: tuple[int, int] | None = None
 
     @property
     def weight_count(self) -> int:
