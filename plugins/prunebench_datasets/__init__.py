@@ -1,0 +1,13 @@
+"""The data sets that come with prunebench, through the same door as anyone else's."""
+
+from __future__ import annotations
+
+from prunebench import Dataset, hookimpl
+
+from prunebench_datasets import handwriting
+
+
+@hookimpl
+def datasets() -> list[type[Dataset]]:
+    """Handwriting, synthetic letters and photographs."""
+    return [*handwriting.DATASETS]
