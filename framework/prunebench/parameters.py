@@ -1,0 +1,158 @@
+"""A plugin's fields against the values a grid gives: names, types and bounds, checked once, with a message each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+from prunebench.errors import PlanError, did_you_mean
+from prunebench.records import Value
+
+
+@cache
+def field_types(cls: type[Any]) -> dict[str, Any]:
+    """Name -> type of the fields that a grid can sweep."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError as error:
+        raise PlanError(f"{cls.name}: a field's type cannot be resolved: {error}") from None
+    return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+
+
+def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[str, Value]:
+    """All fields with their values: the given ones checked, the others by default; `freed` is left None."""
+    kinds = field_types(cls)
+    for name in given:
+        if name not in kinds:
+            hint = did_you_mean(name, kinds) or f"; its fields: {', '.join(kinds) or 'none'}"
+            raise PlanError(f"{cls.name} has no field {name!r}{hint}")
+    values: dict[str, Value] = {}
+    for item in dataclasses.fields(cls):
+        where = f"{cls.name}: {item.name}"
+        if item.name == freed:
+            values[item.name] = None
+        elif item.name in given:
+            values[item.name] = checked(given[item.name], kinds[item.name], item.metadata, where)
+        else:
+            values[item.name] = _default(item, where)
+    return values
+
+
+def create(cls: type[Any], values: dict[str, Value]) -> Any:
+    """An instance with these complete values; the class's own `check` has its say."""
+    kinds = field_types(cls)
+    instance = cls(**{name: _native(value, kinds[name]) for name, value in values.items()})
+    try:
+        instance.check()
+    except ValueError as error:
+        raise PlanError(f"{cls.name}: {error}") from None
+    return instance
+
+
+def _default(item: dataclasses.Field[Any], where: str) -> Value:
+    if item.default is not dataclasses.MISSING:
+        return _json(item.default)
+    if item.default_factory is not dataclasses.MISSING:
+        return _json(item.default_factory())
+    raise PlanError(f"{where} has no default: the grid has to give it")
+
+
+def _json(value: Any) -> Value:
+    return [_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _native(value: Value, kind: Any) -> Any:
+    is_tuple = any(get_origin(k) is tuple or k is tuple for k in _alternatives(kind))
+    return tuple(value) if isinstance(value, list) and is_tuple else value
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+
+
+def checked(value: Value, kind: Any, bounds: typing.Mapping[str, Any], where: str) -> Value:
+    """`value` as `kind` (a whole float serves as int, an int as float), within its bounds."""
+    result, fits = _converted(value, kind)
+    if not fits:
+        raise PlanError(f"{where} must be {_kind_name(kind)}, got {_shown(value)}")
+    _check_bounds(result, bounds, where)
+    return result
+
+
+def _converted(value: Value, kind: Any) -> tuple[Value, bool]:
+    for alternative in _alternatives(kind):
+        result, fits = _as(value, alternative)
+        if fits:
+            return result, True
+    return value, False
+
+
+def _as(value: Value, kind: Any) -> tuple[Value, bool]:
+    if kind is Any:
+        return value, True
+    if get_origin(kind) is Literal:
+        return value, any(type(value) is type(option) and value == option for option in get_args(kind))
+    if get_origin(kind) in (list, tuple) or kind in (list, tuple):
+        return _as_list(value, kind)
+    if kind is bool or isinstance(value, bool):
+        return value, isinstance(value, bool) and kind is bool
+    if kind is float:
+        return (float(value), True) if isinstance(value, int | float) and math.isfinite(value) else (value, False)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value), True
+    return value, isinstance(kind, type) and isinstance(value, kind)
+
+
+def _as_list(value: Value, kind: Any) -> tuple[Value, bool]:
+    if not isinstance(value, list):
+        return value, False
+    inner = [k for k in get_args(kind) if k is not Ellipsis]
+    kinds = inner * len(value) if len(inner) == 1 else inner or [Any] * len(value)
+    if len(kinds) != len(value):
+        return value, False
+    items = [_converted(item, k) for item, k in zip(value, kinds, strict=True)]
+    return [item for item, _ in items], all(fits for _, fits in items)
+
+
+def _kind_name(kind: Any) -> str:
+    names = []
+    for k in _alternatives(kind):
+        if get_origin(k) is Literal:
+            names.append("one of " + ", ".join(repr(option) for option in get_args(k)))
+        elif k is not type(None):
+            plain = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
+            names.append(plain.get(k, f"a {getattr(k, '__name__', str(k))}"))
+    return " or ".join(names)
+
+
+def _check_bounds(value: Value, bounds: typing.Mapping[str, Any], where: str) -> None:
+    if choices := bounds.get("choices"):
+        if value is not None and value not in choices:
+            allowed = ", ".join(repr(choice) for choice in choices)
+            raise PlanError(f"{where} must be one of {allowed}, got {_shown(value)}")
+        return
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            _check_number(number, bounds, where)
+
+
+def _check_number(number: float, bounds: typing.Mapping[str, Any], where: str) -> None:
+    rules = (
+        ("at_least", "at least", lambda limit: number >= limit),
+        ("above", "above", lambda limit: number > limit),
+        ("at_most", "at most", lambda limit: number <= limit),
+        ("below", "below", lambda limit: number < limit),
+    )
+    for key, words, holds in rules:
+        limit = bounds.get(key)
+        if limit is not None and not holds(limit):
+            raise PlanError(f"{where} must be {words} {limit:g}, got {_shown(number)}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,61 @@
+"""`registry.toml`: who publishes the plugin that is not installed. Data; discovery never reads it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from prunebench.errors import PluginError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published plugin."""
+
+    kind: str  # "method", "model", "dataset" or "paper"
+    name: str
+    distribution: str  # what pip installs, extras included
+    summary: str
+    tested: str = ""  # the range of prunebench versions it was tried with
+    paper: str = ""
+    homepage: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The catalogue."""
+
+    entries: tuple[Entry, ...] = ()
+
+    def advice(self, kind: str, name: str) -> str:
+        """`: pip install x` for a name that somebody publishes, otherwise empty."""
+        for entry in self.entries:
+            if entry.kind == kind and entry.name == name:
+                return f"; it is published: pip install '{entry.distribution}'"
+        return ""
+
+
+def registry_path() -> Path:
+    """Beside the package in a wheel, at the repository's root in a checkout."""
+    here = Path(__file__).parent
+    packed = here / "data" / "registry.toml"
+    return packed if packed.exists() else here.parents[1] / "registry.toml"
+
+
+@cache
+def load_registry(path: Path | None = None) -> Registry:
+    """The catalogue in `path`, by default the one that came with this prunebench."""
+    path = path or registry_path()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = msgspec.convert(table.get("plugin", []), tuple[Entry, ...])
+    except FileNotFoundError:
+        return Registry()
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise PluginError(f"{path}: {error}") from None
+    return Registry(entries)
