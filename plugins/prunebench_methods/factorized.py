@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from prunebench import Method
 
-METHODS: list[type[Method]] = []
+from prunebench_methods.dense import Dense
+from prunebench_methods.low_rank import LowRank, LowRankAsRun, RohlicekSvd
+
+METHODS: list[type[Method]] = [Dense, LowRank, LowRankAsRun, RohlicekSvd]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prunebench import LayerShape
+from prunebench import LayerCounts, LayerShape
 
 SECTIONS = ("all", "fc", "conv")
 KIND_OF_SECTION = {"fc": "linear", "conv": "conv2d"}
@@ -62,3 +62,21 @@ def saves_nothing(rank: int, shape: LayerShape) -> str:
 def rounded_up(rank: int, multiple: int, most: int) -> int:
     """`rank` rounded up to a multiple, at least 1, at most `most`."""
     return max(1, min(most, -(-rank // multiple) * multiple))
+
+
+def require_one(**ways: object) -> None:
+    """Raise ValueError unless exactly one of these settings is given."""
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of {', '.join(ways)}, got {' and '.join(given) or 'none'}")
+
+
+def factor_counts(shape: LayerShape, rank: int, *, inner_bias: bool = False) -> LayerCounts:
+    """What two factors of `rank` leave: groups · rank · (rows + columns) weights, and the biases.
+
+    A bias of the inserted layer is stored, and zero until it is fine-tuned.
+    """
+    weights = shape.groups * rank * sum(matrix_shape(shape))
+    nonzero = weights + (shape.out_channels if shape.bias else 0)
+    stored = nonzero + (shape.groups * rank if inner_bias else 0)
+    return LayerCounts(shape.name, stored, nonzero, weights * shape.positions, rank)
