@@ -323,5 +323,6 @@ class Run:
     scale: str = ""  # "offline" or "full" for a paper's grid, else empty
     command: str = ""
     trial_count: int = 0
+    trial_ids: tuple[str, ...] = ()  # all that the grid asks for, those of earlier runs included
     claims: tuple[dict[str, str], ...] = ()  # text and sql
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,5 @@
+"""`python -m prunebench` is `bench`."""
+
+from prunebench.cli import main
+
+main()

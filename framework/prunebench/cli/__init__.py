@@ -1,0 +1,103 @@
+"""The command `bench`: one file a verb, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from prunebench.errors import PruneBenchError
+
+VERBS: dict[str, tuple[str, str]] = {
+    "run": ("prunebench.cli.run", "Run a grid: train, prune, measure, store, report."),
+    "plan": ("prunebench.cli.plan", "Say what a grid comes to; run nothing."),
+    "watch": ("prunebench.cli.watch", "Follow a run from another terminal."),
+    "runs": ("prunebench.cli.runs", "List the runs in the database."),
+    "show": ("prunebench.cli.show", "Show one trial with all that was measured."),
+    "query": ("prunebench.cli.query", "Ask the results database in SQL."),
+    "report": ("prunebench.cli.report", "Write the results as one HTML page."),
+    "chart": ("prunebench.cli.chart", "Write one chart as SVG, PNG, PDF, HTML or JSON."),
+    "claims": ("prunebench.cli.claims", "Check a run's claims against its results."),
+    "compare": ("prunebench.cli.compare", "Compare two runs, versions or methods, paired."),
+    "audit": ("prunebench.cli.audit", "Hold a run to the checklist of a sound evaluation."),
+    "papers": ("prunebench.cli.papers", "List published papers as grids, or show one."),
+    "plugins": ("prunebench.cli.plugins", "List plugins: installed, broken, published."),
+    "new": ("prunebench.cli.new", "Start a plugin package of your own."),
+    "check": ("prunebench.cli.check", "Judge a plugin by the kit that judges all of them."),
+    "export": ("prunebench.cli.export", "Write the results as Parquet with a manifest."),
+    "merge": ("prunebench.cli.merge", "Take another database's results in."),
+    "db": ("prunebench.cli.db", "Check or rebuild the results database."),
+    "doctor": ("prunebench.cli.doctor", "Look over this machine: green or a mend."),
+}
+
+EPILOG = """Exit codes: 0 all is well; 1 something ran and failed or got worse; 2 the call, the grid or a plugin needs
+mending; 130 interrupted, everything finished is kept."""
+
+
+class LazyGroup(click.Group):
+    """Lists the verbs without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, imported now."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """With a did-you-mean for a verb that is not there."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            from prunebench.errors import did_you_mean
+
+            raise click.UsageError(f"no command {name!r}{did_you_mean(name, VERBS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table, so that `bench --help` stays quick."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="prunebench", prog_name="bench")
+def bench() -> None:
+    """Benchmark the pruning and compression of neural networks, keep the results, see what holds."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command; what the user can mend is one line and exit code 2."""
+    sys.exit(_status(args))
+
+
+def _status(args: list[str] | None) -> int:
+    try:
+        result: Any = bench.main(args=args, prog_name="bench", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except PruneBenchError as error:
+        click.echo(f"bench: {one_line(str(error))}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("bench: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks and control characters."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -1,0 +1,66 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DATABASE = Path("runs") / "results.duckdb"
+
+
+def db_option(function: F) -> F:
+    """`--db PATH`, the results database."""
+    return click.option(
+        "--db",
+        type=click.Path(path_type=Path),
+        default=DATABASE,
+        envvar="PRUNEBENCH_DB",
+        show_default=True,
+        help="The results database.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`, for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(function)
+
+
+def plugin_options(function: F) -> F:
+    """`--plugin FILE` and `--disable-plugin NAME`."""
+    function = click.option(
+        "--disable-plugin",
+        "disabled",
+        multiple=True,
+        metavar="NAME",
+        help="Start without this entry point or distribution.",
+    )(function)
+    return click.option(
+        "--plugin",
+        "plugin_files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Load a plugin from a Python file, recorded with its hash.",
+    )(function)
+
+
+def grid_options(function: F) -> F:
+    """`--grid`, `--scale`, `--limit`, `--retry` and where data lies."""
+    for option in (
+        click.option("--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Where data sets lie."),
+        click.option(
+            "--retry",
+            multiple=True,
+            type=click.Choice(["failed", "timeout", "killed", "oom", "skipped", "all"]),
+            help="Run trials again that ended so.",
+        ),
+        click.option("--limit", type=click.IntRange(1), default=100_000, show_default=True, help="Most trials a grid may have."),
+        click.option("--scale", type=click.Choice(["offline", "full"]), help="Of a paper's grid; by default what is at hand."),
+        click.option("--grid", "-g", required=True, metavar="FILE|PAPER", help="A grid file, or a paper's name."),
+    ):
+        function = option(function)
+    return function
