@@ -41,7 +41,7 @@ def lenet(class_count: int) -> nn.Sequential:
 
 
 def small_cnn(class_count: int, width: int, batch_norm: bool) -> nn.Sequential:
-    """Four 3×3 convolutions of `width`, `width`, 2·`width`, 2·`width` channels on 28×28 grey, then two linear layers."""
+    """Four 3×3 convolutions (`width` channels twice, then 2·`width` twice) on 28×28 grey, then two linear layers."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = (1, width, width, 2 * width, 2 * width)
     for number, (inputs, outputs) in enumerate(pairwise(channels), start=1):

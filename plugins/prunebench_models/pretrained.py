@@ -1,0 +1,70 @@
+"""Torchvision's builders and weights, with messages that say what to do when they are not there."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from prunebench import DataError
+from torch import nn
+from torchvision import models
+
+
+def check_arch(arch: str) -> None:
+    """Raise ValueError unless torchvision has a classifier of that name."""
+    known = models.list_models(module=models)
+    if arch not in known:
+        raise ValueError(f"torchvision has no classifier {arch!r}; close: {_close(arch, known)}")
+
+
+def check_weights(arch: str, weights: str) -> None:
+    """Raise ValueError unless torchvision has these weights for `arch`."""
+    known = [member.name for member in models.get_model_weights(arch)]  # without DEFAULT, which moves with releases
+    if weights not in known:
+        allowed = ", ".join(["''", "'untrained'", *(repr(name) for name in known)])
+        raise ValueError(f"{arch} has no weights {weights!r}; allowed: {allowed}")
+
+
+def _close(name: str, known: list[str]) -> str:
+    return ", ".join(difflib.get_close_matches(name, known, n=3) or known)
+
+
+def fresh(arch: str, class_count: int) -> nn.Module:
+    """The architecture with random weights and as many outputs as there are classes."""
+    extra = {"init_weights": True} if arch in ("googlenet", "inception_v3") else {}
+    return _single_output(models.get_model(arch, weights=None, num_classes=class_count, **extra))
+
+
+def trained(arch: str, weights: str, class_count: int) -> nn.Module:
+    """The architecture with torchvision's weights, fetched once into torch's hub folder."""
+    chosen = models.get_model_weights(arch)[weights]
+    known = len(chosen.meta["categories"])
+    if known != class_count:
+        raise DataError(
+            f"{arch} with weights {weights!r} tells {known:,} classes apart, the data set has {class_count}: "
+            f"use the data set 'imagenet', or weights = '' to train it here"
+        )
+    file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rsplit("/", 1)[-1]
+    try:
+        return _single_output(models.get_model(arch, weights=chosen))
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise DataError(
+            f"weights {weights!r} of {arch} could not be fetched ({reason}): put {chosen.url} at {file}"
+        ) from error
+    except RuntimeError as error:
+        if "hash" not in str(error) and "zip archive" not in str(error):
+            raise
+        raise DataError(f"{file} is damaged ({error}): delete it, it is fetched again from {chosen.url}") from error
+
+
+def _single_output(network: nn.Module) -> nn.Module:
+    """Without the auxiliary classifiers of the Inception family, so that training sees logits and nothing else."""
+    for name in ("AuxLogits", "aux1", "aux2"):
+        if hasattr(network, name):
+            setattr(network, name, None)
+    if hasattr(network, "aux_logits"):
+        network.aux_logits = False
+    return network
