@@ -6,5 +6,6 @@ from prunebench import Method
 
 from prunebench_methods.dense import Dense
 from prunebench_methods.low_rank import LowRank, LowRankAsRun, RohlicekSvd
+from prunebench_methods.pca import ActivationPca, WeightPca
 
-METHODS: list[type[Method]] = [Dense, LowRank, LowRankAsRun, RohlicekSvd]
+METHODS: list[type[Method]] = [Dense, LowRank, LowRankAsRun, RohlicekSvd, WeightPca, ActivationPca]

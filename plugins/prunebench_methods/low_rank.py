@@ -90,7 +90,7 @@ class RohlicekSvd(Method):
     """
 
     name = "svd"
-    paper = ""
+    paper = "https://github.com/crohlicek/model_size_reduction"
     knob = "keep"
     loosest = {"keep": 1.0}
 
