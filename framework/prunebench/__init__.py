@@ -1,19 +1,35 @@
 """prunebench: benchmark neural network pruning and compression, keep the results, see who is right.
 
-The face of the framework: what plugins and scripts import. Everything else is private.
+The face of the framework: what plugins and scripts import. Everything else is private. Names are looked up when they
+are first used, so that `bench --help` pays for none of them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from prunebench.contracts import API_VERSION, Dataset, Method, Model, Paper, Task, param
-from prunebench.errors import DataError, NotApplicable, PruneBenchError
-from prunebench.hookspecs import hookimpl
-from prunebench.shapes import LayerCounts, LayerShape
-from prunebench.splits import Split, Splits, StreamSplit, TensorSplit
+if TYPE_CHECKING:
+    from prunebench.contracts import API_VERSION, Dataset, Method, Model, Paper, Task, param
+    from prunebench.errors import DataError, NotApplicable, PruneBenchError
+    from prunebench.hookspecs import hookimpl
+    from prunebench.session import run
+    from prunebench.shapes import LayerCounts, LayerShape
+    from prunebench.splits import Split, Splits, StreamSplit, TensorSplit
+    from prunebench.store import open_results
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "contracts": ("API_VERSION", "Dataset", "Method", "Model", "Paper", "Task", "param"),
+    "errors": ("DataError", "NotApplicable", "PruneBenchError"),
+    "hookspecs": ("hookimpl",),
+    "session": ("run",),
+    "shapes": ("LayerCounts", "LayerShape"),
+    "splits": ("Split", "Splits", "StreamSplit", "TensorSplit"),
+    "store": ("open_results",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "API_VERSION",
@@ -40,12 +56,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "run":
-        from prunebench.session import run
+    if name not in _HOME:
+        raise AttributeError(f"module 'prunebench' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"prunebench.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
-        return run
-    if name == "open_results":
-        from prunebench.store import open_results
 
-        return open_results
-    raise AttributeError(f"module 'prunebench' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

@@ -47,7 +47,7 @@ class Checkpoints:
     folder: Path
 
     def read(self, network_id: str) -> Checkpoint | None:
-        """The checkpoint, None where there is none; raises `CheckpointError` where its bytes are not what was written."""
+        """The checkpoint, None where there is none; raises `CheckpointError` where its bytes were changed."""
         weights_path, record_path = self._paths(network_id)
         try:
             record = decode(record_path.read_bytes(), _Record)

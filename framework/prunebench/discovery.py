@@ -27,7 +27,7 @@ import pluggy
 from prunebench import hookspecs
 from prunebench.contracts import API_VERSION, Dataset, Method, Model, Paper
 from prunebench.errors import PluginError, did_you_mean
-from prunebench.grid import NAME
+from prunebench.records import NAME
 
 GROUP = "prunebench"
 KINDS: dict[str, type] = {"method": Method, "model": Model, "dataset": Dataset, "paper": Paper}
@@ -211,9 +211,13 @@ def _classes(module: Any) -> Iterator[tuple[str, Any]]:
         raise PluginError(f"brings nothing: no function marked @hookimpl among {hooks}")
 
 
-def class_fault(cls: Any, base: type) -> str:
+def _is_subclass(cls: Any, base: type[Any]) -> bool:
+    return isinstance(cls, type) and issubclass(cls, base)
+
+
+def class_fault(cls: Any, base: type[Any]) -> str:
     """Why `cls` cannot serve as a plugin class, empty when it can."""
-    if not (isinstance(cls, type) and issubclass(cls, base)):
+    if not _is_subclass(cls, base):
         return f"the hook must return subclasses of {base.__name__}, got {cls!r}"
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):

@@ -14,7 +14,7 @@ from prunebench.records import Value
 
 
 @cache
-def field_types(cls: type[Any]) -> dict[str, Any]:
+def field_types(cls: Any) -> dict[str, Any]:
     """Name -> type of the fields that a grid can sweep."""
     try:
         hints = typing.get_type_hints(cls)
@@ -142,10 +142,10 @@ def _check_bounds(value: Value, bounds: typing.Mapping[str, Any], where: str) ->
 
 def _check_number(number: float, bounds: typing.Mapping[str, Any], where: str) -> None:
     rules = (
-        ("at_least", "at least", lambda limit: number >= limit),
-        ("above", "above", lambda limit: number > limit),
-        ("at_most", "at most", lambda limit: number <= limit),
-        ("below", "below", lambda limit: number < limit),
+        ("at_least", "at least", number.__ge__),
+        ("above", "above", number.__gt__),
+        ("at_most", "at most", number.__le__),
+        ("below", "below", number.__lt__),
     )
     for key, words, holds in rules:
         limit = bounds.get(key)

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from prunebench.blocks import Block, Draft, Entry
 from prunebench.contracts import Method
 from prunebench.discovery import Installed, Plugin
 from prunebench.errors import GridError, PlanError
-from prunebench.grid import TARGETS, TRIAL_LIMIT, Block, Draft, Entry, Grid
+from prunebench.grid import TRIAL_LIMIT, Grid
 from prunebench.parameters import complete, create, field_types
 from prunebench.records import DENSE, Choice, Trial, Value
 from prunebench.registry import Registry
+
+TARGETS = ("compression", "theoretical_speedup")
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,7 @@ def _task(
         validation=dense.splits.validation,
         recipe=trial.protocol.train,
         calibration=dense.calibration,
+        example_input=dense.calibration[:1],
         shapes=shapes,
         class_count=dense.splits.class_count,
         memory=bench.memory if is_first else None,
@@ -152,7 +153,7 @@ def fold_masks(network: nn.Module) -> nn.Module:
     """Make pruning hooks and parametrizations permanent, in place: zeros become plain zeros."""
     for module in network.modules():
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type,union-attr]
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         for hook in list(module._forward_pre_hooks.values()):
             if isinstance(hook, prune.BasePruningMethod):

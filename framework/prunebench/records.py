@@ -7,6 +7,7 @@ that every planned trial ends as. Both travel as JSON (`encode`, `decode`) betwe
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,8 @@ Scalar = bool | int | float | str
 Value = Scalar | list[Any] | None
 Status = Literal["ok", "skipped", "failed", "timeout", "killed", "oom"]
 T = TypeVar("T")
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of runs, grids and plugins
 
 
 def encode(record: object) -> bytes:

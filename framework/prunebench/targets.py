@@ -62,7 +62,7 @@ def solved(
         return ratios(counts, shapes, dense)[name]
 
     candidates = _candidates(cls, shapes, reached, wanted)
-    best = min(candidates, key=lambda value: abs(math.log(max(reached(value), 1e-12) / wanted)))
+    best: Value = min(candidates, key=lambda value: abs(math.log(max(reached(value), 1e-12) / wanted)))
     achieved = reached(best)
     if not wanted / WITHIN <= achieved <= wanted * WITHIN:
         raise NotApplicable(f"{name} {wanted:g} is out of reach: the nearest is {achieved:.3g} at {cls.knob} {best:g}")
@@ -86,10 +86,10 @@ def _bounds(cls: type[Method], shapes: Sequence[LayerShape]) -> tuple[float, flo
     sides = [max(s.out_channels, s.weight_count // max(1, s.out_channels)) for s in shapes]
     first = [metadata.get(key) for key in ("at_least", "above") if metadata.get(key) is not None]
     last = [metadata.get(key) for key in ("at_most", "below") if metadata.get(key) is not None]
-    low = first[0] if first else 1
+    low: float = first[0] if first else 1
     if metadata.get("above") is not None:
         low = low + 1e-6
-    high = last[0] if last else max(sides, default=1)
+    high: float = last[0] if last else max(sides, default=1)
     if metadata.get("below") is not None:
         high = high - 1e-6
     return low, high

@@ -78,6 +78,7 @@ class TrialTask:
     validation: Split
     recipe: Recipe
     calibration: Tensor
+    example_input: Tensor
     shapes: tuple[LayerShape, ...]
     class_count: int
     memory: Memory | None  # None where the network is not the dense one
@@ -89,11 +90,6 @@ class TrialTask:
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
-
-    @property
-    def example_input(self) -> Tensor:
-        """One calibration sample, (1, C, H, W)."""
-        return self.calibration[:1]
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """See `prunebench.Task`."""

@@ -109,7 +109,7 @@ class Workbench:
     def _load_dense(self, trial: Trial) -> DenseNetwork:
         model = instance(self.installed, "model", trial.model)
         assert isinstance(model, Model)
-        splits = self.splits(trial, tuple(model.input_shape))
+        splits = self.splits(trial, model.input_shape)
         fresh = self._builder(model, splits.class_count, trial.seed)
         checkpoint = self._checkpoint(trial, model, splits, fresh)
         network = fresh()

@@ -51,15 +51,21 @@ def plugin_options(function: F) -> F:
 def grid_options(function: F) -> F:
     """`--grid`, `--scale`, `--limit`, `--retry` and where data lies."""
     for option in (
-        click.option("--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Where data sets lie."),
+        click.option(
+            "--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Where data sets lie."
+        ),
         click.option(
             "--retry",
             multiple=True,
             type=click.Choice(["failed", "timeout", "killed", "oom", "skipped", "all"]),
             help="Run trials again that ended so.",
         ),
-        click.option("--limit", type=click.IntRange(1), default=100_000, show_default=True, help="Most trials a grid may have."),
-        click.option("--scale", type=click.Choice(["offline", "full"]), help="Of a paper's grid; by default what is at hand."),
+        click.option(
+            "--limit", type=click.IntRange(1), default=100_000, show_default=True, help="Most trials a grid may have."
+        ),
+        click.option(
+            "--scale", type=click.Choice(["offline", "full"]), help="Of a paper's grid; by default what is at hand."
+        ),
         click.option("--grid", "-g", required=True, metavar="FILE|PAPER", help="A grid file, or a paper's name."),
     ):
         function = option(function)

@@ -1,0 +1,106 @@
+"""The values of one axis: a scalar is fixed, a list or a range spans; checked as they are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prunebench.errors import GridError, did_you_mean
+from prunebench.records import Value
+
+TEXT_LIMIT = 10_000
+LENGTH_LIMIT = 1_000_000
+KINDS = ("range", "linspace", "logspace")
+
+
+def axis(value: Any, where: str) -> tuple[tuple[Value, ...], int]:
+    """The different values of one axis, and how many duplicates were left out."""
+    values = _spanned(value, where) if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    if not values:
+        raise GridError(f"{where}: the axis is empty: 0 trials")
+    for item in values:
+        _check_value(item, where)
+    unique = [item for i, item in enumerate(values) if not _seen(item, values[:i])]
+    return tuple(unique), len(values) - len(unique)
+
+
+def check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
+    """Raise `GridError` for a key that is not allowed."""
+    for key in table:
+        if key not in allowed:
+            hint = did_you_mean(key, allowed) or f"; known: {', '.join(allowed)}"
+            raise GridError(f"{where}: unknown key {short(key)}{hint}")
+
+
+def short(value: object, limit: int = 60) -> str:
+    """`value` as it may stand in a message."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _seen(item: Value, earlier: Sequence[Any]) -> bool:
+    return any(type(item) is type(other) and item == other for other in earlier[-1000:])
+
+
+def _check_value(value: Any, where: str) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _check_value(item, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise GridError(f"{where}: must be finite, got {value}")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise GridError(f"{where}: the number is too large: it has to fit in 64 bits")
+    elif isinstance(value, str) and len(value) > TEXT_LIMIT:
+        raise GridError(f"{where}: a text of {len(value):,} characters; at most {TEXT_LIMIT:,} are allowed")
+    elif not isinstance(value, bool | int | float | str):
+        raise GridError(f"{where}: a number, a text or true/false is due, got {short(value)}")
+
+
+def _spanned(table: dict[str, Any], where: str) -> list[Any]:
+    """`{ range = [0, 5] }`, `{ linspace = [0, 1, 5] }`, `{ logspace = [1, 100, 5], integers = true }`."""
+    kinds = [key for key in KINDS if key in table]
+    if len(kinds) != 1:
+        raise GridError(f"{where}: one of {', '.join(KINDS)} is due, got {short(table)}")
+    check_keys(table, (*kinds, "integers"), where)
+    numbers = table[kinds[0]]
+    is_numbers = isinstance(numbers, list) and all(
+        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers
+    )
+    if not is_numbers:
+        raise GridError(f"{where}: {kinds[0]} takes a list of finite numbers, got {short(numbers)}")
+    values = _range(numbers, where) if kinds[0] == "range" else _spaced(kinds[0], numbers, where)
+    return list(dict.fromkeys(round(v) for v in values)) if table.get("integers") else values
+
+
+def _range(numbers: list[Any], where: str) -> list[Any]:
+    if len(numbers) not in (2, 3) or (len(numbers) == 3 and numbers[2] == 0):
+        raise GridError(f"{where}: range takes [first, end] or [first, end, step], end left out, got {numbers}")
+    first, end = numbers[:2]
+    step = numbers[2] if len(numbers) == 3 else 1
+    count = max(0, math.ceil((end - first) / step - 1e-9))
+    _check_length(count, where)
+    return [_tidy(first + i * step) for i in range(count)]
+
+
+def _spaced(kind: str, numbers: list[Any], where: str) -> list[Any]:
+    if len(numbers) != 3 or not isinstance(numbers[2], int) or numbers[2] < 1:
+        raise GridError(f"{where}: {kind} takes [first, last, how many], got {numbers}")
+    first, last, count = numbers
+    _check_length(count, where)
+    steps = [i / max(1, count - 1) for i in range(count)]
+    if kind == "linspace":
+        return [_tidy(first + (last - first) * t) for t in steps]
+    if first <= 0 or last <= 0:
+        raise GridError(f"{where}: logspace needs positive ends, got {numbers}")
+    return [_tidy(float(first) * (last / first) ** t) for t in steps]
+
+
+def _check_length(count: int, where: str) -> None:
+    if count > LENGTH_LIMIT:
+        raise GridError(f"{where}: an axis of {count:,} values; at most {LENGTH_LIMIT:,} are allowed")
+
+
+def _tidy(value: Any) -> Any:
+    """12 significant digits: 0.30000000000000004 is 0.3 on every machine."""
+    return float(f"{value:.12g}") if isinstance(value, float) else value

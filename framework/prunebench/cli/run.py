@@ -1,0 +1,115 @@
+"""`bench run`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunebench.cli.options import db_option, grid_options, json_option, plugin_options
+from prunebench.protocols import seconds
+
+
+@click.command("run")
+@grid_options
+@db_option
+@click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:2 (slots), cuda, cuda:0,cuda:1.")
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--address", help="Of a Ray cluster; `auto` finds the one that is running here.")
+@click.option("--timeout", help="Longest a trial may take: 90s, 30m, 2h.")
+@click.option("--report/--no-report", default=True, help="Write the page at the end.")
+@plugin_options
+@json_option
+def command(
+    grid: str,
+    db: Path,
+    as_json: bool,
+    timeout: str | None,
+    plugin_files: tuple[Path, ...],
+    **options: Any,
+) -> int:
+    """Run a grid: train each dense network once, prune, measure, store every trial, write the report.
+
+    What the database has already is not run again. Ctrl-C finishes the trials that are running, a second one stops at
+    once; either way the same command goes on where it stopped.
+    """
+    from prunebench.session import Outcome, Prepared, run
+
+    limit = seconds(timeout, "--timeout") if timeout else None
+    screen = contextlib.ExitStack()
+    shown: dict[str, Any] = {}
+
+    def on_plan(prepared: Prepared) -> None:
+        _announce(prepared, as_json)
+        if prepared.todo and not as_json:
+            from prunebench.cli.live import LiveView
+
+            done = len(prepared.plan.trials) - len(prepared.todo)
+            shown["view"] = screen.enter_context(LiveView(len(prepared.todo), done))
+
+    def on_event(event: Any) -> None:
+        if "view" in shown:
+            shown["view"].on_event(event)
+
+    with screen:
+        outcome: Outcome = run(
+            grid,
+            db=db,
+            timeout_seconds=limit,
+            plugin_files=plugin_files,
+            on_plan=on_plan,
+            on_event=on_event,
+            **options,
+        )
+    _close(outcome, as_json)
+    return 130 if outcome.interrupted else 0 if outcome.is_clean else 1
+
+
+def _announce(prepared: Any, as_json: bool) -> None:
+    plan = prepared.plan
+    for warning in (*plan.warnings, *prepared.installed.warnings):
+        click.echo(f"bench: {warning}", err=True)
+    for fault in prepared.installed.broken:
+        click.echo(f"bench: plugin {fault.name} ({fault.distribution}) is left out: {fault.reason}", err=True)
+    if as_json:
+        return
+    scale = f" at {plan.grid.scale} scale" if plan.grid.scale else ""
+    done = len(plan.trials) - len(prepared.todo)
+    click.echo(f"{plan.grid.name}{scale}: {len(plan.trials):,} trials, {done:,} done, {len(prepared.todo):,} to run")
+
+
+def _close(outcome: Any, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(summary(outcome)))
+        return
+    if outcome.run_id:
+        from prunebench.cli.live import summary_table
+        from prunebench.store import open_results
+
+        summary_table(open_results(outcome.database), outcome.run_id)
+        ended = ", ".join(f"{count:,} {status}" for status, count in sorted(outcome.statuses.items()))
+        click.echo(f"{ended or 'nothing finished'} in {outcome.seconds:.0f} s; results in {outcome.database}")
+        if outcome.report:
+            click.echo(f"report: {outcome.report}")
+    else:
+        click.echo(f"everything is done; results in {outcome.database}: bench report, bench query")
+    if outcome.interrupted:
+        click.echo("interrupted: the same command goes on from here")
+
+
+def summary(outcome: Any) -> dict[str, Any]:
+    """The outcome for programs."""
+    return {
+        "grid": outcome.grid,
+        "run_id": outcome.run_id or None,
+        "database": str(outcome.database),
+        "planned": outcome.planned_count,
+        "done_before": outcome.done_count,
+        "statuses": outcome.statuses,
+        "seconds": round(outcome.seconds, 3),
+        "interrupted": outcome.interrupted,
+        "report": str(outcome.report) if outcome.report else None,
+    }

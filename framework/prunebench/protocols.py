@@ -1,0 +1,121 @@
+"""The tables `[protocol]` and `[run]` of a grid file."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import msgspec
+
+from prunebench.axes import check_keys, short
+from prunebench.errors import GridError
+from prunebench.records import LatencyProtocol, Protocol, Recipe
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How trials are run; not part of their identity."""
+
+    timeout_seconds: float | None = None
+    retries: dict[str, int] | None = None
+
+
+def protocol_from(table: Any) -> Protocol:
+    """The protocol with every key of `table` in place of its default."""
+    if not isinstance(table, dict):
+        raise GridError(f"[protocol] must be a table, got {short(table)}")
+    check_keys(table, [f.name for f in fields(Protocol)], "protocol")
+    protocol = Protocol()
+    parts: dict[str, Recipe | LatencyProtocol] = {"train": protocol.train, "finetune": protocol.finetune, "latency": protocol.latency}
+    changed: dict[str, Any] = {key: value for key, value in table.items() if key not in parts}
+    for key, default in parts.items():
+        if key in table:
+            changed[key] = _filled(default, table[key], f"protocol.{key}")
+    result: Protocol = _typed(Protocol, {**_plain(protocol), **{k: _plain(v) for k, v in changed.items()}}, "protocol")
+    _check_protocol(result)
+    return result
+
+
+def _filled(default: Recipe | LatencyProtocol, table: Any, where: str) -> Recipe | LatencyProtocol:
+    if not isinstance(table, dict):
+        raise GridError(f"{where} must be a table, got {short(table)}")
+    check_keys(table, [f.name for f in fields(default)], where)
+    table = dict(table)
+    if isinstance(table.get("batch"), int):
+        table["batch"] = [table["batch"]]
+    filled: Recipe | LatencyProtocol = _typed(type(default), {**_plain(default), **table}, where)
+    return filled
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)
+
+
+def _typed(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        raise GridError(f"{where}{place.rstrip('`')}: {reason[:1].lower()}{reason[1:]}") from None
+
+
+def _check_protocol(protocol: Protocol) -> None:
+    for part in ("train", "finetune"):
+        recipe: Recipe = getattr(protocol, part)
+        _at_least(f"protocol.{part}.epochs", recipe.epochs, 0)
+        _at_least(f"protocol.{part}.patience", recipe.patience, 0)
+        _at_least(f"protocol.{part}.batch_size", recipe.batch_size, 1)
+        if not (recipe.lr > 0 and math.isfinite(recipe.lr)):
+            raise GridError(f"protocol.{part}.lr must be above 0, got {recipe.lr}")
+        if not (recipe.weight_decay >= 0 and math.isfinite(recipe.weight_decay)):
+            raise GridError(f"protocol.{part}.weight_decay must be at least 0, got {recipe.weight_decay}")
+    latency = protocol.latency
+    for batch in latency.batch:
+        _at_least("protocol.latency.batch", batch, 1)
+    for key in ("threads", "rounds", "groups"):
+        _at_least(f"protocol.latency.{key}", getattr(latency, key), 1)
+    if not (latency.max_seconds > 0 and math.isfinite(latency.max_seconds)):
+        raise GridError(f"protocol.latency.max_seconds must be above 0, got {latency.max_seconds}")
+    _at_least("protocol.calibration", protocol.calibration, 1)
+    _at_least("protocol.evaluation_limit", protocol.evaluation_limit, 0)
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise GridError(f"{key} must be at least {least}, got {value}")
+
+
+def run_options(table: Any) -> RunOptions:
+    """The options that the table gives."""
+    if not isinstance(table, dict):
+        raise GridError(f"[run] must be a table, got {short(table)}")
+    check_keys(table, ("timeout", "retries"), "run")
+    options = RunOptions()
+    if "timeout" in table:
+        options = replace(options, timeout_seconds=seconds(table["timeout"], "run.timeout"))
+    if "retries" in table:
+        retries = table["retries"]
+        if not isinstance(retries, dict):
+            raise GridError(f"run.retries must be a table, got {short(retries)}")
+        check_keys(retries, ("killed", "oom"), "run.retries")
+        for key, value in retries.items():
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
+                raise GridError(f"run.retries.{key} must be a whole number in [0, 100], got {short(value)}")
+        options = replace(options, retries=retries)
+    return options
+
+
+def seconds(value: Any, where: str) -> float:
+    """A duration in seconds: a positive number, or a text such as `90s`, `30m`, `2h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?", value) if isinstance(value, str) else None
+    if match:
+        number = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        raise GridError(f'{where} must be a duration such as 90, "90s", "30m" or "2h", got {short(value)}')
+    if not (0 < number < math.inf):
+        raise GridError(f"{where} must be above 0, got {short(value)}")
+    return number
