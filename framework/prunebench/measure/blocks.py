@@ -1,0 +1,108 @@
+"""A block: so many calls of a network on one input, timed by the clock that the device deserves."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+ClockName = Literal["cpu", "wall", "cuda"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A network and its input, ready to be called."""
+
+    network: nn.Module
+    x: Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """Milliseconds a call: by the headline clock, by the wall, and what the host spent to get the calls going."""
+
+    ms: float
+    wall_ms: float
+    host_ms: float
+
+
+class Clock(Protocol):
+    """How a block is timed."""
+
+    name: ClockName
+    block_ms: float  # how long a block should be at least
+
+    def block(self, side: Side, calls: int) -> Block:
+        """`calls` forward passes, one after the other."""
+
+
+class CpuClock:
+    """CPU time of the calling thread: what other processes take away is not counted. For one thread only."""
+
+    name: ClockName = "cpu"
+    block_ms = 2.0
+
+    def block(self, side: Side, calls: int) -> Block:
+        """Timed inside the wall clock's pair of readings, so that CPU time is never above wall time."""
+        network, x = side.network, side.x
+        wall = time.perf_counter_ns()
+        cpu = time.thread_time_ns()
+        for _ in range(calls):
+            network(x)
+        cpu = time.thread_time_ns() - cpu
+        wall = time.perf_counter_ns() - wall
+        return Block(cpu / calls / 1e6, wall / calls / 1e6, cpu / calls / 1e6)
+
+
+class WallClock:
+    """Elapsed time, for several threads."""
+
+    name: ClockName = "wall"
+    block_ms = 2.0
+
+    def block(self, side: Side, calls: int) -> Block:
+        """The whole process's CPU time stands beside the wall's."""
+        network, x = side.network, side.x
+        cpu = time.process_time_ns()
+        wall = time.perf_counter_ns()
+        for _ in range(calls):
+            network(x)
+        wall = time.perf_counter_ns() - wall
+        cpu = time.process_time_ns() - cpu
+        return Block(wall / calls / 1e6, wall / calls / 1e6, cpu / calls / 1e6)
+
+
+class CudaClock:
+    """CUDA events around the calls, the device drained before and after."""
+
+    name: ClockName = "cuda"
+    block_ms = 1.0
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def block(self, side: Side, calls: int) -> Block:
+        """`host_ms` ends when the last kernel is queued: near `ms`, the host is what limits."""
+        network, x = side.network, side.x
+        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        with torch.cuda.device(self._device):
+            torch.cuda.synchronize()
+            wall = time.perf_counter_ns()
+            first.record()
+            for _ in range(calls):
+                network(x)
+            last.record()
+            host = time.perf_counter_ns() - wall
+            torch.cuda.synchronize()
+            wall = time.perf_counter_ns() - wall
+        return Block(first.elapsed_time(last) / calls, wall / calls / 1e6, host / calls / 1e6)
+
+
+def clock_for(device: torch.device, threads: int) -> Clock:
+    """CUDA events, thread CPU time for one thread, the wall for several."""
+    if device.type == "cuda":
+        return CudaClock(device)
+    return CpuClock() if device.type == "cpu" and threads == 1 else WallClock()

@@ -1,0 +1,165 @@
+"""How much a network stores and computes, by torch's own counter and by closed forms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
+
+from prunebench.measure import weights
+from prunebench.measure.accuracy import evaluating
+from prunebench.shapes import LayerShape
+
+Hook = Callable[[str, nn.Module, Tensor, Tensor], None]  # name, module, first input, output
+
+CODE_TYPES = (torch.int8, torch.uint8)  # a codebook's codes stand for one weight each
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`mac_count` is for one sample."""
+
+    parameter_count: int
+    nonzero_parameter_count: int
+    mac_count: int
+
+
+def counts(network: nn.Module, example_input: Tensor, dense: nn.Module | None = None) -> Counts:
+    """What `network` stores and computes for one sample of `example_input` (1, C, H, W); it is left as it was.
+
+    Batch-norm statistics and other buffers are no parameters. Buffers that `dense` does not have are: a method that keeps
+    its factors in buffers (or its codes, as 8-bit integers) has not made the network smaller by that.
+    """
+    held = [weights.values_of(value) for value in counted(network, dense).values()]
+    nonzero = sum(int(torch.count_nonzero(value)) for value in held)
+    return Counts(sum(value.numel() for value in held), nonzero, mac_count(network, example_input))
+
+
+def counted(network: nn.Module, dense: nn.Module | None = None) -> dict[str, Tensor]:
+    """The tensors whose entries count as parameters."""
+    found = weights.parameters(network)
+    if dense is None:
+        return found
+    known = {name: value.shape for name, value in weights.buffers(dense).items()}
+    for name, value in weights.buffers(network).items():
+        holds_weights = value.is_floating_point() or value.is_complex() or value.dtype in CODE_TYPES
+        if holds_weights and known.get(name) != value.shape:
+            found[name] = value
+    return found
+
+
+def mac_count(network: nn.Module, example_input: Tensor) -> int:
+    """Multiply-accumulates for one sample; sums, activations and norms are not counted."""
+    return macs_by_module(network, example_input).get("", 0)
+
+
+def macs_by_module(network: nn.Module, example_input: Tensor) -> dict[str, int]:
+    """Multiply-accumulates for one sample inside each module by its name in `named_modules()`, "" for the whole."""
+    packed: Counter[str] = Counter()
+    with FlopCounterMode(display=False) as counter, _hooked(network, _is_packed, _count_packed(packed)):
+        run(network, example_input)
+    root = type(network).__name__
+    flops = {name: sum(by_op.values()) for name, by_op in counter.get_flop_counts().items()}
+    found: Counter[str] = Counter({"": flops.pop("Global", 0) // 2})
+    found.update({name.removeprefix(f"{root}."): count // 2 for name, count in flops.items() if name != root})
+    for name, macs in packed.items():
+        found.update(dict.fromkeys(_with_ancestors(name), macs))
+    return dict(found)
+
+
+def _with_ancestors(name: str) -> list[str]:
+    parts = name.split(".")
+    return ["", *(".".join(parts[: i + 1]) for i in range(len(parts)))]
+
+
+def _is_packed(module: nn.Module) -> bool:
+    return callable(getattr(type(module), "weight", None))
+
+
+def _count_packed(found: Counter[str]) -> Hook:
+    """Torch's counter does not know the quantized operators: each output entry costs the weights of one channel."""
+
+    def hook(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
+        weight: Tensor = module.weight()  # type: ignore[operator]
+        found[name] += y.numel() * (weight.numel() // weight.shape[0])
+
+    return hook
+
+
+def run(network: nn.Module, example_input: Tensor) -> None:
+    """One sample through the network in evaluation mode, without gradients."""
+    with evaluating(network), torch.no_grad():
+        network(example_input[:1])
+
+
+@contextmanager
+def _hooked(network: nn.Module, chosen: Callable[[nn.Module], bool], hook: Hook) -> Iterator[None]:
+    def attach(name: str, module: nn.Module) -> RemovableHandle:
+        return module.register_forward_hook(lambda m, args, output: hook(name, m, args[0], output))
+
+    handles = [attach(name, module) for name, module in network.named_modules() if chosen(module)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def layer_shapes(network: nn.Module, example_input: Tensor) -> tuple[LayerShape, ...]:
+    """The linear layers and 2-D convolutions that one sample passes, in the order in which it first passes them."""
+    calls: dict[str, list[tuple[Tensor, Tensor]]] = {}
+
+    def note(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
+        calls.setdefault(name, []).append((x, y))
+
+    with _hooked(network, _is_layer, note):
+        run(network, example_input)
+    modules = dict(network.named_modules())
+    owners = Counter(_weight_key(module) for module in modules.values() if _is_layer(module))
+    tied = {name for name in calls if owners[_weight_key(modules[name])] > 1}
+    return tuple(_shape(name, modules[name], made, name in tied) for name, made in calls.items())
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Linear, nn.Conv2d))
+
+
+def _weight_key(module: nn.Module) -> int:
+    return id(module.weight)
+
+
+def _shape(name: str, module: nn.Module, calls: list[tuple[Tensor, Tensor]], tied: bool) -> LayerShape:
+    x, y = calls[0]
+    if isinstance(module, nn.Linear):
+        positions = sum(output.numel() for _, output in calls) // module.out_features
+        sizes = (module.out_features, module.in_features)
+        has_bias = module.bias is not None
+        return LayerShape(name, "linear", *sizes, bias=has_bias, positions=positions, called=len(calls), tied=tied)
+    assert isinstance(module, nn.Conv2d)
+    once = len(calls) == 1
+    return LayerShape(
+        name,
+        "conv2d",
+        module.out_channels,
+        module.in_channels,
+        _pair(module.kernel_size),
+        _pair(module.stride),
+        _pair(module.dilation),
+        module.groups,
+        module.bias is not None,
+        sum(output.numel() for _, output in calls) // module.out_channels,
+        len(calls),
+        tied,
+        _pair(x.shape[-2:]) if once else None,
+        _pair(y.shape[-2:]) if once else None,
+    )
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    return (int(values[0]), int(values[1]))

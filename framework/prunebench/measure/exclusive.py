@@ -1,0 +1,139 @@
+"""Turns on a host: many may work on a device at once, one may time on it, alone.
+
+Two lock files a room (the host, or one CUDA device) make a turnstile. Who works passes the gate and shares the room; who
+times shuts the gate, waits until the room is empty, and keeps both until it is done, so that a stream of workers
+cannot starve it. Who works calls `breathe` often: it leaves the room while somebody waits at the gate. The kernel drops
+the locks of a process that dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOOK_SECONDS = 0.02  # between two looks at the gate: a look costs two system calls
+
+
+class Turn:
+    """One process's place in the queue for `device` ("cpu", "cuda:1"); `folder` holds the lock files."""
+
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        self._folder = folder or default_folder()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        host = _Room(self._folder, "host")
+        self._shared = [host] if device.startswith("cpu") else [host, _Room(self._folder, physical(device))]
+        self._alone = self._shared[-1]
+        self._depth = 0
+        self._looked = 0.0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Work that others may do beside us; not while anybody times on this device. May be nested."""
+        if self._depth == 0:
+            self._enter()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._leave()
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Alone on the device: on a CPU, on the host. Inside `working` the shared place is given up meanwhile."""
+        if self._depth:
+            self._leave()
+        try:
+            with self._alone_in_room():
+                yield
+        finally:
+            if self._depth:
+                self._enter()
+
+    @contextmanager
+    def _alone_in_room(self) -> Iterator[None]:
+        beside = [room for room in self._shared if room is not self._alone]
+        try:
+            for room in beside:
+                room.share()
+            self._alone.seize()
+            yield
+        finally:
+            self._leave()
+
+    def breathe(self) -> None:
+        """Step aside until a waiting timer is done; call it between batches. Under a microsecond as a rule."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        if self._depth and any(room.is_wanted() for room in self._shared):
+            self._leave()
+            self._enter()
+
+    def close(self) -> None:
+        """Give everything back; the turn cannot be used again."""
+        for room in self._shared:
+            room.close()
+
+    def _enter(self) -> None:
+        for room in self._shared:
+            room.share()
+
+    def _leave(self) -> None:
+        for room in reversed(self._shared):
+            room.leave()
+
+
+class _Room:
+    def __init__(self, folder: Path, name: str) -> None:
+        self._gate = _open(folder / f"{name}.gate")
+        self._room = _open(folder / f"{name}.room")
+
+    def share(self) -> None:
+        fcntl.flock(self._gate, fcntl.LOCK_SH)
+        fcntl.flock(self._room, fcntl.LOCK_SH)
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def seize(self) -> None:
+        fcntl.flock(self._gate, fcntl.LOCK_EX)
+        fcntl.flock(self._room, fcntl.LOCK_EX)
+
+    def leave(self) -> None:
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def is_wanted(self) -> bool:
+        try:
+            fcntl.flock(self._gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+        return False
+
+    def close(self) -> None:
+        os.close(self._room)
+        os.close(self._gate)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def default_folder() -> Path:
+    """Where all runs of this user on this host meet."""
+    return Path(tempfile.gettempdir()) / f"prunebench-{os.getuid()}"
+
+
+def physical(device: str) -> str:
+    """The card behind a CUDA device, whatever this process is allowed to see: "cuda:0" with card 3 visible is cuda-3."""
+    index = int(device.partition(":")[2] or 0)
+    visible = [card.strip() for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card.strip()]
+    card = visible[index] if index < len(visible) else str(index)
+    return "cuda-" + "".join(c if c.isalnum() else "-" for c in card)

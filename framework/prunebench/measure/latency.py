@@ -1,0 +1,201 @@
+"""How long a forward pass takes, as a pair: the pruned network against the dense one, in one process, interleaved."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prunebench.measure.blocks import Block, Clock, Side, clock_for
+from prunebench.measure.conditions import between, gpu_state, weather
+from prunebench.measure.faults import InvalidOutput
+from prunebench.measure.pairs import Blocks, time_pair, typical
+from prunebench.measure.significance import speedup_interval
+from prunebench.measure.weights import require_unchanged, snapshot
+from prunebench.records import Latency, LatencyProtocol
+
+CONTENDED = 0.05  # share of the wall time that the thread did not run
+HIDDEN = 0.30  # above it the wall time says more about the neighbours
+LAUNCH_BOUND = 0.9  # share of the device's time that the host needs to queue the work
+P99_SAMPLES = 459  # that many, and the largest is above the 99th percentile with 99 % confidence
+FEW_PAIRS = 10
+
+MakeInput = Callable[[int], Tensor]
+
+
+def latency(
+    dense: nn.Module,
+    pruned: nn.Module,
+    make_input: MakeInput | Tensor,
+    protocol: LatencyProtocol,
+    device: torch.device | str,
+    seed: int,
+) -> tuple[Latency, ...]:
+    """One record a batch size of the protocol; both networks are copied and left as they are.
+
+    `make_input` gives the input for a batch size, or is one sample (1, C, H, W) that is repeated. Raises
+    `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and `ChangedWeights` where its
+    forward pass changes its own weights.
+    """
+    target = torch.device(device)
+    with _quiet(protocol.threads), torch.inference_mode():
+        return tuple(_at(batch, dense, pruned, make_input, protocol, target, seed) for batch in protocol.batch)
+
+
+@contextmanager
+def _quiet(threads: int) -> Iterator[None]:
+    """The thread count of the protocol, and no garbage collection, inside."""
+    before, collecting = torch.get_num_threads(), gc.isenabled()
+    torch.set_num_threads(threads)
+    gc.disable()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        if collecting:
+            gc.enable()
+
+
+def _at(
+    batch: int,
+    dense: nn.Module,
+    pruned: nn.Module,
+    make_input: MakeInput | Tensor,
+    protocol: LatencyProtocol,
+    device: torch.device,
+    seed: int,
+) -> Latency:
+    start, before = time.perf_counter(), weather()
+    clock = clock_for(device, protocol.threads)
+    try:
+        x = _ready_input(make_input, batch, protocol, device)
+        sides = tuple(Side(_ready(network, protocol, device), x.clone()) for network in (dense, pruned))
+        held = [snapshot(side.network) for side in sides]
+        rng = random.Random(f"{seed} {batch}")
+        blocks = time_pair(*sides, clock, protocol.groups, protocol.max_seconds, rng)
+    except RuntimeError as error:
+        raise _named(error, batch) from error
+    for side, values in zip(sides, held, strict=True):
+        require_unchanged(side.network, values)
+    conditions = {**between(before, weather()), "dense_calls_per_block": blocks.calls[0], **_card(device)}
+    return _record(batch, blocks, clock, protocol, device, time.perf_counter() - start, conditions)
+
+
+def _named(error: RuntimeError, batch: int) -> RuntimeError:
+    message = f"forward failed at batch {batch}: {error}"
+    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+        return torch.OutOfMemoryError(message)
+    return RuntimeError(message)
+
+
+def _ready_input(make_input: MakeInput | Tensor, batch: int, protocol: LatencyProtocol, device: torch.device) -> Tensor:
+    x = make_input[:1].expand(batch, *make_input.shape[1:]) if isinstance(make_input, Tensor) else make_input(batch)
+    if len(x) != batch:
+        raise ValueError(f"make_input({batch}) must give {batch} samples, got {len(x)}")
+    x = x.to(device, copy=True).contiguous()
+    if x.is_floating_point():
+        x = x.to(getattr(torch, protocol.dtype))
+    return x.contiguous(memory_format=torch.channels_last) if _channels_last(protocol) and x.ndim == 4 else x
+
+
+def _channels_last(protocol: LatencyProtocol) -> bool:
+    return protocol.memory_format == "channels_last"
+
+
+def _ready(network: nn.Module, protocol: LatencyProtocol, device: torch.device) -> nn.Module:
+    """A private copy in evaluation mode, as the protocol wants it."""
+    try:
+        made = copy.deepcopy(network).to(device).eval()
+    except (RuntimeError, TypeError) as error:
+        raise InvalidOutput(f"the network cannot be copied, so it cannot be timed: {error}") from error
+    if protocol.dtype != "float32":
+        made = made.to(getattr(torch, protocol.dtype))
+    if _channels_last(protocol):
+        made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if protocol.compile:
+        made.compile()
+    return made
+
+
+def _card(device: torch.device) -> dict[str, Any]:
+    return gpu_state(device.index or 0) if device.type == "cuda" else {}
+
+
+def _record(
+    batch: int,
+    blocks: Blocks,
+    clock: Clock,
+    protocol: LatencyProtocol,
+    device: torch.device,
+    seconds: float,
+    conditions: dict[str, Any],
+) -> Latency:
+    dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
+    speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index)
+    contention = _contention(blocks) if clock.name == "cpu" else 0.0
+    middle = typical(blocks.pruned)
+    return Latency(
+        batch=batch,
+        threads=protocol.threads,
+        device=str(device),
+        dtype=protocol.dtype,
+        memory_format=protocol.memory_format,
+        compile=protocol.compile,
+        clock=clock.name,
+        calls_per_block=blocks.calls[1],
+        dense_ms=dense_ms,
+        pruned_ms=pruned_ms,
+        dense_wall_ms=_column(blocks.dense, "wall_ms"),
+        pruned_wall_ms=_column(blocks.pruned, "wall_ms"),
+        round_index=tuple(blocks.round_index),
+        cold_dense_ms=blocks.cold_ms[0],
+        cold_pruned_ms=blocks.cold_ms[1],
+        speedup=speedup.value,
+        speedup_low=speedup.low,
+        speedup_high=speedup.high,
+        latency_ms=middle,
+        latency_p90_ms=float(np.quantile(pruned_ms, 0.9)),
+        latency_p99_ms=float(np.quantile(pruned_ms, 0.99)) if len(pruned_ms) >= P99_SAMPLES else None,
+        dense_latency_ms=typical(blocks.dense),
+        throughput=batch * 1000 / middle,
+        contention=contention,
+        seconds=seconds,
+        stopped=blocks.stopped,
+        flags=tuple(_flags(blocks, clock, contention, conditions)),
+        conditions=conditions,
+    )
+
+
+def _column(blocks: list[Block], name: str) -> tuple[float, ...]:
+    return tuple(float(np.float32(getattr(block, name))) for block in blocks)
+
+
+def _contention(blocks: Blocks) -> float:
+    """Share of the wall time in which the thread did not run."""
+    every = [*blocks.dense, *blocks.pruned]
+    return max(0.0, 1 - sum(block.host_ms for block in every) / sum(block.wall_ms for block in every))
+
+
+def _flags(blocks: Blocks, clock: Clock, contention: float, conditions: dict[str, Any]) -> Iterator[str]:
+    if contention > CONTENDED:
+        yield "contended"
+    if contention > HIDDEN:
+        yield "wall-hidden"
+    if clock.name == "cuda" and any(_is_launch_bound(side) for side in (blocks.dense, blocks.pruned)):
+        yield "launch-bound"
+    if conditions.get("throttled_by"):
+        yield "throttled"
+    if len(blocks.dense) < FEW_PAIRS:
+        yield "few-blocks"
+
+
+def _is_launch_bound(blocks: list[Block]) -> bool:
+    return float(np.median([block.host_ms / block.ms for block in blocks])) > LAUNCH_BOUND
