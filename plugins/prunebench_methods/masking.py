@@ -9,47 +9,34 @@ from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
 from prunebench_methods.exact import kept_count
-from prunebench_methods.sections import why_left_alone
+from prunebench_methods.mask import weight_refusals
+from prunebench_methods.replace import Layer, linear_and_conv_layers, select_layers
 
 OTHER_KINDS = (nn.Conv1d, nn.Conv3d, nn.modules.conv._ConvTransposeNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 
 
-def maskable(network: nn.Module, task: Task, section: str) -> dict[str, nn.Module]:
+def writable_layers(network: nn.Module, task: Task, section: str) -> dict[str, Layer]:
     """The layers whose weights may be changed, by name, in order of execution; the others are recorded with the reason.
 
     Raises `NotApplicable` when there is none, or when one holds NaN or infinity.
     """
-    found = {}
-    for layer in task.shapes:
-        module = network.get_submodule(layer.name)
-        reason = why_left_alone(layer, section) or _why_not_writable(module)
-        if reason:
-            task.layer(layer.name, left_alone=reason)
-        else:
-            found[layer.name] = module
+    reasons = weight_refusals(task.shapes, section)
+    layers = linear_and_conv_layers(network)
+    for name, why in reasons.items():
+        reasons[name] = why or _why_not_writable(layers[name])
     _record_other_kinds(network, task)
-    _refuse(found, section)
-    return found
+    return select_layers(network, task, reasons)
 
 
-def _why_not_writable(module: nn.Module) -> str:
-    if isinstance(getattr(module, "weight", None), nn.Parameter):
-        return ""
-    return f"its weight is computed by {type(module).__name__}, not stored"
+def _why_not_writable(layer: Layer) -> str:
+    """A parametrization computes the weight anew at every use, so that what is written into it is lost."""
+    return "" if isinstance(layer.weight, nn.Parameter) else "its weight is computed by a parametrization"
 
 
 def _record_other_kinds(network: nn.Module, task: Task) -> None:
     for name, module in network.named_modules():
         if isinstance(module, OTHER_KINDS):
             task.layer(name, left_alone=f"{type(module).__name__} is neither a linear layer nor a 2-D convolution")
-
-
-def _refuse(layers: Mapping[str, nn.Module], section: str) -> None:
-    if not layers:
-        raise NotApplicable(f"the network has no layer of section {section!r} whose weights can be changed")
-    for name, module in layers.items():
-        if not bool(torch.isfinite(module.weight).all()):
-            raise NotApplicable(f"the weights of {name} hold NaN or infinity")
 
 
 def highest(scores: Tensor, count: int) -> Tensor:
@@ -86,7 +73,7 @@ def global_masks(scores: Sequence[Tensor], keep: float) -> list[Tensor]:
     return [part.view(score.shape) for part, score in zip(parts, scores, strict=True)]
 
 
-def apply(layers: Mapping[str, nn.Module], masks: Iterable[Tensor], task: Task) -> None:
+def apply(layers: Mapping[str, Layer], masks: Iterable[Tensor], task: Task) -> None:
     """Set the weights outside the masks to exactly zero, in place, and record what that cost each layer."""
     for (name, module), mask in zip(layers.items(), masks, strict=True):
         weight = module.weight.detach()
@@ -112,6 +99,14 @@ def random_scores(weights: Sequence[Tensor], generator: torch.Generator, togethe
     return [part.view(weight.shape).to(weight.device) for part, weight in zip(parts, weights, strict=True)]
 
 
-def survivors(weight: Tensor) -> int:
-    """Entries that are not zero."""
-    return int(torch.count_nonzero(weight))
+def survivor_counts(example: nn.Module, layers: Mapping[str, Layer], source: str) -> list[int]:
+    """Nonzero weights of each layer's namesake in `example`; raises `NotApplicable` where `source` did not mask it."""
+    counts = []
+    for name, layer in layers.items():
+        weight = dict(example.named_parameters()).get(f"{name}.weight" if name else "weight")
+        if weight is None or weight.shape != layer.weight.shape:
+            raise NotApplicable(
+                f"{source} does not mask {name} but replaces it: it leaves no share of weights to match"
+            )
+        counts.append(int(torch.count_nonzero(weight)))
+    return counts

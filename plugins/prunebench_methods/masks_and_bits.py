@@ -6,5 +6,6 @@ from prunebench import Method
 
 from prunebench_methods.magnitude import Magnitude
 from prunebench_methods.random_masks import Random
+from prunebench_methods.random_matched import RandomMatched
 
-METHODS: list[type[Method]] = [Magnitude, Random]
+METHODS: list[type[Method]] = [Magnitude, Random, RandomMatched]
