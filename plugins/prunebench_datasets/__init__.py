@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prunebench import Dataset, hookimpl
 
-from prunebench_datasets import handwriting
+from prunebench_datasets import handwriting, photographs
 
 
 @hookimpl
 def datasets() -> list[type[Dataset]]:
     """Handwriting, synthetic letters and photographs."""
-    return [*handwriting.DATASETS]
+    return [*handwriting.DATASETS, *photographs.DATASETS]

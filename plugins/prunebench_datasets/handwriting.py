@@ -7,6 +7,8 @@ from pathlib import Path
 
 from prunebench import Dataset, Splits, param
 
+from prunebench_datasets.places import EMNIST, MNIST
+
 
 @dataclass(frozen=True)
 class Digits(Dataset):
@@ -46,4 +48,40 @@ class RenderedLetters(Dataset):
         return splits_of(parts, input_shape, self.class_count)
 
 
-DATASETS: list[type[Dataset]] = [Digits, RenderedLetters]
+@dataclass(frozen=True)
+class Mnist(Dataset):
+    """Handwritten digits, 28×28: 55,000 to train, 5,000 to validate, 10,000 to test."""
+
+    name = "mnist"
+    paper = "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf"
+    class_count = 10
+
+    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+        from prunebench_datasets.idx import read
+        from prunebench_datasets.images import splits_of
+
+        return splits_of(read(MNIST, folder), input_shape, self.class_count)
+
+    def available(self, folder: Path) -> bool:
+        return MNIST.is_here(folder)
+
+
+@dataclass(frozen=True)
+class EmnistLetters(Dataset):
+    """Handwritten letters, both cases in one class, 28×28, stored transposed: 104,000, 20,800 and 20,800 samples."""
+
+    name = "emnist_letters"
+    paper = "https://arxiv.org/abs/1702.05373"
+    class_count = 26
+
+    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+        from prunebench_datasets.idx import read
+        from prunebench_datasets.images import splits_of
+
+        return splits_of(read(EMNIST, folder), input_shape, self.class_count)
+
+    def available(self, folder: Path) -> bool:
+        return EMNIST.is_here(folder)
+
+
+DATASETS: list[type[Dataset]] = [Digits, RenderedLetters, Mnist, EmnistLetters]

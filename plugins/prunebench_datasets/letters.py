@@ -1,4 +1,4 @@
-"""Letters drawn with the font inside Pillow, bent by seeded random maps: synthetic, alike on every run, no file needed."""
+"""Letters drawn with the font inside Pillow, bent by seeded random maps: synthetic, and no file is needed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from prunebench_datasets.images import Part, Parts
 SIDE = 28  # of the finished picture, in pixels
 CANVAS = 56  # of the glyph before it is bent, in pixels
 STROKES = (0, 1, 2)  # extra stroke widths that a glyph is drawn with, in canvas pixels
-TRAIN_SHARE, VALIDATION_SHARE = (
-    5 / 7,
-    1 / 7,
-)  # of EMNIST letters when a validation split is taken from its training part
+HELD_SHARE = 1 / 7  # that validates, and as many that test: as in EMNIST letters
 GRID = 4  # control points a side of the elastic distortion
 
 
@@ -87,10 +84,9 @@ def _elastic(count: int, distortion: float, generator: torch.Generator) -> Tenso
 
 def _parts(pictures: Tensor, labels: Tensor, per_class: int, generator: torch.Generator) -> Parts:
     """Every class in the same shares in each part, samples in random order."""
-    train = max(1, round(per_class * TRAIN_SHARE))
-    validation = max(1, round(per_class * VALIDATION_SHARE))
+    held = max(1, round(per_class * HELD_SHARE))
     place = torch.arange(per_class).repeat(26)  # of a sample within its class
-    chosen = (place < train, (place >= train) & (place < train + validation), place >= train + validation)
+    chosen = (place >= 2 * held, (place >= held) & (place < 2 * held), place < held)
     whole = Part(pictures, labels)
     return Parts(*(whole.take(_shuffled(mask.nonzero()[:, 0], generator)) for mask in chosen))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pickle
 from pathlib import Path
 from urllib.error import URLError
 
@@ -54,10 +55,9 @@ def trained(arch: str, weights: str, class_count: int) -> nn.Module:
         raise DataError(
             f"weights {weights!r} of {arch} could not be fetched ({reason}): put {chosen.url} at {file}"
         ) from error
-    except RuntimeError as error:
-        if "hash" not in str(error) and "zip archive" not in str(error):
-            raise
-        raise DataError(f"{file} is damaged ({error}): delete it, it is fetched again from {chosen.url}") from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{file} is damaged ({reason}): delete it, it is fetched again from {chosen.url}") from error
 
 
 def _single_output(network: nn.Module) -> nn.Module:
