@@ -6,16 +6,22 @@ import dataclasses
 import math
 import types
 import typing
-from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from prunebench.errors import PlanError, did_you_mean
 from prunebench.records import Value
 
+_FIELD_TYPES: dict[type[Any], dict[str, Any]] = {}  # resolving annotations is slow, classes are few
 
-@cache
-def field_types(cls: Any) -> dict[str, Any]:
+
+def field_types(cls: type[Any]) -> dict[str, Any]:
     """Name -> type of the fields that a grid can sweep."""
+    if cls not in _FIELD_TYPES:
+        _FIELD_TYPES[cls] = _resolved(cls)
+    return _FIELD_TYPES[cls]
+
+
+def _resolved(cls: type[Any]) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(cls)
     except NameError as error:
@@ -31,15 +37,29 @@ def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[s
             hint = did_you_mean(name, kinds) or f"; its fields: {', '.join(kinds) or 'none'}"
             raise PlanError(f"{cls.name} has no field {name!r}{hint}")
     values: dict[str, Value] = {}
+    known = defaults(cls)
     for item in dataclasses.fields(cls):
         where = f"{cls.name}: {item.name}"
         if item.name == freed:
             values[item.name] = None
+        elif item.name not in given and item.name in known:
+            values[item.name] = known[item.name]
         elif item.name in given:
             values[item.name] = checked(given[item.name], kinds[item.name], item.metadata, where)
         else:
-            values[item.name] = _default(item, where)
+            raise PlanError(f"{where} has no default: the grid has to give it")
     return values
+
+
+def defaults(cls: type[Any]) -> dict[str, Value]:
+    """The fields that have a default, with it."""
+    plain = {f.name: _json(f.default) for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
+    made = {
+        f.name: _json(f.default_factory())
+        for f in dataclasses.fields(cls)
+        if f.default_factory is not dataclasses.MISSING
+    }
+    return {**plain, **made}
 
 
 def create(cls: type[Any], values: dict[str, Value]) -> Any:
@@ -51,14 +71,6 @@ def create(cls: type[Any], values: dict[str, Value]) -> Any:
     except ValueError as error:
         raise PlanError(f"{cls.name}: {error}") from None
     return instance
-
-
-def _default(item: dataclasses.Field[Any], where: str) -> Value:
-    if item.default is not dataclasses.MISSING:
-        return _json(item.default)
-    if item.default_factory is not dataclasses.MISSING:
-        return _json(item.default_factory())
-    raise PlanError(f"{where} has no default: the grid has to give it")
 
 
 def _json(value: Any) -> Value:

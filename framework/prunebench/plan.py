@@ -14,7 +14,7 @@ from prunebench.contracts import Method
 from prunebench.discovery import Installed, Plugin
 from prunebench.errors import GridError, PlanError
 from prunebench.grid import TRIAL_LIMIT, Grid
-from prunebench.parameters import complete, create, field_types
+from prunebench.parameters import complete, create, defaults, field_types
 from prunebench.records import DENSE, Choice, Trial, Value
 from prunebench.registry import Registry
 
@@ -98,7 +98,7 @@ class _Planner:
 
     def _dense(self) -> Choice:
         plugin = self.installed.find("method", DENSE.use)
-        return Choice(DENSE.use, {}, code=plugin.code)
+        return Choice(DENSE.use, code=plugin.code)
 
     def _drafted(self, kind: str, entries: tuple[Entry, ...]) -> list[tuple[Draft, Choice]]:
         return [(draft, self._choice(kind, draft)) for entry in entries for draft in entry.drafts()]
@@ -118,7 +118,8 @@ class _Planner:
         params = complete(plugin.cls, given, freed)
         if not target:
             create(plugin.cls, params)
-        return Choice(draft.use, params, target, code=plugin.code)
+        shown = tuple(name for name, value in params.items() if value != defaults(plugin.cls).get(name))
+        return Choice(draft.use, params, target, code=plugin.code, shown=shown)
 
     def _is_target(self, plugin: Plugin, name: str) -> bool:
         return plugin.kind == "method" and name in TARGETS and name not in field_types(plugin.cls)

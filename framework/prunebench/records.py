@@ -44,6 +44,7 @@ class Choice:
 
     `target` asks for a result in place of a method's own field (`{"compression": 4}`); `stages` makes a pipeline of
     methods (`use` is then "pipeline"); `code` is the hash of a plugin loaded from a file, empty for installed ones.
+    `shown` names the parameters that a label shows (those that are not at their default): no part of identity.
     """
 
     use: str
@@ -51,20 +52,27 @@ class Choice:
     target: dict[str, float] = field(default_factory=dict)
     stages: tuple[Choice, ...] = ()
     code: str = ""
+    shown: tuple[str, ...] | None = None  # None shows all
 
     @cached_property
     def text(self) -> str:
         """Canonical JSON: equal for equal choices, whatever the order of keys was."""
-        return encode(self).decode()
+        stages = [stage.text for stage in self.stages]
+        return encode([self.use, self.params, self.target, stages, self.code]).decode()
 
     @cached_property
     def label(self) -> str:
         """For people: `low_rank(rank=10)`, `svd(keep=0.2) > kmeans(clusters=32)`."""
         if self.stages:
             return " > ".join(stage.label for stage in self.stages)
-        shown = {**self.params, **self.target}
-        inside = ", ".join(f"{name}={value}" for name, value in shown.items() if value is not None)
-        return f"{self.use}({inside})" if inside else self.use
+        return f"{self.use}({self.setting})" if self.setting else self.use
+
+    @cached_property
+    def setting(self) -> str:
+        """The label's inside: `rank=10`."""
+        params = {name: value for name, value in self.params.items() if self.shown is None or name in self.shown}
+        parts = {**params, **self.target}
+        return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 
 @dataclass(frozen=True)

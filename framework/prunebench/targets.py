@@ -84,8 +84,8 @@ def _bounds(cls: type[Method], shapes: Sequence[LayerShape]) -> tuple[float, flo
     """The field's own bounds; without an upper one, the largest side of a layer's matrix."""
     metadata = next(item.metadata for item in fields(cls) if item.name == cls.knob)
     sides = [max(s.out_channels, s.weight_count // max(1, s.out_channels)) for s in shapes]
-    first = [metadata.get(key) for key in ("at_least", "above") if metadata.get(key) is not None]
-    last = [metadata.get(key) for key in ("at_most", "below") if metadata.get(key) is not None]
+    first: list[Any] = [metadata.get(key) for key in ("at_least", "above") if metadata.get(key) is not None]
+    last: list[Any] = [metadata.get(key) for key in ("at_most", "below") if metadata.get(key) is not None]
     low: float = first[0] if first else 1
     if metadata.get("above") is not None:
         low = low + 1e-6
