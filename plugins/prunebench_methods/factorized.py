@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prunebench import Method
 
+from prunebench_methods.data_aware import DataAwareLowRank
 from prunebench_methods.dense import Dense
 from prunebench_methods.low_rank import LowRank, LowRankAsRun, RohlicekSvd
 from prunebench_methods.pca import ActivationPca, WeightPca
 
-METHODS: list[type[Method]] = [Dense, LowRank, LowRankAsRun, RohlicekSvd, WeightPca, ActivationPca]
+METHODS: list[type[Method]] = [Dense, LowRank, LowRankAsRun, RohlicekSvd, DataAwareLowRank, WeightPca, ActivationPca]

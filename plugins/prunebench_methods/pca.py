@@ -90,18 +90,10 @@ class ActivationPca(Method):
         why = self.reasons(shapes)
         if self.variance is not None or any(s.kind == "conv2d" and not why[s.name] for s in shapes):
             return None
-        return [LayerCounts.unchanged(s, why[s.name]) if why[s.name] else self._counts(s) for s in shapes]
-
-    def _counts(self, shape: LayerShape) -> LayerCounts:
-        found = factor_counts(shape, self.rank_of(shape))
-        biases = 0 if shape.bias else shape.out_channels  # the mean needs a bias to go into
-        return LayerCounts(
-            shape.name,
-            found.parameter_count + biases,
-            found.nonzero_parameter_count + biases,
-            found.mac_count,
-            found.rank,
-        )
+        return [
+            LayerCounts.unchanged(s, why[s.name]) if why[s.name] else factor_counts(s, self.rank_of(s), outer_bias=True)
+            for s in shapes
+        ]
 
 
 def no_saving(rank: int, shape: LayerShape) -> str:

@@ -71,12 +71,13 @@ def require_one(**ways: object) -> None:
         raise ValueError(f"give exactly one of {', '.join(ways)}, got {' and '.join(given) or 'none'}")
 
 
-def factor_counts(shape: LayerShape, rank: int, *, inner_bias: bool = False) -> LayerCounts:
+def factor_counts(shape: LayerShape, rank: int, *, inner_bias: bool = False, outer_bias: bool = False) -> LayerCounts:
     """What two factors of `rank` leave: groups · rank · (rows + columns) weights, and the biases.
 
-    A bias of the inserted layer is stored, and zero until it is fine-tuned.
+    `inner_bias`: the inserted layer has one, zero until it is fine-tuned; `outer_bias`: the second layer has one even
+    where the dense layer had none.
     """
     weights = shape.groups * rank * sum(matrix_shape(shape))
-    nonzero = weights + (shape.out_channels if shape.bias else 0)
+    nonzero = weights + (shape.out_channels if shape.bias or outer_bias else 0)
     stored = nonzero + (shape.groups * rank if inner_bias else 0)
     return LayerCounts(shape.name, stored, nonzero, weights * shape.positions, rank)
