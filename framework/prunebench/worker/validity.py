@@ -1,0 +1,49 @@
+"""A result on its way home: valid by its schema and within its size, or a failed result that names what was not."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from prunebench.records import Result, Trial, decode, encode
+from prunebench.worker.messages import Report
+
+MAX_RESULT_BYTES = 64 * 2**20
+UNENCODABLE = (TypeError, ValueError, RecursionError, OverflowError, AttributeError)  # what msgspec raises
+
+
+def encoded(result: Result) -> bytes:
+    """The report of `result` as a line."""
+    try:
+        line = encode(Report("result", result=result))
+        if len(line) > MAX_RESULT_BYTES:
+            raise ValueError(f"{len(line) / 2**20:.0f} MB is over the limit of {MAX_RESULT_BYTES / 2**20:.0f} MB")
+        decode(line, Report)
+    except UNENCODABLE as error:
+        bad = invalid(result.trial, unencodable(result) or complaint(error))
+        return encode(Report("result", result=dataclasses.replace(bad, attempt=result.attempt)))
+    return line
+
+
+def invalid(trial: Trial, what: str) -> Result:
+    """The row of a trial whose result cannot be kept."""
+    return Result(trial, "failed", f"invalid result: {what[:500]}")
+
+
+def complaint(error: Exception) -> str:
+    """`measurement.loss: Expected `float`, got `null``, where msgspec puts the field last."""
+    text, _, path = str(error).partition(" - at `$.result")
+    return f"{path.strip('`.')}: {text}" if path.strip("`.") else text
+
+
+def unencodable(record: Any, path: str = "") -> str:
+    """The first field under `record` that JSON cannot hold, and why; empty where every field can be encoded."""
+    for item in dataclasses.fields(record):
+        value, name = getattr(record, item.name), f"{path}{item.name}"
+        if dataclasses.is_dataclass(value) and (inner := unencodable(value, f"{name}.")):
+            return inner
+        try:
+            encode(value)
+        except UNENCODABLE as error:
+            return f"{name}: {error}"
+    return ""
