@@ -33,8 +33,8 @@ class Counts:
 def counts(network: nn.Module, example_input: Tensor, dense: nn.Module | None = None) -> Counts:
     """What `network` stores and computes for one sample of `example_input` (1, C, H, W); it is left as it was.
 
-    Batch-norm statistics and other buffers are no parameters. Buffers that `dense` does not have are: a method that keeps
-    its factors in buffers (or its codes, as 8-bit integers) has not made the network smaller by that.
+    Batch-norm statistics and other buffers are no parameters. Buffers that `dense` does not have are: a method that
+    keeps its factors in buffers (or its codes, as 8-bit integers) has not made the network smaller by that.
     """
     held = [weights.values_of(value) for value in counted(network, dense).values()]
     nonzero = sum(int(torch.count_nonzero(value)) for value in held)

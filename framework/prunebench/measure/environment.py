@@ -45,7 +45,7 @@ def _machine(device: str) -> Provenance:
     return Provenance(
         prunebench=_version("prunebench"),
         python=platform.python_version(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         packages={name: found for name in PACKAGES if (found := _version(name))},
         host=platform.node(),
         os=f"{platform.system()} {platform.release()}",

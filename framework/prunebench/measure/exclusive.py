@@ -1,9 +1,9 @@
 """Turns on a host: many may work on a device at once, one may time on it, alone.
 
-Two lock files a room (the host, or one CUDA device) make a turnstile. Who works passes the gate and shares the room; who
-times shuts the gate, waits until the room is empty, and keeps both until it is done, so that a stream of workers
-cannot starve it. Who works calls `breathe` often: it leaves the room while somebody waits at the gate. The kernel drops
-the locks of a process that dies.
+Two lock files a room (the host, or one CUDA device) make a turnstile. Who works passes the gate and shares the room;
+who times shuts the gate, waits until the room is empty, and keeps both until it is done, so that a stream of workers
+cannot starve it. Who works calls `breathe` often: it leaves the room while somebody waits at the gate. The kernel
+drops the locks of a process that dies.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def default_folder() -> Path:
 
 
 def physical(device: str) -> str:
-    """The card behind a CUDA device, whatever this process is allowed to see: "cuda:0" with card 3 visible is cuda-3."""
+    """The card behind a CUDA device: "cuda:0" is cuda-3 where the process is allowed to see card 3 only."""
     index = int(device.partition(":")[2] or 0)
     visible = [card.strip() for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card.strip()]
     card = visible[index] if index < len(visible) else str(index)

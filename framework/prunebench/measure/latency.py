@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from prunebench.measure.blocks import Block, Clock, Side, clock_for
 from prunebench.measure.conditions import between, gpu_state, weather
 from prunebench.measure.faults import InvalidOutput
-from prunebench.measure.pairs import Blocks, time_pair, typical
+from prunebench.measure.pairs import PRECISION, Blocks, Pair, time_pair
+from prunebench.measure.rounds import NotPortable, in_fresh_processes
 from prunebench.measure.significance import speedup_interval
 from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.records import Latency, LatencyProtocol
@@ -46,8 +48,62 @@ def latency(
     forward pass changes its own weights.
     """
     target = torch.device(device)
+    return tuple(
+        _at(dense, pruned, _input(make_input, batch), protocol, target, seed + batch) for batch in protocol.batch
+    )
+
+
+def _input(make_input: MakeInput | Tensor, batch: int) -> Tensor:
+    x = make_input[:1].expand(batch, *make_input.shape[1:]) if isinstance(make_input, Tensor) else make_input(batch)
+    if len(x) != batch:
+        raise ValueError(f"make_input({batch}) must give {batch} samples, got {len(x)}")
+    return x.contiguous()
+
+
+def _at(
+    dense: nn.Module, pruned: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, seed: int
+) -> Latency:
+    start, before = time.perf_counter(), weather()
+    try:
+        blocks, flags = _blocks(dense, pruned, x, protocol, device, seed)
+    except RuntimeError as error:
+        raise _named(error, len(x)) from error
+    conditions = {**between(before, weather()), "dense_calls_per_block": blocks.calls[0], **_card(device)}
+    return _record(blocks, len(x), protocol, device, time.perf_counter() - start, conditions, flags)
+
+
+def _blocks(
+    dense: nn.Module, pruned: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, seed: int
+) -> tuple[Blocks, tuple[str, ...]]:
+    """From fresh processes where the protocol asks for them and the networks can go there, and what to flag."""
+    if protocol.rounds == 1:
+        return blocks_of(dense, pruned, x, protocol, device, seed), ()
+    try:
+        return in_fresh_processes(dense, pruned, x, protocol, device, seed), ()
+    except NotPortable:
+        return blocks_of(dense, pruned, x, protocol, device, seed), ("one-process",)
+
+
+def blocks_of(
+    dense: nn.Module,
+    pruned: nn.Module,
+    x: Tensor,
+    protocol: LatencyProtocol,
+    device: torch.device,
+    seed: int,
+    precision: float = PRECISION,
+) -> Blocks:
+    """Blocks of private copies of both networks on `x`, in this process."""
     with _quiet(protocol.threads), torch.inference_mode():
-        return tuple(_at(batch, dense, pruned, make_input, protocol, target, seed) for batch in protocol.batch)
+        x = _ready_input(x, protocol, device)
+        sides = [Side(_ready(network, protocol, device), x.clone()) for network in (dense, pruned)]
+        held = [snapshot(side.network) for side in sides]
+        pair = Pair(sides[0], sides[1], clock_for(device, protocol.threads), random.Random(seed))
+        copies = not protocol.compile
+        blocks = time_pair(pair, protocol.groups, protocol.max_seconds, copies=copies, precision=precision)
+        for side, values in zip(sides, held, strict=True):
+            require_unchanged(side.network, values)
+    return blocks
 
 
 @contextmanager
@@ -64,31 +120,6 @@ def _quiet(threads: int) -> Iterator[None]:
             gc.enable()
 
 
-def _at(
-    batch: int,
-    dense: nn.Module,
-    pruned: nn.Module,
-    make_input: MakeInput | Tensor,
-    protocol: LatencyProtocol,
-    device: torch.device,
-    seed: int,
-) -> Latency:
-    start, before = time.perf_counter(), weather()
-    clock = clock_for(device, protocol.threads)
-    try:
-        x = _ready_input(make_input, batch, protocol, device)
-        sides = tuple(Side(_ready(network, protocol, device), x.clone()) for network in (dense, pruned))
-        held = [snapshot(side.network) for side in sides]
-        rng = random.Random(f"{seed} {batch}")
-        blocks = time_pair(*sides, clock, protocol.groups, protocol.max_seconds, rng)
-    except RuntimeError as error:
-        raise _named(error, batch) from error
-    for side, values in zip(sides, held, strict=True):
-        require_unchanged(side.network, values)
-    conditions = {**between(before, weather()), "dense_calls_per_block": blocks.calls[0], **_card(device)}
-    return _record(batch, blocks, clock, protocol, device, time.perf_counter() - start, conditions)
-
-
 def _named(error: RuntimeError, batch: int) -> RuntimeError:
     message = f"forward failed at batch {batch}: {error}"
     if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
@@ -96,11 +127,8 @@ def _named(error: RuntimeError, batch: int) -> RuntimeError:
     return RuntimeError(message)
 
 
-def _ready_input(make_input: MakeInput | Tensor, batch: int, protocol: LatencyProtocol, device: torch.device) -> Tensor:
-    x = make_input[:1].expand(batch, *make_input.shape[1:]) if isinstance(make_input, Tensor) else make_input(batch)
-    if len(x) != batch:
-        raise ValueError(f"make_input({batch}) must give {batch} samples, got {len(x)}")
-    x = x.to(device, copy=True).contiguous()
+def _ready_input(x: Tensor, protocol: LatencyProtocol, device: torch.device) -> Tensor:
+    x = x.to(device)
     if x.is_floating_point():
         x = x.to(getattr(torch, protocol.dtype))
     return x.contiguous(memory_format=torch.channels_last) if _channels_last(protocol) and x.ndim == 4 else x
@@ -119,7 +147,7 @@ def _ready(network: nn.Module, protocol: LatencyProtocol, device: torch.device) 
     if protocol.dtype != "float32":
         made = made.to(getattr(torch, protocol.dtype))
     if _channels_last(protocol):
-        made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        made = made.to(memory_format=torch.channels_last)
     if protocol.compile:
         made.compile()
     return made
@@ -130,18 +158,19 @@ def _card(device: torch.device) -> dict[str, Any]:
 
 
 def _record(
-    batch: int,
     blocks: Blocks,
-    clock: Clock,
+    batch: int,
     protocol: LatencyProtocol,
     device: torch.device,
     seconds: float,
     conditions: dict[str, Any],
+    flags: tuple[str, ...],
 ) -> Latency:
+    clock = clock_for(device, protocol.threads)
     dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
     speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index)
     contention = _contention(blocks) if clock.name == "cpu" else 0.0
-    middle = typical(blocks.pruned)
+    middle = median(pruned_ms)
     return Latency(
         batch=batch,
         threads=protocol.threads,
@@ -164,12 +193,12 @@ def _record(
         latency_ms=middle,
         latency_p90_ms=float(np.quantile(pruned_ms, 0.9)),
         latency_p99_ms=float(np.quantile(pruned_ms, 0.99)) if len(pruned_ms) >= P99_SAMPLES else None,
-        dense_latency_ms=typical(blocks.dense),
+        dense_latency_ms=median(dense_ms),
         throughput=batch * 1000 / middle,
         contention=contention,
         seconds=seconds,
         stopped=blocks.stopped,
-        flags=tuple(_flags(blocks, clock, contention, conditions)),
+        flags=(*flags, *_flags(blocks, clock, contention, conditions)),
         conditions=conditions,
     )
 

@@ -26,7 +26,7 @@ def peak_memory_bytes(network: nn.Module, example_input: Tensor, device: torch.d
         with _Alive(example_input) as alive:
             network(example_input)
     held = sum(weights.byte_count(tensor) for tensor in weights.stored(network).values())
-    return held + alive.peak
+    return held + int(alive.peak)
 
 
 def _cuda_peak(network: nn.Module, example_input: Tensor, device: torch.device) -> int:
@@ -37,15 +37,16 @@ def _cuda_peak(network: nn.Module, example_input: Tensor, device: torch.device) 
     network(example_input)
     torch.cuda.synchronize(device)
     inputs = example_input.numel() * example_input.element_size()
-    return held + inputs + torch.cuda.max_memory_allocated(device) - before
+    return held + inputs + int(torch.cuda.max_memory_allocated(device)) - before
 
 
 class _Alive(TorchDispatchMode):
     """Follows every storage that an operator returns until it is freed."""
 
     def __init__(self, example_input: Tensor) -> None:
-        super().__init__()
-        self.now = self.peak = example_input.numel() * example_input.element_size()
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = example_input.numel() * example_input.element_size()
+        self.peak = self.now
         self.known: set[int] = {example_input.untyped_storage()._cdata}
         self.watched: dict[int, weakref.ref[Any]] = {}
 

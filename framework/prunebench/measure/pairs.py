@@ -1,8 +1,8 @@
 """Two networks timed against each other: interleaved blocks, in rounds of fresh copies.
 
-Two copies of the same weights differ by a percent in speed, by where they happen to lie in memory, and keep that bias as
-long as they live. So a round is a pair of new copies at new addresses, and the spread between rounds is what the
-interval is made of.
+Two copies of the same weights can differ by percents in speed, by where they happen to lie in memory, and keep that
+bias as long as they live. So a round is a pair of new copies at new addresses, and the spread between rounds is what
+the interval is made of.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 import random
 import time
 from dataclasses import dataclass, field
-from statistics import median
 
 import torch
 
@@ -26,7 +25,7 @@ AGREEMENT = 0.05  # between two warm-up blocks
 COPIED_BYTES = 32 << 20  # larger networks are timed where they are: the bias is one of small, cached ones
 GROUPS_A_ROUND = 2
 PRECISION = 0.01  # half-width of the interval at which it stops
-MOST_GROUPS = 20  # times what the protocol asks for at least
+MOST_ROUNDS = 20  # times as many as are asked for at least
 
 
 @dataclass
@@ -36,8 +35,8 @@ class Blocks:
     dense: list[Block] = field(default_factory=list)
     pruned: list[Block] = field(default_factory=list)
     round_index: list[int] = field(default_factory=list)
-    cold_ms: tuple[float, float] = (0.0, 0.0)
-    calls: tuple[int, int] = (1, 1)
+    cold_ms: tuple[float, float] = (0.0, 0.0)  # wall, the very first call of dense and pruned
+    calls: tuple[int, int] = (1, 1)  # a block, dense and pruned
     stopped: str = "time"
 
     def half_width(self) -> float:
@@ -49,50 +48,102 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the time is spent: `pairs` a round (one pair is half an ABBA group), calls a block of either side."""
+    """How the time is spent."""
 
-    pairs: int
+    pairs: int  # of blocks a round: two are an ABBA group
     least_rounds: int
-    most_rounds: int
-    calls: tuple[int, int]
-    seconds: float  # of one round
+    calls: tuple[int, int]  # a block, dense and pruned
+    round_seconds: float
 
 
-def time_pair(dense: Side, pruned: Side, clock: Clock, groups: int, seconds: float, rng: random.Random) -> Blocks:
-    """Blocks of both sides, warm-up included in `seconds`; called in inference mode, garbage collector off."""
+@dataclass(frozen=True)
+class Pair:
+    """Both sides, the clock that times them, and the chance that decides who goes first."""
+
+    dense: Side
+    pruned: Side
+    clock: Clock
+    rng: random.Random
+
+    def blocks(self, calls: tuple[int, int]) -> tuple[Block, Block]:
+        """A block of each, one right after the other, in random order."""
+        return self._in_order(calls, self.rng.random() < 0.5)
+
+    def group(self, calls: tuple[int, int]) -> list[tuple[Block, Block]]:
+        """Two pairs of blocks, ABBA or BAAB."""
+        dense_first = self.rng.random() < 0.5
+        return [self._in_order(calls, dense_first), self._in_order(calls, not dense_first)]
+
+    def _in_order(self, calls: tuple[int, int], dense_first: bool) -> tuple[Block, Block]:
+        if dense_first:
+            dense = self.clock.block(self.dense, calls[0])
+            return dense, self.clock.block(self.pruned, calls[1])
+        pruned = self.clock.block(self.pruned, calls[1])
+        return self.clock.block(self.dense, calls[0]), pruned
+
+    def fresh(self) -> Pair:
+        """New copies of both at other addresses, in random order, so that neither always gets the better place."""
+        if self.rng.random() < 0.5:
+            dense = self._copy(self.dense)
+            return Pair(dense, self._copy(self.pruned), self.clock, self.rng)
+        pruned = self._copy(self.pruned)
+        return Pair(self._copy(self.dense), pruned, self.clock, self.rng)
+
+    def _copy(self, side: Side) -> Side:
+        """A copy behind memory of random size, given back at once."""
+        padding = [_padding(self.rng, side.x.device) for _ in range(8)]
+        made = Side(copy.deepcopy(side.network), side.x.clone())
+        del padding
+        return made
+
+    @property
+    def byte_count(self) -> int:
+        """What copies of both networks take."""
+        held = (*stored(self.dense.network).values(), *stored(self.pruned.network).values())
+        return sum(byte_count(tensor) for tensor in held)
+
+
+def _padding(rng: random.Random, device: torch.device) -> torch.Tensor:
+    return torch.empty(64 * rng.randrange(1, 2048), dtype=torch.uint8, device=device)
+
+
+def time_pair(pair: Pair, groups: int, seconds: float, *, copies: bool = True, precision: float = PRECISION) -> Blocks:
+    """Blocks of both sides, warm-up included in `seconds`; to be called in inference mode, garbage collector off.
+
+    At least `groups` groups where the time allows, and two pairs of blocks where it does not; more until the interval
+    is as narrow as `precision`. `copies` false times the networks where they are.
+    """
     start = time.perf_counter()
-    blocks = Blocks()
-    blocks.cold_ms = _cold(dense, pruned, clock, rng)
-    spent = time.perf_counter() - start
-    warm = max(0.0, WARM_SHARE * seconds - spent) / 2
-    each = _warm(dense, clock, warm), _warm(pruned, clock, warm)
-    schedule = _schedule(each, clock, groups, seconds - (time.perf_counter() - start))
-    blocks.calls = schedule.calls
-    fresh = copied_bytes(dense) + copied_bytes(pruned) <= COPIED_BYTES
-    for index in range(schedule.most_rounds):
-        _round(dense, pruned, clock, schedule, blocks, index, rng, fresh)
-        if index + 1 >= schedule.least_rounds and blocks.half_width() <= PRECISION:
-            blocks.stopped = "precision"
-            return blocks
-        if index > 0 and time.perf_counter() - start + schedule.seconds > seconds:
-            blocks.stopped = "time"
-            return blocks
-    blocks.stopped = "groups"
+    cold = pair.blocks((1, 1))
+    warm = max(0.0, WARM_SHARE * seconds - (time.perf_counter() - start)) / 2
+    call_ms = _warm(pair.dense, pair.clock, warm), _warm(pair.pruned, pair.clock, warm)
+    schedule = _schedule(call_ms, pair.clock.block_ms, groups, seconds - (time.perf_counter() - start))
+    blocks = Blocks(cold_ms=(cold[0].wall_ms, cold[1].wall_ms), calls=schedule.calls)
+    copies = copies and pair.byte_count <= COPIED_BYTES
+    blocks.stopped = _rounds(pair, blocks, schedule, start + seconds, copies, precision)
     return blocks
 
 
-def copied_bytes(side: Side) -> int:
-    """What a copy of the network would take; without bound where it cannot be copied."""
-    return sum(byte_count(tensor) for tensor in stored(side.network).values())
+def _rounds(pair: Pair, blocks: Blocks, schedule: Schedule, deadline: float, copies: bool, precision: float) -> str:
+    """Fill `blocks`, and why no more."""
+    for index in range(MOST_ROUNDS * schedule.least_rounds):
+        _round(pair.fresh() if copies else pair, schedule, blocks, index, settle=copies)
+        if index + 1 >= schedule.least_rounds and blocks.half_width() <= precision:
+            return "precision"
+        if index > 0 and time.perf_counter() + schedule.round_seconds > deadline:
+            return "time"
+    return "groups"
 
 
-def _cold(dense: Side, pruned: Side, clock: Clock, rng: random.Random) -> tuple[float, float]:
-    """Wall milliseconds of the very first call of each, in random order: the first pays for what the process lacks."""
-    if rng.random() < 0.5:
-        first = clock.block(dense, 1).wall_ms
-        return first, clock.block(pruned, 1).wall_ms
-    first = clock.block(pruned, 1).wall_ms
-    return clock.block(dense, 1).wall_ms, first
+def _round(pair: Pair, schedule: Schedule, blocks: Blocks, index: int, *, settle: bool) -> None:
+    if settle:
+        pair.blocks(schedule.calls)
+    timed = [pair.blocks(schedule.calls)] if schedule.pairs == 1 else []
+    for _ in range(schedule.pairs // 2):
+        timed += pair.group(schedule.calls)
+    blocks.dense += [dense for dense, _ in timed]
+    blocks.pruned += [pruned for _, pruned in timed]
+    blocks.round_index += [index] * len(timed)
 
 
 def _warm(side: Side, clock: Clock, seconds: float) -> float:
@@ -109,78 +160,18 @@ def _warm(side: Side, clock: Clock, seconds: float) -> float:
         calls, last = (calls if long_enough else 2 * calls), now.ms
 
 
-def _schedule(each: tuple[float, float], clock: Clock, groups: int, seconds: float) -> Schedule:
+def _schedule(call_ms: tuple[float, float], block_ms: float, groups: int, seconds: float) -> Schedule:
     """As many rounds of two groups as asked for; rounds of one group, or of one pair, where time is short."""
-    calls = _calls(each, clock.block_ms)
-    pair = (each[0] * calls[0] + each[1] * calls[1]) / 1000
-    affordable = seconds / pair
+    calls = _calls(call_ms, block_ms)
+    pair_seconds = (call_ms[0] * calls[0] + call_ms[1] * calls[1]) / 1000
+    affordable = seconds / pair_seconds
     pairs = 2 * GROUPS_A_ROUND if affordable >= 2 * groups else 2 if affordable >= 8 else 1
-    least = math.ceil(2 * groups / pairs)
-    return Schedule(pairs, least, MOST_GROUPS * least, calls, pair * (pairs + 1))
+    return Schedule(pairs, max(2, math.ceil(2 * groups / pairs)), calls, pair_seconds * (pairs + 1))
 
 
-def _calls(each: tuple[float, float], block_ms: float) -> tuple[int, int]:
-    dense, pruned = (max(1, math.ceil(block_ms / max(ms, 1e-6))) for ms in each)
+def _calls(call_ms: tuple[float, float], block_ms: float) -> tuple[int, int]:
+    """Calls a block of either side; the same where they are nearly alike."""
+    dense, pruned = (max(1, math.ceil(block_ms / max(ms, 1e-6))) for ms in call_ms)
     if 0.8 < dense / pruned < 1.25:
         return max(dense, pruned), max(dense, pruned)
     return dense, pruned
-
-
-def _round(
-    dense: Side,
-    pruned: Side,
-    clock: Clock,
-    schedule: Schedule,
-    blocks: Blocks,
-    index: int,
-    rng: random.Random,
-    fresh: bool,
-) -> None:
-    padding = _padding(rng)
-    if fresh:
-        dense, pruned = _copies(dense, pruned, rng)
-        clock.block(dense, schedule.calls[0])
-        clock.block(pruned, schedule.calls[1])
-    dense_first = rng.random() < 0.5
-    for pair in range(schedule.pairs):
-        if pair % 2 == 0 and pair:
-            dense_first = rng.random() < 0.5
-        _pair(dense, pruned, clock, schedule.calls, blocks, dense_first)
-        dense_first = not dense_first
-        blocks.round_index.append(index)
-    del padding
-
-
-def _pair(dense: Side, pruned: Side, clock: Clock, calls: tuple[int, int], blocks: Blocks, dense_first: bool) -> None:
-    if dense_first:
-        blocks.dense.append(clock.block(dense, calls[0]))
-        blocks.pruned.append(clock.block(pruned, calls[1]))
-    else:
-        blocks.pruned.append(clock.block(pruned, calls[1]))
-        blocks.dense.append(clock.block(dense, calls[0]))
-
-
-def _copies(dense: Side, pruned: Side, rng: random.Random) -> tuple[Side, Side]:
-    """New copies of both, in random order, so that neither always gets the better addresses."""
-    if rng.random() < 0.5:
-        first = _copy(dense, rng)
-        return first, _copy(pruned, rng)
-    first = _copy(pruned, rng)
-    return _copy(dense, rng), first
-
-
-def _copy(side: Side, rng: random.Random) -> Side:
-    padding = _padding(rng)
-    made = Side(copy.deepcopy(side.network), side.x.clone())
-    del padding
-    return made
-
-
-def _padding(rng: random.Random) -> list[torch.Tensor]:
-    """Memory of random size, taken so that what is allocated next lies elsewhere than last time."""
-    return [torch.empty(64 * rng.randrange(1, 2048), dtype=torch.uint8) for _ in range(8)]
-
-
-def typical(blocks: list[Block]) -> float:
-    """Median milliseconds a call by the headline clock."""
-    return median(block.ms for block in blocks)

@@ -13,7 +13,7 @@ from prunebench.measure.faults import ChangedWeights
 
 def parameters(network: nn.Module) -> dict[str, Tensor]:
     """Parameters by name, each once however often it is used, and the weights that quantized modules keep packed."""
-    found = dict(network.named_parameters())
+    found: dict[str, Tensor] = dict(network.named_parameters())
     for name, module in network.named_modules():
         found.update((f"{name}.{key}".lstrip("."), value) for key, value in _packed(module))
     return found
@@ -30,7 +30,7 @@ def _packed(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def buffers(network: nn.Module) -> dict[str, Tensor]:
     """Buffers by name, and tensors that modules keep as plain attributes."""
-    found = dict(network.named_buffers())
+    found: dict[str, Tensor] = dict(network.named_buffers())
     known = {id(value) for value in (*network.parameters(), *found.values())}
     for name, module in network.named_modules():
         for key, value in _loose(vars(module)):

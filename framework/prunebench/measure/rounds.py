@@ -1,0 +1,86 @@
+"""Rounds in fresh processes: what the address space and the start of one process did to a pair, the next does not."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.measure.faults import ChangedWeights, InvalidOutput
+from prunebench.measure.pairs import Blocks
+from prunebench.records import LatencyProtocol, decode, encode
+
+NOT_LOADED, INVALID, CHANGED, NO_MEMORY = 3, 4, 5, 6  # exit statuses of a child; its last line says more
+
+
+class NotPortable(Exception):
+    """Networks that another process cannot load: classes of a script, of a plugin file, or defined in a function."""
+
+
+FAULTS: dict[int, type[Exception]] = {
+    NOT_LOADED: NotPortable,
+    INVALID: InvalidOutput,
+    CHANGED: ChangedWeights,
+    NO_MEMORY: torch.OutOfMemoryError,
+}
+
+
+def in_fresh_processes(
+    dense: nn.Module, pruned: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, seed: int
+) -> Blocks:
+    """The blocks of `protocol.rounds` processes, started one after the other; each has its share of the time."""
+    share = replace(protocol, rounds=1, batch=(len(x),), max_seconds=protocol.max_seconds / protocol.rounds)
+    with tempfile.TemporaryDirectory(prefix="prunebench-") as name:
+        folder = Path(name)
+        _save(folder, dense, pruned, x)
+        found = [_child(folder, share, device, seed * protocol.rounds + index) for index in range(protocol.rounds)]
+    return _joined(found)
+
+
+def _save(folder: Path, dense: nn.Module, pruned: nn.Module, x: Tensor) -> None:
+    """Written and read by us alone, in a folder that nobody else may enter."""
+    try:
+        torch.save({"dense": dense, "pruned": pruned, "x": x}, folder / "pair.pt")
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise NotPortable(str(error)) from error
+
+
+def _child(folder: Path, protocol: LatencyProtocol, device: torch.device, seed: int) -> Blocks:
+    (folder / "protocol.json").write_bytes(encode(protocol))
+    command = (sys.executable, "-m", "prunebench.measure.round", str(folder), str(device), str(seed))
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(command, env=paths, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise _fault(done.returncode, done.stderr.strip())
+    return decode((folder / "blocks.json").read_bytes(), Blocks)
+
+
+def _fault(status: int, text: str) -> Exception:
+    last = text.rpartition("\n")[2]
+    known = {
+        NOT_LOADED: NotPortable,
+        INVALID: InvalidOutput,
+        CHANGED: ChangedWeights,
+        NO_MEMORY: torch.OutOfMemoryError,
+    }
+    if status in known:
+        return known[status](last)
+    return RuntimeError(f"a round in a fresh process ended with status {status}: {text[-2000:]}")
+
+
+def _joined(found: list[Blocks]) -> Blocks:
+    """All blocks, a process a round; the first process tells how the cold calls were."""
+    whole = Blocks(cold_ms=found[0].cold_ms, calls=found[0].calls, stopped="groups")
+    for index, blocks in enumerate(found):
+        whole.dense += blocks.dense
+        whole.pruned += blocks.pruned
+        whole.round_index += [index] * len(blocks.dense)
+        whole.stopped = "time" if blocks.stopped == "time" else whole.stopped
+    return whole
