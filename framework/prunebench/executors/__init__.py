@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from prunebench.executors.events import (
+    RETRIES,
     Event,
     Executor,
     Finished,
@@ -25,6 +26,7 @@ from prunebench.executors.events import (
 RUNNER = "prunebench.runner:open_workbench"
 
 __all__ = [
+    "RETRIES",
     "RUNNER",
     "Event",
     "Executor",
@@ -45,7 +47,7 @@ def make_executor(
     kind: Literal["local", "ray"],
     devices: str,
     settings: WorkSettings,
-    retries: RetryPolicy = RetryPolicy(),
+    retries: RetryPolicy = RETRIES,
     *,
     runner: str = RUNNER,
     address: str | None = None,

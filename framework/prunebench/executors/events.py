@@ -32,6 +32,9 @@ class RetryPolicy:
     oom: int = 1  # with the batch halved, once
 
 
+RETRIES = RetryPolicy()
+
+
 @dataclass(frozen=True)
 class Slot:
     """A place where one worker runs."""

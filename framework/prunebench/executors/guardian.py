@@ -4,6 +4,7 @@ It reads `+PGID` when a worker starts and `-PGID` when it is gone. End of file m
 however it did; process groups still on the list are killed with all their children.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -19,10 +20,8 @@ def main() -> None:
         else:
             groups.discard(group)
     for group in groups:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prunebench.executors import guardian
-from prunebench.executors.events import RetryPolicy, Slot, WorkSettings
+from prunebench.executors.events import RETRIES, RetryPolicy, Slot, WorkSettings
 from prunebench.executors.logs import SlotLog
 from prunebench.executors.process import WorkerProcess
 from prunebench.executors.supervisor import Exited, Happening, Said, Supervisor
@@ -33,7 +33,7 @@ class LocalExecutor(Supervisor):
         self,
         devices: Sequence[Slot],
         settings: WorkSettings,
-        retries: RetryPolicy = RetryPolicy(),
+        retries: RetryPolicy = RETRIES,
         runner: str = "prunebench.runner:open_workbench",
     ) -> None:
         transport = LocalTransport(lambda slot: hello(slot, settings, runner), settings.log_dir)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from prunebench.executors.events import RetryPolicy
+from prunebench.executors.events import RETRIES, RetryPolicy
 from prunebench.records import Status, Trial
 
 
@@ -36,7 +36,7 @@ class Group:
 class Schedule:
     """Trials in, jobs out: `take` for a free slot, `settle` when it has ended."""
 
-    def __init__(self, retries: RetryPolicy = RetryPolicy()) -> None:
+    def __init__(self, retries: RetryPolicy = RETRIES) -> None:
         self.retries = retries
         self.waiting_count = 0
         self._groups: dict[str, Group] = {}

@@ -19,6 +19,7 @@ import msgspec
 
 from prunebench.errors import DeviceError
 from prunebench.executors.events import (
+    RETRIES,
     Event,
     Finished,
     Note,
@@ -109,7 +110,7 @@ class Supervisor:
         self,
         slots: Sequence[Slot],
         transport: Transport,
-        retries: RetryPolicy = RetryPolicy(),
+        retries: RetryPolicy = RETRIES,
         timeout_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -58,6 +58,7 @@ class Channel:
 
     def receive(self, kind: type[Any]) -> Any:
         """The next message; None when the supervisor has hung up."""
+        self._last_progress = ("", 0.0)
         try:
             line = self._lines.readline()
         except ConnectionError:
