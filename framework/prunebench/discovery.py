@@ -230,7 +230,7 @@ def class_fault(cls: Any, base: type[Any]) -> str:
     if own_fields and "__dataclass_fields__" not in cls.__dict__:
         return f"has the fields {', '.join(own_fields)} but is no @dataclass(frozen=True)"
     for item in dataclasses.fields(cls):
-        if item.name in ("use", "seed", "pipeline", "compression", "theoretical_speedup"):
+        if item.name in ("use", "seed", "pipeline"):
             return f"a field may not be called {item.name!r}: grids use that word"
     return ""
 

@@ -118,11 +118,17 @@ class _Planner:
         params = complete(plugin.cls, given, freed)
         if not target:
             create(plugin.cls, params)
-        shown = tuple(name for name, value in params.items() if value != defaults(plugin.cls).get(name))
-        return Choice(draft.use, params, target, code=plugin.code, shown=shown)
+        return Choice(draft.use, params, target, code=plugin.code, shown=_shown(plugin, params))
 
     def _is_target(self, plugin: Plugin, name: str) -> bool:
         return plugin.kind == "method" and name in TARGETS and name not in field_types(plugin.cls)
+
+
+def _shown(plugin: Plugin, params: dict[str, Value]) -> tuple[str, ...]:
+    """What a label shows: the first field, the knob, and whatever is not at its default."""
+    usual = defaults(plugin.cls)
+    always = {next(iter(params), ""), getattr(plugin.cls, "knob", "")}
+    return tuple(name for name, value in params.items() if name in always or value != usual.get(name))
 
 
 def _target(plugin: Plugin, name: str, value: Value) -> float:

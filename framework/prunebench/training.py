@@ -15,8 +15,6 @@ from torch.nn import functional
 from prunebench.records import CurvePoint, Recipe
 from prunebench.splits import Split
 
-BREATH_SECONDS = 0.02
-
 
 def fit(
     network: nn.Module,

@@ -68,7 +68,7 @@ class Workbench:
         self.data_dir = Path(data_dir)
         self.checkpoints = Checkpoints(Path(checkpoints))
         self.installed = find_installed(plugin_files, disabled_plugins)
-        self.turn = Turn()
+        self.turn = Turn(device=device)
         self.progress = progress
         self.memory = Memory()
         self._splits: dict[str, Splits] = {}

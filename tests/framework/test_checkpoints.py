@@ -1,0 +1,51 @@
+"""Dense networks on disk: whole, hashed, trained once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from prunebench.checkpoints import Checkpoints
+from prunebench.errors import CheckpointError
+from prunebench.records import CurvePoint
+
+CURVE = (CurvePoint("train", 1, 0.5, 0.6, 0.7, 0.1),)
+
+
+def test_what_is_written_is_read(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    weights = {"a": torch.randn(3, 2), "b": torch.arange(4)}
+    checkpoints.write("n", weights, 1.5, CURVE)
+    found = checkpoints.read("n")
+    assert found.train_seconds == 1.5 and found.curve == CURVE
+    assert all(torch.equal(found.weights[name], weights[name]) for name in weights)
+    assert checkpoints.read("other") is None
+
+
+def test_tensors_that_share_memory_are_kept_apart(tmp_path):
+    shared = torch.randn(4, 4)
+    Checkpoints(tmp_path).write("n", {"a": shared, "b": shared.t()}, 0, ())
+    assert torch.equal(Checkpoints(tmp_path).read("n").weights["b"], shared.t())
+
+
+def test_a_flipped_byte_is_noticed(tmp_path):
+    Checkpoints(tmp_path).write("n", {"a": torch.randn(8)}, 0, ())
+    path = tmp_path / "n.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="damaged: its hash differs; delete it"):
+        Checkpoints(tmp_path).read("n")
+
+
+def test_a_damaged_record_is_noticed(tmp_path):
+    Checkpoints(tmp_path).write("n", {"a": torch.randn(8)}, 0, ())
+    (tmp_path / "n.json").write_text("{")
+    with pytest.raises(CheckpointError, match="delete it to train the network again"):
+        Checkpoints(tmp_path).read("n")
+
+
+def test_weights_without_their_record_do_not_count(tmp_path):
+    Checkpoints(tmp_path).write("n", {"a": torch.randn(8)}, 0, ())
+    (tmp_path / "n.json").unlink()
+    assert Checkpoints(tmp_path).read("n") is None

@@ -1,0 +1,137 @@
+"""Plugins found one by one: a broken one is a line, never a crash."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from toys import Keep
+
+from prunebench import discovery
+from prunebench.discovery import Installed, find_installed
+from prunebench.errors import PluginError
+
+GOOD = """
+from dataclasses import dataclass
+from prunebench import Method, hookimpl
+
+@dataclass(frozen=True)
+class Mine(Method):
+    name = "mine"
+    share: float = 0.5
+
+    def prune(self, network, task):
+        return network
+
+@hookimpl
+def methods():
+    return [Mine]
+"""
+
+
+class Point:
+    """An entry point that runs `source` when it is loaded."""
+
+    def __init__(self, name: str, source: str, distribution: str = "prunebench-test") -> None:
+        self.name, self.value, self.source = name, name, source
+        self.dist = type("Dist", (), {"name": distribution, "version": "1.2"})()
+
+    def load(self):
+        module = types.ModuleType(f"point_{self.name}")
+        sys.modules[module.__name__] = module
+        exec(self.source, module.__dict__)
+        return module
+
+
+@pytest.fixture
+def points(monkeypatch):
+    def give(*given: Point) -> Installed:
+        monkeypatch.setattr(discovery, "entry_points", lambda group: list(given))
+        return find_installed()
+
+    return give
+
+
+def test_a_plugin_is_found_with_its_owner(points):
+    plugin = points(Point("a", GOOD)).find("method", "mine")
+    assert (plugin.distribution, plugin.version) == ("prunebench-test", "1.2")
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("import absent_package", "ModuleNotFoundError: No module named 'absent_package'"),
+        ("import sys; sys.exit(3)", "calls sys.exit(3) while it is imported"),
+        (GOOD.replace("def methods", "def method"), "unknown hook 'method'"),
+        (GOOD.replace("@hookimpl\n", ""), "brings nothing: no function marked @hookimpl"),
+        (GOOD.replace("return [Mine]", "return [3]"), "must return subclasses of Method, got 3"),
+        (GOOD.replace("return [Mine]", "raise ValueError('no')"), "ValueError: no"),
+        (GOOD.replace("def methods()", "def methods(extra)"), "extra"),
+        (GOOD.replace('name = "mine"', 'name = "</script>"'), "name = '</script>' is not allowed"),
+        (GOOD.replace('name = "mine"', 'name = "mine"; api_version = 99'), "needs plugin API 99, this prunebench speaks 1"),
+        (GOOD.replace("@dataclass(frozen=True)\n", ""), "is no @dataclass(frozen=True)"),
+        (GOOD.replace("def prune", "def prone"), "does not define prune()"),
+        (GOOD.replace("share:", "seed:"), "may not be called 'seed'"),
+    ],
+)
+def test_a_broken_plugin_is_one_line_and_the_others_work(points, source, line):
+    installed = points(Point("bad", source, "prunebench-bad"), Point("good", GOOD))
+    assert [b.distribution for b in installed.broken] == ["prunebench-bad"]
+    assert line in installed.broken[0].reason and "\n" not in installed.broken[0].reason
+    assert installed.find("method", "mine").distribution == "prunebench-test"
+
+
+def test_a_plugin_that_prints_is_named_and_its_print_kept_from_the_output(points, capsys):
+    installed = points(Point("loud", "print('hello')\n" + GOOD))
+    assert "loud" in installed.warnings[0] and capsys.readouterr().out == ""
+    assert installed.find("method", "mine")
+
+
+def test_a_plugin_that_takes_too_long_to_import_is_left_out(points, monkeypatch):
+    monkeypatch.setattr(discovery, "IMPORT_LIMIT_SECONDS", 0.1)
+    installed = points(Point("slow", "import time; time.sleep(30)"), Point("good", GOOD))
+    assert "takes longer than 0.1 s" in installed.broken[0].reason and installed.find("method", "mine")
+
+
+def test_a_name_of_two_owners_is_refused_only_where_it_is_used(points):
+    installed = points(Point("a", GOOD, "first"), Point("b", GOOD, "second"))
+    assert len(installed.clashes) == 1
+    with pytest.raises(PluginError, match=r"claimed by first 1\.2 and second 1\.2"):
+        installed.find("method", "mine")
+
+
+def test_disabled_plugins_are_not_loaded(points, monkeypatch):
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [Point("a", GOOD), Point("b", "raise ValueError")])
+    assert not find_installed(disabled=["b"]).broken
+    monkeypatch.setenv("PRUNEBENCH_DISABLE_PLUGINS", "all")
+    assert find_installed().plugins == ()
+
+
+def test_a_plugin_file_is_known_by_its_hash(tmp_path: Path):
+    path = tmp_path / "my_method.py"
+    path.write_text(GOOD)
+    first = find_installed([path], ["all"]).find("method", "mine")
+    path.write_text(GOOD + "\n# changed\n")
+    second = find_installed([path], ["all"]).find("method", "mine")
+    assert first.code and first.code != second.code
+
+
+@pytest.mark.parametrize(("text", "line"), [("import nothing_here", "nothing_here"), (None, "cannot be read")])
+def test_a_plugin_file_that_fails_is_refused(tmp_path: Path, text, line):
+    path = tmp_path / "bad.py"
+    if text:
+        path.write_text(text)
+    with pytest.raises(PluginError, match=line):
+        find_installed([path], ["all"])
+
+
+def test_every_bundled_plugin_is_healthy():
+    installed = find_installed()
+    assert installed.broken == () and installed.warnings == () and installed.clashes == []
+    assert {"dense", "random", "magnitude", "low_rank", "pca"} <= set(installed.of_kind("method"))
+
+
+def test_a_class_can_be_added_by_hand():
+    assert Installed().named("method", "keep", Keep).find("method", "keep").cls is Keep

@@ -1,0 +1,123 @@
+"""From a grid to trials: completed, checked, ordered, identified."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from toys import toy_installed
+
+from prunebench.errors import GridError, PlanError, PluginError
+from prunebench.grid import Grid
+from prunebench.plan import plan
+from prunebench.records import Choice, Protocol, Trial
+from prunebench.registry import Entry, Registry
+
+TOY = '[[block]]\ndataset = "blobs"\nmodel = "tiny"\nmethod = [{ use = "keep", share = 0.25 }]\n'
+
+
+def planned(text: str, **options):
+    return plan(Grid.parse(text), toy_installed(), **options)
+
+
+def test_dense_comes_first_for_every_network_though_nobody_asked():
+    trials = planned(TOY + "seed = [1, 2]\n").trials
+    assert [(t.method.use, t.seed) for t in trials] == [("dense", 1), ("keep", 1), ("dense", 2), ("keep", 2)]
+
+
+def test_trials_of_one_network_stand_together_across_blocks():
+    text = TOY + "seed = [1, 2]\n" + TOY.replace("0.25", "0.75") + "seed = [2, 1]\n"
+    assert [t.seed for t in planned(text).trials] == [1, 1, 1, 2, 2, 2]
+
+
+def test_choices_are_complete_so_that_a_changed_default_is_a_new_trial():
+    trial = planned(TOY.replace(", share = 0.25", "")).trials[1]
+    assert trial.method.params == {"share": 0.5} and trial.dataset.params == {"spread": 0.5}
+
+
+def test_the_same_cell_twice_runs_once():
+    result = planned(TOY + TOY)
+    assert len(result.trials) == 2 and "1 cell(s)" in result.warnings[0]
+
+
+def test_an_excluded_cell_is_kept_with_its_reason():
+    result = planned(TOY.replace("0.25", "[0.25, 0.5]") + 'exclude = [{ share = 0.5, why = "no need" }]\n')
+    assert [(d.method, d.why) for d in result.declined] == [("keep(share=0.5)", "no need")]
+    assert len(result.trials) == 2
+
+
+def test_ids_do_not_depend_on_spelling_or_order_of_keys():
+    first = planned('[[block]]\nmodel = "tiny"\ndataset = "blobs"\nmethod = { use = "keep", share = 1.0 }\n')
+    second = planned('[[block]]\ndataset = "blobs"\nmethod = [{ share = 1, use = "keep" }]\nmodel = ["tiny"]\n')
+    assert [t.id for t in first.trials] == [t.id for t in second.trials]
+
+
+def test_an_id_is_the_same_in_every_process():
+    trial = Trial(Choice("d"), Choice("m"), Choice("x", {"b": 1, "a": [1, 2.5]}), 3, Protocol())
+    code = (
+        "from prunebench.records import *;"
+        "print(Trial(Choice('d'), Choice('m'), Choice('x', {'a': [1, 2.5], 'b': 1}), 3, Protocol()).id)"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == trial.id
+
+
+def test_a_label_is_no_part_of_identity():
+    assert Choice("x", {"a": 1}, shown=()).text == Choice("x", {"a": 1}, shown=("a",)).text
+
+
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        ('"kep"', "no method 'kep' is installed, did you mean 'keep'?"),
+        ('{ use = "keep", shar = 1 }', "keep has no field 'shar', did you mean 'share'?"),
+        ('{ use = "keep", share = 0 }', "keep: share must be above 0, got 0"),
+        ('{ use = "keep", share = 1.0001 }', "keep: share must be at most 1, got 1.0001"),
+        ('{ use = "keep", share = "0.5" }', "keep: share must be a finite number, got '0.5'"),
+        ('{ use = "keep", share = true }', "keep: share must be a finite number, got True"),
+        ('{ use = "keep", compression = 4, share = 0.5 }', "give one of them, not both"),
+        ('{ use = "keep", compression = 0.5 }', "compression must be a number of at least 1, got 0.5"),
+        ('{ use = "keep", compression = 2, theoretical_speedup = 2 }', "give one of compression, theoretical_speedup"),
+        ('{ use = "declines", compression = 4 }', "declines has no closed form"),
+    ],
+)
+def test_a_typo_costs_no_training(method, line):
+    with pytest.raises((PlanError, PluginError)) as fault:
+        planned(TOY.replace('[{ use = "keep", share = 0.25 }]', method))
+    assert line in str(fault.value)
+
+
+def test_an_unknown_name_that_is_published_says_what_to_install():
+    registry = Registry((Entry("method", "gumbel", "prunebench-gumbel", "Gates."),))
+    with pytest.raises(PluginError, match="pip install 'prunebench-gumbel'"):
+        planned(TOY.replace('"keep", share = 0.25', '"gumbel"'), registry=registry)
+
+
+def test_a_grid_over_the_limit_is_refused_with_its_size_before_anything_is_built():
+    text = TOY.replace("0.25", "{ linspace = [0.1, 1, 100000] }") + "seed = { range = [0, 10000] }\n"
+    with pytest.raises(GridError, match="1,000,000,000 cells, more than 100,000"):
+        planned(text)
+
+
+def test_a_grid_whose_every_cell_is_excluded_is_refused():
+    with pytest.raises(PlanError, match="0 trials: every cell is excluded"):
+        planned(TOY + 'exclude = [{ dataset = "blobs", why = "none" }]\n')
+
+
+def test_a_target_leaves_the_knob_open_and_is_part_of_identity():
+    first, second = (planned(TOY.replace("share = 0.25", f"compression = {c}")).trials[1] for c in (2, 4))
+    assert first.method.params == {"share": None} and first.method.target == {"compression": 2.0}
+    assert first.id != second.id and first.method.label == "keep(compression=2.0)"
+
+
+def test_planning_wakes_no_torch():
+    code = """
+import sys
+from prunebench.discovery import find_installed
+from prunebench.grid import Grid
+from prunebench.plan import plan
+plan(Grid.load("grids/quickstart.toml"), find_installed())
+assert "torch" not in sys.modules, "torch was imported"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
