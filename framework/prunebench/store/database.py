@@ -1,0 +1,127 @@
+"""DuckDB, opened with care: by ATTACH and never by a bare connect, without extensions, migrated by number."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunebench.errors import NewerDatabase, NotADatabase, StoreError
+from prunebench.store.ingest import quoted, statements
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+SCHEMA = 1
+CONFIG: dict[str, Any] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "python_enable_replacements": False,
+    "preserve_insertion_order": True,
+}
+TABLES = ["parameter", "run", "run_trial", "choice", "protocol", "environment", "provenance", "baseline", "result", "superseded", "prediction", "pair", "trace", "latency", "layer", "curve", "stage", "metric"]
+
+
+def connect(**config: Any) -> DuckDBPyConnection:
+    """A connection to an empty database in memory."""
+    import duckdb
+
+    return duckdb.connect(":memory:", config=CONFIG | config)
+
+
+def attach(connection: DuckDBPyConnection, path: Path, name: str, read_only: bool = True) -> None:
+    """Attach the file at `path`; raises StoreError where it is held, damaged or something else."""
+    import duckdb
+
+    options = "type duckdb, read_only" if read_only else "type duckdb"
+    try:
+        connection.execute(f"attach {quoted(str(path))} as {name} ({options})")
+    except duckdb.Error as error:
+        raise _cause(path, str(error)) from None
+
+
+class DamagedDatabase(StoreError):
+    """A database file that DuckDB cannot read."""
+
+
+class HeldDatabase(StoreError):
+    """A database file that another process holds for writing; `pid` is None where it cannot be told."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        super().__init__(
+            f"{path}: held for writing by {f'process {pid}' if pid else 'another process'}; close it there"
+        )
+        self.pid = pid
+
+
+def _cause(path: Path, text: str) -> StoreError:
+    if "lock" in text and "Conflicting" in text:
+        found = re.search(r"PID (\d+)", text)
+        return HeldDatabase(path, int(found[1]) if found else None)
+    if not is_duckdb(path):
+        return NotADatabase(f"{path}: not a results database; name another file with --db")
+    if "version" in text and ("newer" in text or "read a database file" in text):
+        return NewerDatabase(f"{path}: written by another version of DuckDB; {text.splitlines()[0][:200]}")
+    if "Permission denied" in text:
+        return StoreError(f"{path}: permission denied")
+    return DamagedDatabase(f"{path}: cannot be read ({text.splitlines()[0][:200]}); `bench db rebuild` restores it")
+
+
+def is_duckdb(path: Path) -> bool:
+    """Whether the file's first bytes are DuckDB's."""
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b"DUCK"
+
+
+def schema_of(connection: DuckDBPyConnection, name: str, path: Path) -> int:
+    """The schema's version of the attached database; raises where it is newer than this code or no results database."""
+    import duckdb
+
+    try:
+        row = connection.execute(f"select value from {name}.main.meta where key = 'schema'").fetchone()
+    except duckdb.CatalogException:
+        row = None
+    except duckdb.Error as error:
+        raise _cause(path, str(error)) from None
+    if row is None:
+        raise NotADatabase(f"{path}: a DuckDB file, but not a results database; name another file with --db")
+    if int(row[0]) > SCHEMA:
+        raise NewerDatabase(
+            f"{path}: written by a newer prunebench (schema {row[0]}, this one knows {SCHEMA}); upgrade prunebench"
+        )
+    return int(row[0])
+
+
+def migrate(connection: DuckDBPyConnection, version: int = 0) -> None:
+    """Bring the current schema from `version` (0: empty) to SCHEMA, each step recorded in its own transaction."""
+    for number in range(version + 1, SCHEMA + 1):
+        connection.execute("begin")
+        for statement in statements(f"migrations/{number:04}.sql"):
+            connection.execute(statement)
+        connection.execute(
+            "insert into migration values (?, now() at time zone 'UTC', ?)", [number, metadata.version("prunebench")]
+        )
+        connection.execute("delete from meta where key = 'schema'")
+        connection.execute("insert into meta values ('schema', ?)", [str(number)])
+        connection.execute("commit")
+
+
+def set_meta(connection: DuckDBPyConnection, key: str, value: str) -> None:
+    """Remember a fact about the file."""
+    connection.execute("delete from meta where key = ?", [key])
+    connection.execute("insert into meta values (?, ?)", [key, value])
+
+
+def get_meta(connection: DuckDBPyConnection, key: str) -> str:
+    """A fact about the file, empty if unknown."""
+    row = connection.execute("select value from meta where key = ?", [key]).fetchone()
+    return str(row[0]) if row else ""
+
+
+def watermarks(connection: DuckDBPyConnection, name: str) -> dict[str, tuple[int, int]]:
+    """Journal -> bytes and lines that the attached database holds already."""
+    rows = connection.execute(f"select name, byte_count, line_count from {name}.main.journal").fetchall()
+    return {journal: (byte_count, line_count) for journal, byte_count, line_count in rows}

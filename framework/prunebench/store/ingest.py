@@ -1,0 +1,235 @@
+"""Journal lines into tables: parsed and filed by SQL, a batch at a time, without a Python object a row."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from prunebench.store.journal import Tail
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_CHOICE = {"use": "VARCHAR", "params": "JSON", "target": "JSON", "stages": "JSON", "code": "VARCHAR"}
+_CHOICE_KEYS = {"hash": "VARCHAR", "name": "VARCHAR", "label": "VARCHAR", "setting": "VARCHAR", "parameters": "JSON"}
+_IDS = ("run_id", "trial_id", "dense_id", "network_id", "protocol_id", "environment_id", "provenance_id")
+_FLOATS = "DOUBLE"
+_LATENCY = {
+    **dict.fromkeys(("batch", "threads", "calls_per_block"), "INTEGER"),
+    **dict.fromkeys(("device", "dtype", "memory_format", "clock", "stopped"), "VARCHAR"),
+    **dict.fromkeys(("dense_ms", "pruned_ms", "dense_wall_ms", "pruned_wall_ms"), [_FLOATS]),
+    **dict.fromkeys(("cold_dense_ms", "cold_pruned_ms", "speedup", "speedup_low", "speedup_high"), _FLOATS),
+    **dict.fromkeys(("latency_ms", "latency_p90_ms", "latency_p99_ms", "dense_latency_ms"), _FLOATS),
+    **dict.fromkeys(("throughput", "contention", "seconds"), _FLOATS),
+    "compile": "BOOLEAN",
+    "round_index": ["INTEGER"],
+    "flags": ["VARCHAR"],
+    "conditions": "JSON",
+}
+_LAYER = {
+    **dict.fromkeys(("name", "kind", "left_alone"), "VARCHAR"),
+    **dict.fromkeys(("rank", "parameter_count_before", "parameter_count_after"), "BIGINT"),
+    **dict.fromkeys(("nonzero_parameter_count_after", "mac_count_before", "mac_count_after"), "BIGINT"),
+    **dict.fromkeys(("weight_error", "output_error"), _FLOATS),
+    "shape_before": ["BIGINT"],
+    "shape_after": [["BIGINT"]],
+}
+_CURVE = {
+    "phase": "VARCHAR",
+    "epoch": "INTEGER",
+    **dict.fromkeys(("train_loss", "validation_loss", "validation_accuracy", "seconds"), _FLOATS),
+}
+_STAGE = {
+    "position": "INTEGER",
+    "method": "VARCHAR",
+    **dict.fromkeys(("parameter_count", "nonzero_parameter_count", "mac_count", "stored_bytes"), "BIGINT"),
+    **dict.fromkeys(("validation_accuracy", "prune_seconds"), _FLOATS),
+}
+_MEASUREMENT = {
+    **dict.fromkeys(("test_count", "parameter_count", "nonzero_parameter_count", "mac_count"), "BIGINT"),
+    **dict.fromkeys(("stored_bytes", "gzip_bytes", "peak_memory_bytes"), "BIGINT"),
+    **dict.fromkeys(("top1_accuracy", "top5_accuracy", "loss", "top1_accuracy_before_finetune"), _FLOATS),
+    **dict.fromkeys(("prune_seconds", "finetune_seconds", "train_seconds"), _FLOATS),
+    **dict.fromkeys(("storage", "achieved", "solved"), "JSON"),
+    "correct": "VARCHAR",
+    "realised": "BOOLEAN",
+    "latency": [_LATENCY],
+    "layers": [_LAYER],
+    "curve": [_CURVE],
+    "stages": [_STAGE],
+    "metrics": [{"name": "VARCHAR", "value": _FLOATS, "unit": "VARCHAR"}],
+    "notes": ["VARCHAR"],
+}
+_PROVENANCE = {
+    **dict.fromkeys(("prunebench", "python", "torch", "git_commit", "host", "os", "cpu", "device", "gpu"), "VARCHAR"),
+    **dict.fromkeys(("driver", "dense_hash", "dataset_fingerprint"), "VARCHAR"),
+    **dict.fromkeys(("core_count", "threads"), "INTEGER"),
+    **dict.fromkeys(("packages", "plugins"), "JSON"),
+    "memory_bytes": "BIGINT",
+    "load_average": _FLOATS,
+}
+_TRIAL = {"dataset": _CHOICE, "model": _CHOICE, "method": _CHOICE, "seed": "BIGINT", "protocol": "JSON"}
+SHAPE = {
+    "keys": {
+        **dict.fromkeys(_IDS, "VARCHAR"),
+        **dict.fromkeys(("dataset", "model", "method"), _CHOICE_KEYS),
+        "is_dense": "BOOLEAN",
+    },
+    "result": {
+        **dict.fromkeys(("status", "reason", "detail", "started_at"), "VARCHAR"),
+        "seconds": _FLOATS,
+        "attempt": "INTEGER",
+        "trial": _TRIAL,
+        "measurement": _MEASUREMENT,
+        "provenance": _PROVENANCE,
+    },
+}
+_RUN = {
+    **dict.fromkeys(("id", "name", "started_at", "grid", "scale", "command"), "VARCHAR"),
+    "trial_count": "BIGINT",
+    "claims": "JSON",
+    "options": "JSON",
+}
+KINDS = {"BIGINT": "bigint", "UBIGINT": "bigint", "DOUBLE": "double", "BOOLEAN": "boolean", "VARCHAR": "varchar"}
+
+
+def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> int:
+    """File the tail's runs and results into the tables of schema `to` (empty: the current one); new results' count."""
+    _add_runs(connection, tail.runs, to)
+    if not tail.results:
+        return 0
+    connection.execute(
+        "create or replace temp table line as "
+        "select row_number() over () as position, body from (select unnest(string_split(?, chr(10))) as body)",
+        ["\n".join(tail.results)],
+    )
+    for statement in statements("ingest.sql"):
+        connection.execute(statement.replace("$shape", quoted(json.dumps(SHAPE))).replace("into to.", f"into {to}"))
+    _add_pairs(connection, to)
+    _add_parameters(connection, to)
+    count = _one(connection, "select count(*) from fresh")
+    for table in ("line", "incoming", "chosen", "asked", "fresh"):
+        connection.execute(f"drop table temp.{table}")
+    return int(count)
+
+
+def _add_runs(connection: DuckDBPyConnection, runs: list[str], to: str) -> None:
+    """New runs, and the facts of runs that so far were known only by their results."""
+    for body in runs:
+        (run,) = connection.execute(f"select from_json(?, {quoted(json.dumps(_RUN))})", [body]).fetchone() or (None,)
+        if not run or not run["id"]:
+            continue
+        known = connection.execute("select id, name from run where run_id = ?", [run["id"]]).fetchone()
+        if known and (known[1] or to):
+            continue
+        if known:
+            connection.execute("delete from run where id = ?", [known[0]])
+        number = known[0] if known else _one(connection, "select coalesce(max(id), 0) + 1 from run")
+        _insert_run(connection, number, run, to)
+
+
+def _insert_run(connection: DuckDBPyConnection, number: int, run: dict[str, Any], to: str) -> None:
+    options = json.loads(run["options"] or "{}")
+    trial_ids = options.pop("trial_ids", None) or []
+    values = (number, run["id"], run["name"] or run["id"], run["scale"] or "", run["started_at"] or None)
+    connection.execute(
+        f"insert into {to}run values (?, ?, ?, ?, try_cast(? as timestamp), ?, ?, ?, ?, ?)",
+        [*values, run["command"] or "", run["grid"] or "", run["trial_count"], run["claims"], json.dumps(options)],
+    )
+    if trial_ids:
+        text = "\n".join(str(trial_id) for trial_id in trial_ids)
+        connection.execute(f"insert into {to}run_trial select ?, unnest(string_split(?, chr(10)))", [number, text])
+
+
+def _add_pairs(connection: DuckDBPyConnection, to: str) -> None:
+    """Which test samples both networks of a pair got right, counted from the bitmaps, once a pruned result.
+
+    Dense and pruned results arrive in either order, so a new dense one is paired with what waits for it.
+    """
+    rows = connection.execute(_WAITING).fetchall()
+    if not rows:
+        return
+    ids = ", ".join(str(int(number)) for number in {number for row in rows for number in row[:2]})
+    connection.execute(
+        _COUNTS.replace("into to.", f"into {to}").replace("$ids", ids),
+        [
+            [row[0] for row in rows],
+            [row[1] for row in rows],
+            [row[2] for row in rows],
+        ],
+    )
+
+
+_WAITING = """
+    with pruned as (
+        select result.* from result join fresh on fresh.id = result.id where not result.is_dense
+        union
+        select result.*
+        from result
+        where not is_dense
+            and baseline in (select baseline from fresh where r.keys.is_dense and r.result.status = 'ok')
+            and id not in (select result from pair)
+    )
+    select p.id, d.id, p.dense_hash = d.dense_hash
+    from pruned as p
+    join result as d on d.baseline = p.baseline and d.is_dense and d.status = 'ok'
+    where p.status = 'ok'
+    qualify row_number() over (
+        partition by p.id
+        order by p.dense_hash is not distinct from d.dense_hash desc, p.run = d.run desc, d.started_at desc, d.id desc
+    ) = 1
+"""
+
+_COUNTS = """
+    insert into to.pair
+    with waiting as (select unnest(?::bigint[]) as pruned, unnest(?::bigint[]) as dense, unnest(?::boolean[]) as same),
+    bits as materialized (select result, correct::bit as correct from prediction where result in ($ids))
+    select
+        w.pruned, w.dense, w.same, bit_count(d.correct & p.correct), bit_count(d.correct & ~p.correct),
+        bit_count(~d.correct & p.correct)
+    from waiting as w
+    join bits as p on p.result = w.pruned
+    join bits as d on d.result = w.dense
+    where bit_length(p.correct) = bit_length(d.correct)
+    order by w.pruned
+"""
+
+
+def _add_parameters(connection: DuckDBPyConnection, to: str) -> None:
+    """Remember each swept parameter's name with the narrowest type that holds all its values."""
+    known = dict(connection.execute("select name, kind from parameter").fetchall())
+    for name, types in connection.execute("from asked order by name").fetchall():
+        kinds = {KINDS.get(kind, "varchar") for kind in types if kind != "NULL"}
+        kind = joined_kind(kinds | ({known[name]} if name in known else set()))
+        if kind and kind != known.get(name):
+            if name in known and not to:
+                connection.execute("delete from parameter where name = ?", [name])
+            connection.execute(f"insert into {to}parameter values (?, ?)", [name, kind])
+
+
+def joined_kind(kinds: set[str]) -> str:
+    """The type that holds values of all `kinds`; empty for none."""
+    if len(kinds) > 1:
+        return "double" if kinds == {"bigint", "double"} else "varchar"
+    return next(iter(kinds), "")
+
+
+@cache
+def statements(name: str) -> tuple[str, ...]:
+    """The statements of a packaged SQL file."""
+    text = resources.files("prunebench.store").joinpath(name).read_text(encoding="utf-8")
+    without_comments = re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)
+    return tuple(part.strip() for part in re.split(r";\s*$", without_comments, flags=re.MULTILINE) if part.strip())
+
+
+def quoted(text: str) -> str:
+    """`text` as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _one(connection: DuckDBPyConnection, sql: str) -> Any:
+    row = connection.execute(sql).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,103 @@
+"""A merge: journal tails into a working copy, a transaction a piece, then the copy is published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.store import database as db
+from prunebench.store.imports import import_database, imports_of
+from prunebench.store.ingest import ingest
+from prunebench.store.journal import Tail, read_tails
+from prunebench.store.publish import mark_published, publish, working_copy
+from prunebench.store.views import build_views, fingerprint
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from prunebench.store.store import MergeReport
+
+
+def merge_into(database: Path, journals: list[Path], report: MergeReport) -> bool:
+    """Bring `database` up to date with its journals; False where it is already. The merge lock is held."""
+    if database.exists() and not _has_news(database, journals, report):
+        return False
+    work = working_copy(database)
+    connection = db.connect()
+    try:
+        _open_work(connection, work, database)
+        _take_news(connection, database, journals, report)
+        connection.execute("checkpoint")
+        connection.execute("use memory")
+        connection.execute("detach work")
+    except BaseException:
+        connection.close()
+        work.unlink(missing_ok=True)
+        raise
+    connection.close()
+    publish(work, database)
+    mark_published(database)
+    return True
+
+
+def _has_news(database: Path, journals: list[Path], report: MergeReport) -> bool:
+    connection = db.connect()
+    try:
+        db.attach(connection, database, "published")
+        old = db.schema_of(connection, "published", database) < db.SCHEMA
+        marks = db.watermarks(connection, "published")
+        connection.execute("use published")
+        stale = db.get_meta(connection, "views") != fingerprint(connection)
+    finally:
+        connection.close()
+    for path in journals:
+        offset = marks.get(path.name, (0, 0))[0]
+        size = path.stat().st_size
+        if size < offset:
+            report.notes.append(f"{path}: shorter than when it was merged; its lost lines are in the database")
+        if size > offset:
+            return True
+    return old or stale or any(path.name not in marks for path in imports_of(database))
+
+
+def _open_work(connection: DuckDBPyConnection, work: Path, database: Path) -> None:
+    fresh = not work.exists()
+    db.attach(connection, work, "work", read_only=False)
+    version = 0 if fresh else db.schema_of(connection, "work", database)
+    connection.execute("use work")
+    db.migrate(connection, version)
+
+
+def _take_news(connection: DuckDBPyConnection, database: Path, journals: list[Path], report: MergeReport) -> None:
+    marks = db.watermarks(connection, "work")
+    for path in imports_of(database):
+        if path.name not in marks:
+            report.result_count += import_database(connection, path)
+    for path in journals:
+        offset, lines = marks.get(path.name, (0, 0))
+        if path.stat().st_size <= offset:
+            continue
+        for tail in read_tails(path, offset, lines):
+            report.result_count += _take(connection, tail)
+            report.damages += tail.damages
+            report.notes += [f"{path}: {tail.stopped}"] if tail.stopped else []
+            report.torn += [path.name] if tail.torn_bytes else []
+    connection.execute("begin")
+    mark = fingerprint(connection)
+    if db.get_meta(connection, "views") != mark:
+        build_views(connection)
+        db.set_meta(connection, "views", mark)
+    connection.execute("commit")
+
+
+def _take(connection: DuckDBPyConnection, tail: Tail) -> int:
+    """The rows of `tail` and its watermark, in one transaction."""
+    connection.execute("begin")
+    count = ingest(connection, tail)
+    for damage in tail.damages:
+        values = [damage.journal, damage.line, damage.offset, damage.what]
+        connection.execute("insert into damage values (?, ?, ?, ?)", values)
+    connection.execute("delete from journal where name = ?", [tail.name])
+    connection.execute("insert into journal values (?, ?, ?)", [tail.name, tail.end, tail.line_count])
+    connection.execute("commit")
+    return count

@@ -1,0 +1,138 @@
+"""The documented views: packaged SQL, in which every swept parameter becomes a real column of its type."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from prunebench.store.ingest import joined_kind, quoted, statements
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+FILES = ("10_trials.sql", "20_speedups.sql", "30_means.sql", "40_comparison.sql", "50_details.sql")
+COLUMN_LIMIT = 200
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_NAME = re.compile(r"create or replace view (\w+) as\s")
+_T = (
+    "[12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.306, 2.26216, 2.22814, 2.20099, 2.17881, "
+    "2.16037, 2.14479, 2.13145, 2.11991, 2.10982, 2.10092, 2.09302, 2.08596, 2.07961, 2.07387, 2.06866, 2.0639, "
+    "2.05954, 2.05553, 2.05183, 2.04841, 2.04523, 2.04227]"
+)
+
+
+def build_views(connection: DuckDBPyConnection, comments: bool = True) -> None:
+    """Create or replace every view in the current schema."""
+    columns = parameter_columns(connection)
+    connection.execute(_settings_view(columns))
+    for name, sql in view_statements().items():
+        connection.execute(_filled(sql, _fixed_columns(name), columns))
+    if comments:
+        _comment(connection, set(columns.values()))
+
+
+def view_statements() -> dict[str, str]:
+    """Name -> SQL of the documented views, in the order in which they are created."""
+    found = [sql for file in FILES for sql in statements(f"views/{file}")]
+    return {_view_name(sql): sql for sql in found}
+
+
+def fingerprint(connection: DuckDBPyConnection) -> str:
+    """A hash of all that decides the views: when it changes they are built anew."""
+    kinds = connection.execute("select name, kind from parameter order by all").fetchall()
+    text = repr((sorted(kinds), list(view_statements().values()), _comments_text()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parameter_columns(connection: DuckDBPyConnection) -> dict[tuple[str, str], str]:
+    """(swept parameter, type) -> its column's name; others are found in `params` alone."""
+    kinds: dict[str, set[str]] = {}
+    for name, kind in connection.execute("select name, kind from parameter order by name").fetchall():
+        kinds.setdefault(name, set()).add(kind)
+    taken = {column for view in view_statements() for column in _fixed_columns(view)}
+    columns: dict[tuple[str, str], str] = {}
+    for name in sorted(kinds):
+        if not _COLUMN.fullmatch(name) or len(columns) == COLUMN_LIMIT:
+            continue
+        column = name if name.lower() not in taken else f"param_{name}"
+        if column.lower() not in taken:
+            taken.add(column.lower())
+            columns[name, joined_kind(kinds[name])] = column
+    return columns
+
+
+def _settings_view(columns: dict[tuple[str, str], str]) -> str:
+    typed = [f", try_cast(parameters ->> '$.{name}' as {kind}) as \"param:{name}\"" for name, kind in columns]
+    return f"create or replace view settings as select *{''.join(typed)} from choice"
+
+
+def _filled(sql: str, taken: frozenset[str], columns: dict[tuple[str, str], str]) -> str:
+    asked = [f', method."param:{name}" as "{column}"' for (name, _), column in columns.items()]
+    solved = [
+        f', coalesce(try_cast(r.solved ->> \'$.{name}\' as {kind}), method."param:{name}") as "{column}"'
+        for (name, kind), column in columns.items()
+    ]
+    sql = sql.replace("$parameters", "".join(solved)).replace("$settings", "".join(asked))
+    sql = re.sub(r"\$t\(([\w.]+)\)", lambda match: _t_quantile(match[1]), sql)
+    return re.sub(r"\$erfc\(([\w.]+)\)", lambda match: _erfc(match[1]), sql)
+
+
+def _t_quantile(count: str) -> str:
+    """Student's t at 97.5 % for `count` - 1 degrees of freedom: a table, then Cornish and Fisher's expansion."""
+    beyond = f"1.959964 + 2.3723 / ({count} - 1) + 2.8226 / ({count} - 1) ** 2"
+    return f"(case when {count} > 31 then {beyond} when {count} > 1 then {_T}[{count} - 1] end)"
+
+
+def _erfc(x: str) -> str:
+    """The complementary error function of x >= 0, to 1.5e-7 (Abramowitz and Stegun 7.1.26)."""
+    t = f"(1 / (1 + 0.3275911 * {x}))"
+    series = (
+        f"{t} * (0.254829592 + {t} * (-0.284496736 + {t} * (1.421413741 + {t} * (-1.453152027 + {t} * 1.061405429))))"
+    )
+    return f"({series} * exp(-({x} ** 2)))"
+
+
+@cache
+def _fixed_columns(view: str) -> frozenset[str]:
+    """Columns that a view has whatever was swept, in lower case."""
+    select = view_statements()[view].rsplit("\nselect", 1)[-1].split("\nfrom", 1)[0]
+    names = re.findall(r"(?:\bas |\b\w+\.|^    )(\w+),?$", select, flags=re.MULTILINE)
+    return frozenset(name.lower() for name in names)
+
+
+def _view_name(sql: str) -> str:
+    match = _NAME.match(sql)
+    assert match, sql[:80]
+    return match[1]
+
+
+def _comment(connection: DuckDBPyConnection, parameters: set[str]) -> None:
+    texts = column_comments()
+    for view, text in texts["view"].items():
+        connection.execute(f"comment on view {view} is {quoted(text)}")
+    listed = connection.execute(
+        "select table_name, column_name from duckdb_columns() "
+        "where database_name = current_database() and table_name in (select unnest(?))",
+        [list(texts["view"])],
+    ).fetchall()
+    for view, column in listed:
+        text = texts.get(view, {}).get(column) or texts["column"].get(column)
+        if text is None and column in parameters:
+            text = "parameter of the method, as asked for or, for a target, as solved"
+        if text:
+            connection.execute(f'comment on column {view}."{column}" is {quoted(text)}')
+
+
+@cache
+def column_comments() -> dict[str, dict[str, str]]:
+    """What each view and column means, with its unit."""
+    return tomllib.loads(_comments_text())
+
+
+@cache
+def _comments_text() -> str:
+    return resources.files("prunebench.store").joinpath("views/comments.toml").read_text(encoding="utf-8")

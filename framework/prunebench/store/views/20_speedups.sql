@@ -1,0 +1,106 @@
+-- What a machine says of itself: dense timed against its own copy. The floor is the 90th percentile over those pairs
+-- (the largest of a few, not the one outlier of many) of exp(|ln speedup|) - 1.
+create or replace view floors as
+select
+    model.label as model_label,
+    environment.environment_id,
+    l.batch,
+    l.threads,
+    l.dtype,
+    l.memory_format,
+    l.compile,
+    l.clock,
+    l.model as model_number,
+    l.environment as environment_number,
+    count(*) as pair_count,
+    quantile_disc(exp(abs(ln(l.speedup))) - 1, 0.9) as floor
+from latency as l
+join choice as model on model.id = l.model
+join environment on environment.id = l.environment
+where l.is_dense and l.speedup > 0
+group by all;
+
+-- Trial by batch size: dense against pruned in pairs, with the verdict. An effect has to exceed 1 % and the floor.
+create or replace view speedups as
+select
+    r.trial_id,
+    run.run_id,
+    run.name as run_name,
+    dataset.name as dataset,
+    dataset.label as dataset_label,
+    model.name as model,
+    model.label as model_label,
+    method.name as method,
+    method.label as method_label,
+    method.setting,
+    method.parameters as params,
+    r.seed,
+    protocol.protocol_id,
+    environment.environment_id,
+    r.is_dense,
+    r.realised,
+    l.batch,
+    l.threads,
+    l.device,
+    l.dtype,
+    l.memory_format,
+    l.compile,
+    l.clock,
+    l.speedup,
+    l.speedup_low,
+    l.speedup_high,
+    l.latency_ms,
+    l.latency_p90_ms,
+    l.latency_p99_ms,
+    l.dense_latency_ms,
+    l.cold_pruned_ms,
+    l.cold_dense_ms,
+    l.throughput,
+    l.contention,
+    l.calls_per_block,
+    len(l.dense_ms) as block_count,
+    l.stopped,
+    l.flags,
+    l.conditions,
+    l.seconds,
+    floors.floor,
+    case
+        when r.is_dense then 'can''t tell'
+        when l.speedup_low > 1 and l.speedup - 1 > greatest(0.01, coalesce(floors.floor, 0)) then 'faster'
+        when l.speedup_high < 1 and 1 / l.speedup - 1 > greatest(0.01, coalesce(floors.floor, 0)) then 'slower'
+        else 'can''t tell'
+    end as verdict
+    $parameters
+from latency as l
+join result as r on r.id = l.result
+join run on run.id = r.run
+join choice as dataset on dataset.id = r.dataset
+join choice as model on model.id = r.model
+join settings as method on method.id = r.method
+join protocol on protocol.id = r.protocol
+join environment on environment.id = r.environment
+left join floors
+    on floors.model_number = l.model
+    and floors.environment_number = l.environment
+    and floors.batch is not distinct from l.batch
+    and floors.threads is not distinct from l.threads
+    and floors.dtype is not distinct from l.dtype
+    and floors.memory_format is not distinct from l.memory_format
+    and floors.compile is not distinct from l.compile
+    and floors.clock is not distinct from l.clock
+where not exists (select 1 from superseded where superseded.result = l.result);
+
+-- The raw material: one row a block of calls, both sides.
+create or replace view latency_samples as
+select
+    r.trial_id,
+    l.batch,
+    generate_subscripts(l.dense_ms, 1) as block,
+    unnest(l.round_index) as round_index,
+    unnest(l.dense_ms) as dense_ms,
+    unnest(l.pruned_ms) as pruned_ms,
+    unnest(l.dense_wall_ms) as dense_wall_ms,
+    unnest(l.pruned_wall_ms) as pruned_wall_ms
+from latency as l
+join result as r on r.id = l.result
+where not exists (select 1 from superseded where superseded.result = l.result);

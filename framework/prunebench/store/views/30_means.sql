@@ -1,0 +1,251 @@
+-- Over seeds: one row a dataset, model, method with its setting, protocol and environment. Intervals are Student's t at
+-- 95 % over seeds, empty for a single seed; speedups are averaged as logarithms, at the largest batch size.
+create or replace view trial_means as
+with good as (
+    select
+        r.dataset,
+        r.model,
+        r.method,
+        r.protocol,
+        r.environment,
+        r.run,
+        r.top1_accuracy,
+        r.top5_accuracy,
+        r.loss,
+        dense.top1_accuracy as dense_top1_accuracy,
+        dense.top1_accuracy - r.top1_accuracy as accuracy_drop,
+        dense.parameter_count / nullif(r.nonzero_parameter_count, 0) as compression_ratio,
+        dense.mac_count / nullif(r.mac_count, 0) as theoretical_speedup,
+        dense.stored_bytes / nullif(r.stored_bytes, 0) as stored_ratio,
+        r.parameter_count,
+        r.nonzero_parameter_count,
+        r.mac_count,
+        r.stored_bytes,
+        r.prune_seconds,
+        r.finetune_seconds,
+        r.realised,
+        r.is_dense,
+        r.batch,
+        case when r.speedup > 0 then ln(r.speedup) end as log_speedup,
+        r.speedup_low,
+        r.speedup_high,
+        r.latency_ms,
+        r.dense_latency_ms
+    from result as r
+    left join (
+        select *
+        from result
+        where is_dense and status = 'ok' and not exists (select 1 from superseded where superseded.result = result.id)
+    ) as dense on dense.baseline = r.baseline
+    where r.status = 'ok' and not exists (select 1 from superseded where superseded.result = r.id)
+),
+grouped as (
+    select
+        dataset,
+        model,
+        method,
+        protocol,
+        environment,
+        max(run) as run,
+        count(*) as seed_count,
+        avg(top1_accuracy) as top1_accuracy,
+        stddev_samp(top1_accuracy) as top1_accuracy_std,
+        min(top1_accuracy) as top1_accuracy_min,
+        max(top1_accuracy) as top1_accuracy_max,
+        avg(top5_accuracy) as top5_accuracy,
+        avg(loss) as loss,
+        avg(dense_top1_accuracy) as dense_top1_accuracy,
+        count(accuracy_drop) as drop_count,
+        avg(accuracy_drop) as accuracy_drop,
+        stddev_samp(accuracy_drop) as accuracy_drop_std,
+        avg(compression_ratio) as compression_ratio,
+        stddev_samp(compression_ratio) as compression_ratio_std,
+        avg(theoretical_speedup) as theoretical_speedup,
+        stddev_samp(theoretical_speedup) as theoretical_speedup_std,
+        avg(stored_ratio) as stored_ratio,
+        avg(parameter_count) as parameter_count,
+        avg(nonzero_parameter_count) as nonzero_parameter_count,
+        avg(mac_count) as mac_count,
+        avg(stored_bytes) as stored_bytes,
+        avg(prune_seconds) as prune_seconds,
+        avg(finetune_seconds) as finetune_seconds,
+        bool_and(realised) as realised,
+        bool_or(is_dense) as is_dense,
+        max(batch) as batch,
+        count(log_speedup) as speedup_count,
+        avg(log_speedup) as log_speedup,
+        stddev_samp(log_speedup) as log_speedup_std,
+        min(speedup_low) as only_low,
+        max(speedup_high) as only_high,
+        avg(latency_ms) as latency_ms,
+        avg(dense_latency_ms) as dense_latency_ms
+    from good
+    group by dataset, model, method, protocol, environment
+)
+select
+    dataset.name as dataset,
+    dataset.label as dataset_label,
+    model.name as model,
+    model.label as model_label,
+    method.name as method,
+    method.label as method_label,
+    method.setting,
+    method.parameters as params,
+    protocol.protocol_id,
+    environment.environment_id,
+    environment.device_kind as device,
+    cast(method.target ->> '$.compression' as double) as target_compression,
+    cast(method.target ->> '$.theoretical_speedup' as double) as target_theoretical_speedup,
+    g.seed_count,
+    g.seed_count = 1 as is_single_seed,
+    g.top1_accuracy,
+    g.top1_accuracy_std,
+    g.top1_accuracy - $t(g.seed_count) * g.top1_accuracy_std / sqrt(g.seed_count) as top1_accuracy_low,
+    g.top1_accuracy + $t(g.seed_count) * g.top1_accuracy_std / sqrt(g.seed_count) as top1_accuracy_high,
+    g.top1_accuracy_min,
+    g.top1_accuracy_max,
+    g.top5_accuracy,
+    g.loss,
+    g.dense_top1_accuracy,
+    g.accuracy_drop,
+    g.accuracy_drop_std,
+    g.accuracy_drop - $t(g.drop_count) * g.accuracy_drop_std / sqrt(g.drop_count) as accuracy_drop_low,
+    g.accuracy_drop + $t(g.drop_count) * g.accuracy_drop_std / sqrt(g.drop_count) as accuracy_drop_high,
+    g.compression_ratio,
+    g.compression_ratio_std,
+    g.theoretical_speedup,
+    g.theoretical_speedup_std,
+    g.stored_ratio,
+    g.parameter_count,
+    g.nonzero_parameter_count,
+    g.mac_count,
+    g.stored_bytes,
+    g.batch,
+    exp(g.log_speedup) as speedup,
+    case
+        when g.speedup_count > 1
+            then exp(g.log_speedup - $t(g.speedup_count) * g.log_speedup_std / sqrt(g.speedup_count))
+        else g.only_low
+    end as speedup_low,
+    case
+        when g.speedup_count > 1
+            then exp(g.log_speedup + $t(g.speedup_count) * g.log_speedup_std / sqrt(g.speedup_count))
+        else g.only_high
+    end as speedup_high,
+    g.latency_ms,
+    g.dense_latency_ms,
+    g.prune_seconds,
+    g.finetune_seconds,
+    g.realised,
+    g.is_dense,
+    g.is_dense
+        or method.name like 'random%'
+        or coalesce(list_contains(cast(run.options -> '$.controls' as varchar[]), method.name), false) as is_control
+    $settings
+from grouped as g
+join run on run.id = g.run
+join choice as dataset on dataset.id = g.dataset
+join choice as model on model.id = g.model
+join settings as method on method.id = g.method
+join protocol on protocol.id = g.protocol
+join environment on environment.id = g.environment;
+
+-- The same over seeds for every batch size.
+create or replace view speedup_means as
+with grouped as (
+    select
+        r.dataset,
+        r.model,
+        r.method,
+        r.protocol,
+        r.environment,
+        l.batch,
+        l.threads,
+        l.dtype,
+        l.memory_format,
+        l.compile,
+        l.clock,
+        count(*) as seed_count,
+        avg(ln(l.speedup)) as log_speedup,
+        stddev_samp(ln(l.speedup)) as log_speedup_std,
+        min(l.speedup_low) as only_low,
+        max(l.speedup_high) as only_high,
+        avg(l.latency_ms) as latency_ms,
+        avg(l.dense_latency_ms) as dense_latency_ms,
+        avg(l.throughput) as throughput,
+        max(l.contention) as contention
+    from latency as l
+    join result as r on r.id = l.result
+    where r.status = 'ok' and l.speedup > 0
+        and not exists (select 1 from superseded where superseded.result = l.result)
+    group by all
+)
+select
+    dataset.name as dataset,
+    dataset.label as dataset_label,
+    model.name as model,
+    model.label as model_label,
+    method.name as method,
+    method.label as method_label,
+    method.setting,
+    method.parameters as params,
+    protocol.protocol_id,
+    environment.environment_id,
+    environment.device_kind as device,
+    g.batch,
+    g.threads,
+    g.dtype,
+    g.memory_format,
+    g.compile,
+    g.clock,
+    g.seed_count,
+    g.seed_count = 1 as is_single_seed,
+    exp(g.log_speedup) as speedup,
+    case
+        when g.seed_count > 1
+            then exp(g.log_speedup - $t(g.seed_count) * g.log_speedup_std / sqrt(g.seed_count))
+        else g.only_low
+    end as speedup_low,
+    case
+        when g.seed_count > 1
+            then exp(g.log_speedup + $t(g.seed_count) * g.log_speedup_std / sqrt(g.seed_count))
+        else g.only_high
+    end as speedup_high,
+    g.latency_ms,
+    g.dense_latency_ms,
+    g.throughput,
+    g.contention
+    $settings
+from grouped as g
+join choice as dataset on dataset.id = g.dataset
+join choice as model on model.id = g.model
+join settings as method on method.id = g.method
+join protocol on protocol.id = g.protocol
+join environment on environment.id = g.environment;
+
+-- What nothing of the same dataset, model, protocol and environment beats in both accuracy and the objective.
+create or replace view pareto as
+with points as materialized (
+    select * from trial_means where top1_accuracy is not null
+),
+candidates as (
+    select 'compression_ratio' as objective, compression_ratio as amount, * from points
+    union all
+    select 'theoretical_speedup', theoretical_speedup, * from points
+    union all
+    select 'speedup', speedup, * from points
+),
+ranked as (
+    select
+        *,
+        max(top1_accuracy) over (
+            partition by objective, dataset_label, model_label, protocol_id, environment_id
+            order by amount desc, top1_accuracy desc
+            rows between unbounded preceding and 1 preceding
+        ) as best_before
+    from candidates
+    where amount is not null
+)
+select * exclude (best_before)
+from ranked
+where best_before is null or top1_accuracy > best_before;

@@ -1,0 +1,246 @@
+-- What became of each layer.
+create or replace view layers as
+select
+    r.trial_id,
+    run.run_id,
+    dataset.name as dataset,
+    model.name as model,
+    method.name as method,
+    method.label as method_label,
+    method.setting,
+    r.seed,
+    l.position,
+    l.name as layer,
+    l.kind,
+    l.shape_before,
+    l.shape_after,
+    l.rank as layer_rank,
+    l.parameter_count_before,
+    l.parameter_count_after,
+    l.nonzero_parameter_count_after,
+    l.mac_count_before,
+    l.mac_count_after,
+    l.weight_error,
+    l.output_error,
+    l.left_alone
+from layer as l
+join result as r on r.id = l.result
+join run on run.id = r.run
+join choice as dataset on dataset.id = r.dataset
+join choice as model on model.id = r.model
+join choice as method on method.id = r.method
+where not exists (select 1 from superseded where superseded.result = l.result);
+
+-- Training and fine-tuning, epoch by epoch.
+create or replace view curves as
+select
+    r.trial_id,
+    run.run_id,
+    dataset.name as dataset,
+    model.name as model,
+    method.name as method,
+    method.label as method_label,
+    method.setting,
+    r.seed,
+    c.phase,
+    c.epoch,
+    c.train_loss,
+    c.validation_loss,
+    c.validation_accuracy,
+    c.seconds
+from curve as c
+join result as r on r.id = c.result
+join run on run.id = r.run
+join choice as dataset on dataset.id = r.dataset
+join choice as model on model.id = r.model
+join choice as method on method.id = r.method
+where not exists (select 1 from superseded where superseded.result = c.result);
+
+-- What each stage of a pipeline left behind.
+create or replace view stages as
+select
+    r.trial_id,
+    run.run_id,
+    dataset.name as dataset,
+    model.name as model,
+    method.name as pipeline,
+    method.label as pipeline_label,
+    r.seed,
+    s.position,
+    s.method,
+    s.parameter_count,
+    s.nonzero_parameter_count,
+    s.mac_count,
+    s.validation_accuracy,
+    s.prune_seconds,
+    s.stored_bytes
+from stage as s
+join result as r on r.id = s.result
+join run on run.id = r.run
+join choice as dataset on dataset.id = r.dataset
+join choice as model on model.id = r.model
+join choice as method on method.id = r.method
+where not exists (select 1 from superseded where superseded.result = s.result);
+
+-- Named numbers that plugins measured.
+create or replace view metrics as
+select
+    r.trial_id,
+    run.run_id,
+    dataset.name as dataset,
+    model.name as model,
+    method.name as method,
+    method.label as method_label,
+    method.setting,
+    r.seed,
+    m.name as metric,
+    m.value,
+    m.unit
+from metric as m
+join result as r on r.id = m.result
+join run on run.id = r.run
+join choice as dataset on dataset.id = r.dataset
+join choice as model on model.id = r.model
+join choice as method on method.id = r.method
+where not exists (select 1 from superseded where superseded.result = m.result);
+
+-- Cells of a grid that have no result, and why: declined by a method, or lost to a fault.
+create or replace view failures as
+select
+    r.trial_id,
+    run.run_id,
+    run.name as run_name,
+    r.status,
+    r.reason,
+    trace.detail,
+    dataset.name as dataset,
+    dataset.label as dataset_label,
+    model.name as model,
+    model.label as model_label,
+    method.name as method,
+    method.label as method_label,
+    method.setting,
+    r.seed,
+    protocol.protocol_id,
+    environment.environment_id,
+    r.attempt,
+    r.seconds,
+    r.started_at
+from result as r
+join run on run.id = r.run
+join choice as dataset on dataset.id = r.dataset
+join choice as model on model.id = r.model
+join choice as method on method.id = r.method
+join protocol on protocol.id = r.protocol
+join environment on environment.id = r.environment
+left join trace on trace.result = r.id
+where r.status <> 'ok' and not exists (select 1 from superseded where superseded.result = r.id);
+
+-- Every stored attempt, also those that a later or better one replaced.
+create or replace view attempts as
+select
+    r.trial_id,
+    run.run_id,
+    r.attempt,
+    r.status,
+    r.reason,
+    method.label as method_label,
+    r.seed,
+    r.top1_accuracy,
+    r.speedup,
+    environment.environment_id,
+    r.seconds,
+    r.started_at,
+    exists (select 1 from superseded where superseded.result = r.id) as is_superseded
+from result as r
+join run on run.id = r.run
+join choice as method on method.id = r.method
+join environment on environment.id = r.environment;
+
+-- Machines and libraries: speedups are compared only within one environment.
+create or replace view environments as
+select
+    e.environment_id,
+    e.host,
+    e.os,
+    e.cpu,
+    e.core_count,
+    e.memory_bytes,
+    e.device_kind as device,
+    e.gpu,
+    e.driver,
+    e.python,
+    e.torch,
+    coalesce(counted.trial_count, 0) as trial_count,
+    counted.first_started_at,
+    counted.last_started_at
+from environment as e
+left join (
+    select
+        environment,
+        count(*) as trial_count,
+        min(started_at) as first_started_at,
+        max(started_at) as last_started_at
+    from result
+    group by environment
+) as counted on counted.environment = e.id;
+
+-- One row a call of `bench run`: what was asked, and how the results it stored ended.
+create or replace view runs as
+select
+    run.run_id,
+    run.name as run_name,
+    run.scale,
+    run.started_at,
+    run.trial_count,
+    coalesce(counted.stored_count, 0) as stored_count,
+    coalesce(counted.ok_count, 0) as ok_count,
+    coalesce(counted.skipped_count, 0) as skipped_count,
+    coalesce(counted.failed_count, 0) as failed_count,
+    counted.seconds,
+    run.command,
+    run.grid,
+    run.claims,
+    run.options
+from run
+left join (
+    select
+        run,
+        count(*) as stored_count,
+        count(*) filter (status = 'ok') as ok_count,
+        count(*) filter (status = 'skipped') as skipped_count,
+        count(*) filter (status not in ('ok', 'skipped')) as failed_count,
+        sum(seconds) as seconds
+    from result
+    group by run
+) as counted on counted.run = run.id;
+
+-- Which trials a run's grid asked for, also those that an earlier run had done.
+create or replace view run_trials as
+select run.run_id, run_trial.trial_id
+from run_trial
+join run on run.id = run_trial.run
+union
+select run.run_id, result.trial_id
+from result
+join run on run.id = result.run;
+
+-- How trials of a protocol were trained, fine-tuned and measured.
+create or replace view protocols as
+select protocol_id, settings
+from protocol;
+
+-- What code and which plugins made the results.
+create or replace view provenances as
+select
+    p.provenance_id,
+    e.environment_id,
+    p.device,
+    p.threads,
+    p.prunebench,
+    p.git_commit,
+    p.dataset_fingerprint,
+    p.packages,
+    p.plugins
+from provenance as p
+join environment as e on e.id = p.environment;
