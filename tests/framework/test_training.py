@@ -64,7 +64,9 @@ def test_patience_stops_and_restores_the_best_weights(splits):
     best = min(range(len(losses)), key=losses.__getitem__)
     assert len(curve) == best + 3 < 60
     images, labels = splits.validation.head(len(splits.validation))
-    assert float(nn.functional.cross_entropy(net(images), labels)) == pytest.approx(losses[best], rel=1e-5)
+    with torch.inference_mode():
+        loss = float(nn.functional.cross_entropy(net(images), labels))
+    assert loss == pytest.approx(losses[best], rel=1e-5)
 
 
 def test_max_steps_stops_in_the_middle_of_an_epoch_as_full_training_would_have_been(splits):
