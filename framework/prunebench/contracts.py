@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from prunebench.published import published_rows, with_published
 from prunebench.records import CurvePoint, Value
 from prunebench.shapes import LayerCounts, LayerShape
 from prunebench.splits import Split, Splits
@@ -170,7 +171,8 @@ class Dataset(ABC):
 class Paper(ABC):
     """A publication as a grid that anyone can rerun, with its published numbers and its claims.
 
-    `folder` holds `full.toml` and `offline.toml` (grids with their `[[claim]]`s), `published.csv` and `notes.md`.
+    `folder` holds `full.toml` and `offline.toml` (grids with their `[[claim]]`s), `published.csv`, `notes.md` and, for
+    a table of published beside ours, `comparison.sql`, in which `$published` stands for the rows of the CSV.
     """
 
     name: ClassVar[str]
@@ -179,7 +181,22 @@ class Paper(ABC):
     paper: ClassVar[str] = ""
     api_version: ClassVar[int] = API_VERSION
     folder: ClassVar[Path]
+    columns: ClassVar[tuple[str, ...]] = ()  # that `published.csv` must have
 
     def grid(self, scale: str) -> str:
         """The TOML text of the grid at `scale`: "full" or "offline"."""
         return (self.folder / f"{scale}.toml").read_text(encoding="utf-8")
+
+    def published(self) -> list[dict[str, str]]:
+        """The published numbers, a row each, empty text where the paper says nothing; raises `DataError`."""
+        return published_rows(self.folder / "published.csv", self.columns)
+
+    def comparison(self) -> str:
+        """SQL over the views that lays ours beside the published numbers; empty where the paper has none."""
+        file = self.folder / "comparison.sql"
+        return with_published(file.read_text(encoding="utf-8"), self.published()) if file.is_file() else ""
+
+    def notes(self) -> str:
+        """Markdown: the protocol, where ours departs from it, and why numbers differ."""
+        file = self.folder / "notes.md"
+        return file.read_text(encoding="utf-8") if file.is_file() else ""
