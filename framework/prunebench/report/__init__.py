@@ -1,1 +1,57 @@
+"""Charts and the offline page: one query and one function a chart, one HTML file a report."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.report.scope import Queryable, Scope
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Queryable", "Scope", "headline", "write_report"]
+
+
+def write_report(
+    db_path: Path | str,
+    run_id: str | None,
+    output: Path | str,
+    query: str | None = None,
+    paper: str | None = None,
+    refresh_seconds: int | None = None,
+) -> Path:
+    """Write the page about a run, the trials of a `query`, or everything, to `output`, and return its path.
+
+    The file is complete or not there at all. `refresh_seconds` makes the page load itself again, for a run under way.
+    """
+    from prunebench.report.build import build
+    from prunebench.store import open_results
+
+    with open_results(db_path) as results:
+        text = build(results, Scope(run_id, query), paper, refresh_seconds)
+    return replace_text(Path(output), text)
+
+
+def headline(results: Queryable, run_id: str | None = None) -> pl.DataFrame:
+    """What came out: a row a setting and batch size, averaged over seeds."""
+    from prunebench.report.headline import headline as rows
+
+    return rows(results, Scope(run_id))
+
+
+def replace_text(path: Path, text: str) -> Path:
+    """Write `text` beside `path` and rename; raises PruneBenchError where the folder cannot be written."""
+    import os
+
+    from prunebench.errors import PruneBenchError
+
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise PruneBenchError(f"{path}: cannot be written: {error.strerror or error}; name another with -o") from None
+    return path

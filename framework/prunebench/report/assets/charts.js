@@ -1,0 +1,148 @@
+// Charts: one Vega view a panel, drawn when it comes near the screen, kept in step with the page's choices.
+
+const slots = []; // {chart, panel, part, node, view}
+
+function slotsOf(chart) {
+  const seen = new Map();
+  for (const row of rowsOf(chart.frame)) {
+    const key = JSON.stringify([row.panel, row.part ?? ""]);
+    if (!seen.has(key)) seen.set(key, { chart, panel: row.panel, part: row.part ?? "", rows: [] });
+    seen.get(key).rows.push(row);
+  }
+  return [...seen.values()];
+}
+
+function configOf(theme) {
+  const config = structuredClone(page.themes[theme]);
+  config.legend = { ...config.legend, orient: "bottom" };
+  return config;
+}
+
+/** The chart's specification for one panel: its rows, the page's choices, the width of its container. */
+function specOf(slot) {
+  const spec = structuredClone(slot.chart.spec);
+  spec.data = { name: "rows", values: slot.rows };
+  spec.width = "container";
+  spec.autosize = { type: "fit-x", contains: "padding", resize: true };
+  spec.description = [slot.chart.title, slot.panel, slot.part, slot.chart.about].filter(Boolean).join(". ");
+  for (const param of spec.params || []) {
+    if (param.name === "hidden") param.value = state.hidden;
+    if (param.name === "chosen") param.value = chosenForVega();
+  }
+  return spec;
+}
+
+async function draw(slot) {
+  slot.wanted = true;
+  const turn = (slot.turn = (slot.turn || 0) + 1);
+  const options = {
+    ast: true, actions: false, renderer: "svg", defaultStyle: false, config: configOf(state.theme),
+    tooltip: { disableDefaultStyle: true, offsetX: 14, offsetY: 14 },
+  };
+  try {
+    const made = await vegaEmbed(slot.node, specOf(slot), options);
+    if (turn !== slot.turn) return made.finalize();
+    slot.made?.finalize();
+    slot.made = made;
+    slot.view = made.view;
+    slot.node.classList.add("drawn");
+    if (slot.chart.brush) listenToBrush(slot);
+  } catch (error) {
+    slot.node.replaceChildren(element("p", { class: "empty" }, `This chart could not be drawn: ${error.message}`));
+    console.error(error);
+  }
+}
+
+/** Settings of the headline table whose values lie inside the rectangle drawn in `slot`. */
+function settingsInside(slot, area) {
+  const { x, y } = slot.chart.brush;
+  const column = { [x]: slot.part ? `${x} ${slot.part}` : x, [y]: y };
+  const inside = (row, field) => {
+    const range = area[field === x ? "x" : "y"];
+    const value = row[column[field]];
+    return !range || (value !== null && value !== undefined && value >= Math.min(...range) && value <= Math.max(...range));
+  };
+  const rows = rowsOf(page.headline).filter((row) => row.panel === slot.panel && inside(row, x) && inside(row, y));
+  return new Set(rows.map(keyOf));
+}
+
+let brushed = null;
+function listenToBrush(slot) {
+  slot.view.addSignalListener("brush", (_, area) => {
+    if (!area || !Object.keys(area).length) {
+      if (brushed === slot) { brushed = null; change("chosen", null); }
+      return;
+    }
+    if (brushed && brushed !== slot) draw(brushed);
+    brushed = slot;
+    change("chosen", settingsInside(slot, { x: area.x, y: area.accuracy }));
+  });
+}
+
+function clearBrush() {
+  const slot = brushed;
+  brushed = null;
+  change("chosen", null);
+  if (slot) draw(slot);
+}
+
+const signalling = {};
+function tell(name, value) {
+  cancelAnimationFrame(signalling[name]);
+  signalling[name] = requestAnimationFrame(() => {
+    for (const slot of slots) {
+      if (slot.view && (slot.chart.spec.params || []).some((param) => param.name === name)) {
+        slot.view.signal(name, value).runAsync();
+      }
+    }
+  });
+}
+
+const nearScreen = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const slot = slots.find((one) => one.node === entry.target);
+    if (entry.isIntersecting && slot && !slot.wanted) draw(slot);
+  }
+}, { rootMargin: "600px 0px" });
+
+function panelNode(slot, isOnly) {
+  slot.node = element("div", { class: "view" });
+  const name = [isOnly ? "" : slot.panel, slot.part].filter(Boolean).join(" · ");
+  return element("div", { class: "panel" }, name ? element("h4", {}, name) : null, slot.node);
+}
+
+/** Fill a figure with the panels that the reader has chosen. */
+function fill(chart) {
+  const box = chart.node.querySelector(".panels");
+  for (const slot of slots.filter((one) => one.chart === chart)) {
+    nearScreen.unobserve(slot.node);
+    slot.made?.finalize();
+    slots.splice(slots.indexOf(slot), 1);
+  }
+  const wanted = slotsOf(chart).filter(isShown);
+  const isOnly = new Set(page.panels.filter((panel) => isShown({ panel }))).size < 2;
+  box.replaceChildren(...wanted.map((slot) => panelNode(slot, isOnly)));
+  if (!wanted.length) box.append(element("p", { class: "empty" }, chart.empty));
+  chart.node.classList.toggle("wide", chart.wide || wanted.length > 1);
+  slots.push(...wanted);
+  wanted.forEach((slot) => nearScreen.observe(slot.node));
+}
+
+function drawRest() {
+  const idle = window.requestIdleCallback || ((work) => setTimeout(work, 200));
+  const next = slots.find((slot) => !slot.wanted);
+  if (next && slots.length <= 60) idle(async () => { if (!next.wanted) await draw(next); drawRest(); });
+}
+
+function startCharts() {
+  for (const chart of page.charts) {
+    chart.node = byId(`chart-${chart.name}`);
+    startTools(chart);
+  }
+  const fillAll = () => { brushed = null; if (state.chosen) change("chosen", null); page.charts.forEach(fill); drawRest(); };
+  fillAll();
+  on("panel", fillAll);
+  on("hidden", () => tell("hidden", state.hidden));
+  on("chosen", () => tell("chosen", chosenForVega()));
+  on("theme", () => slots.filter((slot) => slot.wanted).forEach(draw));
+}

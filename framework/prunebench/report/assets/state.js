@@ -1,0 +1,93 @@
+// What the reader has chosen: theme, panel, hidden methods, settings inside a brush. Views subscribe.
+
+const state = {
+  theme: "light",
+  panel: "",
+  hidden: {}, // "m:<method>" -> true
+  chosen: null, // null for all, else a Set of "<panel>|<setting>"
+};
+const listeners = { theme: [], panel: [], hidden: [], chosen: [] };
+const on = (what, listener) => listeners[what].push(listener);
+function change(what, value) {
+  state[what] = value;
+  listeners[what].forEach((listener) => listener(value));
+}
+
+const keyOf = (row) => `${row.panel}|${row.setting}`;
+const isShown = (row) => !state.panel || row.panel === state.panel;
+
+/** Chosen settings as Vega sees them: an object that answers `chosen[key]`. */
+function chosenForVega() {
+  if (!state.chosen) return { all: true };
+  return Object.fromEntries([...state.chosen].map((key) => [`k:${key}`, true]));
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  const button = byId("theme");
+  button.textContent = theme === "dark" ? "Light" : "Dark";
+  button.setAttribute("aria-label", `Switch to the ${theme === "dark" ? "light" : "dark"} theme`);
+  change("theme", theme);
+}
+
+function startTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  setTheme(memory.get("theme") || (dark.matches ? "dark" : "light"));
+  dark.addEventListener("change", () => memory.get("theme") || setTheme(dark.matches ? "dark" : "light"));
+  byId("theme").addEventListener("click", () => {
+    const next = state.theme === "dark" ? "light" : "dark";
+    memory.set("theme", next);
+    setTheme(next);
+  });
+}
+
+/** One chip a method: a press hides or shows it everywhere; controls are always drawn. */
+function legendChip(series) {
+  const chip = element("button", { type: "button", class: "chip", "aria-pressed": "true", "data-method": series.name });
+  chip.disabled = series.control;
+  chip.title = series.control ? `${series.name}: a control, always drawn` : `Show or hide ${series.name}`;
+  const mark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  mark.setAttribute("viewBox", "-1 -1 2 2");
+  mark.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", series.path);
+  mark.append(path);
+  chip.append(mark, element("span", {}, series.name));
+  const paint = () => {
+    const colour = series.colours[state.theme];
+    path.setAttribute("fill", colour);
+  };
+  on("theme", paint);
+  on("hidden", () => chip.setAttribute("aria-pressed", String(!state.hidden[`m:${series.name}`])));
+  chip.addEventListener("click", () => {
+    const hidden = { ...state.hidden };
+    if (hidden[`m:${series.name}`]) delete hidden[`m:${series.name}`];
+    else hidden[`m:${series.name}`] = true;
+    change("hidden", hidden);
+  });
+  return chip;
+}
+
+function startLegend() {
+  const legend = byId("legend");
+  legend.append(...page.series.map(legendChip));
+  const plain = page.series.filter((series) => !series.control);
+  if (plain.length > 8) {
+    const none = element("button", { type: "button", class: "quiet", onclick: () => {
+      const all = Object.keys(state.hidden).length > 0;
+      change("hidden", all ? {} : Object.fromEntries(plain.map((series) => [`m:${series.name}`, true])));
+    } }, "Hide all");
+    on("hidden", () => (none.textContent = Object.keys(state.hidden).length ? "Show all" : "Hide all"));
+    legend.prepend(none);
+  }
+}
+
+function startPanels() {
+  const select = byId("panel");
+  select.parentElement.hidden = page.panels.length < 2;
+  select.append(element("option", { value: "" }, `All ${page.panels.length} pairs`));
+  select.append(...page.panels.map((panel) => element("option", { value: panel }, panel)));
+  state.panel = page.panels.length > 4 ? page.panels[0] : "";
+  select.value = state.panel;
+  select.addEventListener("change", () => change("panel", select.value));
+}

@@ -1,0 +1,143 @@
+// Tables: the data behind a chart, and the headline table that sorts, searches and follows the brush.
+
+function cell(column, value) {
+  const numeric = isNumeric(column.kind);
+  return element("td", { class: numeric ? "number" : "wordy" }, shown(column.kind, value));
+}
+
+/** A plain table of the first rows of a frame. */
+function plainTable(frame, most = 300) {
+  const rows = rowsOf(frame);
+  const head = frame.columns.map((column) =>
+    element("th", { scope: "col", class: isNumeric(column.kind) && "number" }, column.title));
+  const body = rows.slice(0, most).map((row) =>
+    element("tr", {}, ...frame.columns.map((column) => cell(column, row[column.name]))));
+  const table = element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
+  const more = rows.length > most ? element("p", { class: "note" },
+    `The first ${most} of ${digits(rows.length, 0, 0)} rows; the download has all of them.`) : null;
+  return element("div", {}, element("div", { class: "scroll tall", tabindex: "0" }, table), more);
+}
+
+/** The buttons under a chart: its query, its data, and downloads. */
+function startTools(chart) {
+  const tools = chart.node.querySelector(".tools");
+  const drawer = chart.node.querySelector(".drawer");
+  const contents = {
+    Query: () => element("div", {},
+      element("pre", { tabindex: "0" }, element("code", {}, chart.sql)),
+      element("button", { type: "button", onclick: (event) => copy(chart.sql, event.target) }, "Copy")),
+    Data: () => plainTable(chart.frame),
+  };
+  for (const name of Object.keys(contents)) {
+    const button = element("button", { type: "button", class: "quiet", "aria-expanded": "false" }, name);
+    button.addEventListener("click", () => {
+      const open = button.getAttribute("aria-expanded") === "true";
+      tools.querySelectorAll("[aria-expanded]").forEach((one) => one.setAttribute("aria-expanded", "false"));
+      button.setAttribute("aria-expanded", String(!open));
+      drawer.replaceChildren(...(open ? [] : [contents[name]()]));
+    });
+    tools.append(button);
+  }
+  const save = (ending, make, type) => element("button", { type: "button", class: "quiet",
+    onclick: () => download(`${chart.name}.${ending}`, make(chart.frame), type) }, ending.toUpperCase());
+  tools.append(save("csv", csvOf, "text/csv"), save("json", jsonOf, "application/json"));
+}
+
+const verdictTone = (word) =>
+  /^(faster|improved|better)/.test(word) ? "good" : /^(slower|regress|worse)/.test(word) ? "bad" : "";
+
+/** Speedup with its interval and verdict in one cell. */
+function timingCell(row, part) {
+  const speedup = row[`speedup ${part}`];
+  if (speedup === null || speedup === undefined) return element("td", { class: "number" }, "–");
+  const [low, high] = [row[`speedup_low ${part}`], row[`speedup_high ${part}`]];
+  const interval = low === null || low === undefined ? null : element("small", {}, ` ${digits(low, 2, 2)}–${digits(high, 2, 2)}`);
+  const verdict = row[`verdict ${part}`];
+  const word = verdict ? element("span", { class: `verdict ${verdictTone(verdict)}` }, verdict) : null;
+  return element("td", { class: "number" }, shown("ratio", speedup), interval, word);
+}
+
+function accuracyCell(row) {
+  const spread = row.accuracy_std === null ? null : element("small", {}, ` ± ${shown("points", row.accuracy_std)}`);
+  return element("td", { class: "number" }, shown("share", row.accuracy), spread);
+}
+
+function headlineColumns() {
+  const plain = (name, title, kind) => ({ name, title, kind, draw: (row) => cell({ kind }, row[name]) });
+  const timings = page.parts.map((part) => ({
+    name: `speedup ${part}`, title: `speedup, ${part}`, kind: "ratio", draw: (row) => timingCell(row, part),
+  }));
+  const pair = page.panels.length > 1 ? [plain("panel", "data set · model", "text")] : [];
+  return [
+    ...pair,
+    plain("setting", "method and setting", "text"),
+    plain("seed_count", "seeds", "integer"),
+    { name: "accuracy", title: "top-1 accuracy", kind: "share", draw: accuracyCell },
+    plain("accuracy_drop", "drop, points", "points"),
+    plain("compression_ratio", "smaller", "ratio"),
+    plain("theoretical_speedup", "fewer MACs", "ratio"),
+    plain("stored_bytes", "stored", "bytes"),
+    ...timings,
+  ];
+}
+
+function compare(a, b) {
+  if (a === null || a === undefined) return 1;
+  if (b === null || b === undefined) return -1;
+  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+}
+
+function startHeadline() {
+  const table = byId("headline");
+  if (!table) return;
+  const columns = headlineColumns();
+  const view = { sort: null, down: false, most: 60 };
+  const heads = columns.map((column) => {
+    const press = element("button", { type: "button" }, column.title);
+    const head = element("th", { scope: "col", class: isNumeric(column.kind) && "number" }, press);
+    press.addEventListener("click", () => {
+      view.down = view.sort === column ? !view.down : isNumeric(column.kind);
+      view.sort = column;
+      show();
+    });
+    return head;
+  });
+  const body = element("tbody");
+  table.append(element("thead", {}, element("tr", {}, ...heads)), body);
+
+  function wanted() {
+    const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    return rowsOf(page.headline).filter((row) => {
+      const text = `${row.panel} ${row.setting}`.toLowerCase();
+      return isShown(row) && !state.hidden[`m:${row.method}`] && (!state.chosen || state.chosen.has(keyOf(row)))
+        && words.every((word) => text.includes(word));
+    });
+  }
+
+  function show() {
+    const rows = wanted();
+    if (view.sort) {
+      const name = view.sort.name;
+      const missing = (row) => row[name] === null || row[name] === undefined;
+      rows.sort((a, b) => (missing(a) || missing(b) || !view.down ? compare(a[name], b[name]) : compare(b[name], a[name])));
+    }
+    heads.forEach((head, i) => {
+      if (columns[i] === view.sort) head.setAttribute("aria-sort", view.down ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+    body.replaceChildren(...rows.slice(0, view.most).map((row) =>
+      element("tr", { class: row.control && "control" }, ...columns.map((column) => column.draw(row)))));
+    const all = page.headline.length;
+    byId("count").textContent = rows.length === all ? `${digits(all, 0, 0)} settings` : `${digits(rows.length, 0, 0)} of ${digits(all, 0, 0)} settings`;
+    byId("clear").hidden = !state.chosen;
+    byId("more").hidden = rows.length <= view.most;
+    byId("more").textContent = `Show ${digits(Math.min(200, rows.length - view.most), 0, 0)} more`;
+  }
+
+  byId("search").addEventListener("input", () => { view.most = 60; show(); });
+  byId("more").addEventListener("click", () => { view.most += 200; show(); });
+  byId("clear").addEventListener("click", clearBrush);
+  byId("table-csv").addEventListener("click", () => download("headline.csv", csvOf(page.headline), "text/csv"));
+  ["panel", "hidden", "chosen"].forEach((what) => on(what, show));
+  show();
+}

@@ -1,0 +1,152 @@
+"""From results to the text of a page."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from prunebench.report import sections
+from prunebench.report.charts import Chart, load_all
+from prunebench.report.frame import cleaned, payload
+from prunebench.report.headline import COLUMNS, by_setting, headline, sql
+from prunebench.report.markup import paragraph, section
+from prunebench.report.page import Page, chart_entry, figure, render
+from prunebench.report.scope import Queryable, Scope
+from prunebench.report.style import Series, series_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FINDER = (
+    '<div class="finder"><input type="search" id="search" placeholder="Search settings" aria-label="Search settings">'
+    '<span class="soft" id="count" role="status"></span><button type="button" id="clear" hidden>Clear selection</button>'
+    '<button type="button" class="quiet" id="table-csv">CSV</button></div>'
+    '<div class="scroll" tabindex="0"><table id="headline"></table></div>'
+    '<p><button type="button" id="more" hidden></button></p>'
+)
+HINT = "Drag over an accuracy chart to select settings; shift and drag to pan, ctrl and wheel to zoom, double-click to go back."
+
+
+@dataclass(frozen=True)
+class Material:
+    """The frames behind a page, each asked for once."""
+
+    results: Queryable
+    scope: Scope
+
+    def ask(self, name: str) -> pl.DataFrame:
+        """The rows of one of the package's queries, as text that can be shown."""
+        return self.results.query(self.scope.limit(sql(name)))
+
+    @cached_property
+    def runs(self) -> pl.DataFrame:
+        """The runs behind the trials."""
+        return self.ask("run")
+
+    @cached_property
+    def endings(self) -> pl.DataFrame:
+        """How the trials ended."""
+        return cleaned(self.ask("endings"))
+
+    @cached_property
+    def settings(self) -> tuple[pl.DataFrame, list[str]]:
+        """A row a setting, and the names of the batch sizes."""
+        wide, batches = by_setting(cleaned(headline(self.results, self.scope)))
+        return wide, batches
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """The methods with their looks."""
+        return series_of((name, bool(control)) for name, control in self.endings.select("method", "control").iter_rows())
+
+    @cached_property
+    def missing(self) -> int:
+        """Trials of the run that have no result yet."""
+        if self.scope.run_id is None or self.runs.is_empty():
+            return 0
+        planned = self.runs.row(0, named=True)["trial_count"] or 0
+        return max(0, int(planned) - int(self.endings["trial_count"].sum()))
+
+
+def build(
+    results: Queryable, scope: Scope, paper: str | None = None, refresh_seconds: int | None = None
+) -> str:
+    """The text of the page about `scope`."""
+    material = Material(results, scope)
+    page = Page(title=_title(material, paper), kicker=_kicker(material), refresh_seconds=refresh_seconds)
+    settings, page.parts = material.settings
+    page.series, page.panels = material.series, settings["panel"].unique(maintain_order=True).to_list()
+    page.lead = sections.lead(material.endings, list(page.parts))
+    page.facts = sections.facts(material.endings, material.missing)
+    page.headline = payload(settings, COLUMNS)
+    figures = list(_figures(material, page))
+    page.sections = list(_sections(material, settings, page, figures))
+    page.foot = _foot(material)
+    return render(page)
+
+
+def _sections(
+    material: Material, settings: pl.DataFrame, page: Page, figures: list[str]
+) -> Iterator[tuple[str, str, str]]:
+    yield "results", "Results", section("results", "What came out", _results(settings, page))
+    charts = "" if settings.is_empty() else paragraph(HINT, "note") + f'<div class="charts">{"".join(figures)}</div>'
+    yield "charts", "Charts", section("charts", "Charts", charts or paragraph("There is nothing to draw yet.", "empty"))
+    yield "settings", "Settings", section("settings", "Every setting", "" if settings.is_empty() else FINDER)
+    yield "missing", "Failed and declined", sections.refused(material.ask("refused"), material.missing)
+    yield "asked", "What was asked", sections.asked(material.runs)
+    yield "provenance", "Provenance", sections.provenance(material.ask("machines"), material.ask("protocols"))
+
+
+def _results(settings: pl.DataFrame, page: Page) -> str:
+    if settings.is_empty():
+        return paragraph("No trial has been measured, so that there is no accuracy to show.", "empty")
+    told = [sections.glance(settings, list(page.parts)), *sections.cautions(settings, list(page.parts))]
+    return "\n".join(part for part in told if part)
+
+
+def _figures(material: Material, page: Page) -> Iterator[str]:
+    for chart in load_all():
+        text = material.scope.limit(chart.sql)
+        frame = cleaned(material.results.query(text))
+        if frame.is_empty():
+            continue
+        page.charts.append(chart_entry(chart, frame, text, page.series))
+        yield figure(chart, grouping_note(frame))
+
+
+def grouping_note(frame: pl.DataFrame) -> str:
+    """What to say where rows stand for several settings, otherwise nothing."""
+    most = frame["point_count"].max() if "point_count" in frame.columns and frame.height else 1
+    return f"To stay light, a row stands for up to {most} settings." if most and int(str(most)) > 1 else ""
+
+
+def _title(material: Material, paper: str | None) -> str:
+    if paper:
+        return paper
+    if material.scope.query is not None:
+        return "Results of a query"
+    if material.scope.run_id is not None and material.runs.height:
+        return str(material.runs.row(0, named=True)["run_name"] or material.scope.run_id)
+    return "All results" if material.scope.run_id is None else str(material.scope.run_id)
+
+
+def _kicker(material: Material) -> str:
+    if material.runs.is_empty():
+        return "prunebench"
+    row: dict[str, Any] = material.runs.row(0, named=True)
+    day = f"{row['started_at']:%d %B %Y}".lstrip("0") if row["started_at"] else ""
+    scale = f"{row['scale']} scale" if row["scale"] else ""
+    return " · ".join(part for part in ("prunebench", row["run_id"] if material.scope.run_id else "", scale, day) if part)
+
+
+def _foot(material: Material) -> str:
+    from prunebench import __version__
+
+    now = datetime.datetime.now(datetime.UTC)
+    return f"Written {now:%Y-%m-%d %H:%M} UTC by prunebench {__version__}. This file is complete in itself: it loads nothing."
+
+
+__all__ = ["Chart", "Material", "build", "grouping_note"]

@@ -1,0 +1,88 @@
+-- Accuracy against the measured speedup, batch size by batch size.
+-- One row a setting, averaged over seeds; above 1,500 settings one row a method and neighbourhood (point_count of them).
+with scope as (select trial_id from trials),
+asked as (
+    select
+        trial_id,
+        method,
+        method_label,
+        is_control,
+        top1_accuracy,
+        dense_top1_accuracy,
+        concat_ws(
+            ' · ',
+            dataset_label,
+            model_label,
+            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
+            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
+        ) as panel
+    from trials
+    where trial_id in (from scope) and status = 'ok'
+),
+settings as (
+    select
+        asked.panel,
+        'batch ' || speedups.batch as part,
+        speedups.batch,
+        asked.method,
+        asked.method_label as setting,
+        bool_or(asked.is_control) as control,
+        count(*) as seed_count,
+        exp(avg(ln(speedups.speedup))) as x,
+        coalesce(
+            [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262][count(*) - 1], 1.96 + 2.4 / count(*)
+        ) * stddev_samp(ln(speedups.speedup)) / sqrt(count(*)) as half_width,
+        min(speedups.speedup_low) as only_low,
+        max(speedups.speedup_high) as only_high,
+        avg(asked.top1_accuracy) as accuracy,
+        coalesce(stddev_samp(asked.top1_accuracy), 0) as spread,
+        avg(asked.dense_top1_accuracy) as dense_accuracy
+    from asked
+    join speedups using (trial_id)
+    where speedups.speedup > 0 and asked.top1_accuracy is not null
+    group by all
+),
+placed as (
+    select
+        *,
+        case when count(*) over () > 1500 then round(8 * log2(x)) || ' ' || round(40 * accuracy) else setting end as place
+    from settings
+),
+points as (
+    select
+        panel,
+        part,
+        batch,
+        method,
+        case when count(*) = 1 then any_value(setting) else count(*) || ' settings of ' || method end as setting,
+        bool_or(control) as control,
+        count(*) as point_count,
+        sum(seed_count) // count(*) as seed_count,
+        exp(avg(ln(x))) as x,
+        avg(case when seed_count > 1 then x * exp(-half_width) else only_low end) as x_low,
+        avg(case when seed_count > 1 then x * exp(half_width) else only_high end) as x_high,
+        avg(accuracy) as accuracy,
+        greatest(avg(accuracy - spread), 0) as accuracy_low,
+        least(avg(accuracy + spread), 1) as accuracy_high,
+        avg(dense_accuracy) as dense_accuracy
+    from placed
+    group by panel, part, batch, method, place
+),
+ranked as (
+    select
+        *,
+        max(accuracy) over (
+            partition by panel, batch, method order by x desc, accuracy desc
+            rows between unbounded preceding and 1 preceding
+        ) as best_of_method,
+        max(accuracy) over (
+            partition by panel, batch order by x desc, accuracy desc rows between unbounded preceding and 1 preceding
+        ) as best_so_far
+    from points
+)
+select
+    * exclude (batch, best_of_method, best_so_far),
+    coalesce(accuracy > best_of_method, true) as is_front,
+    coalesce(accuracy > best_so_far, true) as is_best
+from ranked
+order by panel, batch, method, x

@@ -1,0 +1,26 @@
+"""Titles and kinds of columns that several charts have; the kinds are those of `assets/data.js`."""
+
+from __future__ import annotations
+
+WHICH = {
+    "panel": ("data set · model", "text"),
+    "part": ("part", "text"),
+    "method": ("method", "text"),
+    "setting": ("method and setting", "text"),
+    "control": ("control", "bool"),
+    "seed_count": ("seeds", "integer"),
+    "point_count": ("settings in this row", "integer"),
+}
+ACCURACY = {
+    "accuracy": ("top-1 accuracy, mean", "share"),
+    "accuracy_low": ("mean − std", "share"),
+    "accuracy_high": ("mean + std", "share"),
+    "dense_accuracy": ("dense accuracy", "share"),
+    "is_front": ("best of its method", "bool"),
+    "is_best": ("best of all", "bool"),
+}
+SPEEDUP = {
+    "speedup": ("measured speedup", "ratio"),
+    "speedup_low": ("interval from", "ratio"),
+    "speedup_high": ("interval to", "ratio"),
+}

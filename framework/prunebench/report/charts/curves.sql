@@ -1,0 +1,38 @@
+-- Validation accuracy by epoch, mean and standard deviation over the seeds and settings of a method.
+with scope as (select trial_id from trials),
+asked as (
+    select
+        trial_id,
+        method,
+        method_label,
+        is_control,
+        seed,
+        is_dense,
+        concat_ws(
+            ' · ',
+            dataset_label,
+            model_label,
+            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
+            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
+        ) as panel
+    from trials
+    where trial_id in (from scope) and status = 'ok'
+)
+select
+    asked.panel,
+    case curves.phase when 'train' then 'training' else 'fine-tuning' end as part,
+    asked.method,
+    bool_or(asked.is_control) as control,
+    count(distinct asked.method_label) as point_count,
+    count(distinct asked.seed) as seed_count,
+    curves.epoch,
+    avg(curves.validation_accuracy) as accuracy,
+    greatest(avg(curves.validation_accuracy) - coalesce(stddev_samp(curves.validation_accuracy), 0), 0) as accuracy_low,
+    least(avg(curves.validation_accuracy) + coalesce(stddev_samp(curves.validation_accuracy), 0), 1) as accuracy_high,
+    avg(curves.validation_loss) as loss,
+    count(*) as curve_count
+from asked
+join curves using (trial_id)
+where curves.validation_accuracy is not null and (curves.phase <> 'train' or asked.is_dense)
+group by all
+order by asked.panel, part desc, asked.method, curves.epoch

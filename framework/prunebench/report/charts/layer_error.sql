@@ -1,0 +1,66 @@
+-- The relative error of each layer's weights.
+-- One row a setting and layer, averaged over seeds; of each method at most twelve settings a panel, evenly spread by size.
+with scope as (select trial_id from trials),
+asked as (
+    select
+        trial_id,
+        method,
+        method_label,
+        is_control,
+        compression_ratio,
+        concat_ws(
+            ' · ',
+            dataset_label,
+            model_label,
+            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
+            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
+        ) as panel
+    from trials
+    where trial_id in (from scope) and status = 'ok'
+),
+sizes as (
+    select
+        panel,
+        method,
+        method_label as setting,
+        bool_or(is_control) as control,
+        count(*) as seed_count,
+        avg(compression_ratio) as size
+    from asked
+    where trial_id in (select trial_id from layers)
+    group by all
+),
+numbered as (
+    select
+        *,
+        row_number() over (partition by panel, method order by size, setting) - 1 as nth,
+        count(*) over (partition by panel, method) as setting_total
+    from sizes
+),
+shown as (
+    select *, row_number() over (partition by panel order by control, method, size, setting) as place
+    from numbered
+    where setting_total <= 12 or (nth * 12) // setting_total <> ((nth - 1) * 12) // setting_total or nth = 0
+)
+select
+    shown.panel,
+    shown.method,
+    shown.setting,
+    shown.control,
+    shown.place,
+    (shown.setting_total + 11) // 12 as point_count,
+    shown.seed_count,
+    layers.layer,
+    min(layers.position) as position,
+    avg(layers.nonzero_parameter_count_after / nullif(layers.parameter_count_before, 0)) as kept,
+    avg(layers.layer_rank) as rank,
+    avg(layers.weight_error) as error,
+    avg(layers.output_error) as output_error,
+    any_value(layers.left_alone) as left_alone
+from shown
+join asked on asked.panel = shown.panel and asked.method_label = shown.setting
+join layers using (trial_id)
+where shown.place <= 60 and layers.position <= 80
+group by all
+having bool_or(layers.weight_error is not null)
+order by shown.panel, shown.place, position

@@ -1,0 +1,28 @@
+"""What pruning itself costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from prunebench.report.charts.columns import WHICH
+from prunebench.report.charts.marks import Look, faded, steered, tip
+
+TITLE = "What pruning costs"
+ABOUT = "Seconds that the method took on the dense network, without fine-tuning; one mark a setting, on a logarithmic axis."
+EMPTY = "No trial here has a pruning time above zero."
+COLUMNS = {**WHICH, "prune_seconds": ("prune, mean", "seconds"), "finetune_seconds": ("fine-tune, mean", "seconds")}
+
+
+def draw(rows: Any, look: Look) -> alt.Chart:
+    """One panel; a row a method."""
+    x = alt.X("prune_seconds", type="quantitative", scale=alt.Scale(type="log", nice=True, padding=10),
+              axis=alt.Axis(title="Seconds", tickCount=5, format="~g"))  # fmt: skip
+    y = alt.Y("method", type="nominal", sort=alt.EncodingSortField("prune_seconds", op="median"),
+              axis=alt.Axis(title=None, labelLimit=170, grid=False, domain=False, ticks=False))  # fmt: skip
+    told = [tip("setting", "setting", kind="nominal"), tip("prune_seconds", "prune, s", ".3g"),
+            tip("finetune_seconds", "fine-tune, s", ".3g"), tip("seed_count", "seeds")]  # fmt: skip
+    marks = alt.Chart(rows).mark_point(filled=True, size=50)
+    shown = marks.encode(x=x, y=y, color=look.colour(), shape=look.shape(), opacity=faded(0.85), tooltip=told)
+    return steered(shown, look).properties(height=alt.Step(26))

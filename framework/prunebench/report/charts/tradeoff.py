@@ -1,0 +1,71 @@
+"""Accuracy against a cost: the form that four charts share.
+
+Points are settings, averaged over seeds, with error bars; a line joins the settings of a method that nothing of the
+same method beats on both axes; a broad pale line joins those that nothing at all beats; dashes mark the dense network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from prunebench.report.charts.marks import (
+    HEIGHT,
+    Look,
+    accuracy_axis,
+    brush,
+    faded,
+    setting_tips,
+    steered,
+    tip,
+    zoom,
+)
+
+
+def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: bool = False) -> alt.LayerChart:
+    """The layered chart of rows with `x`, `accuracy` and their `_low` and `_high`."""
+    base = alt.Chart(rows).encode(x=x, y=accuracy_axis())
+    layers = [best_of_all(base), dense_line(rows), *error_bars(base, look, x_bars), own_front(base, look)]
+    points = marks(base, look, tips)
+    if look.on_page:
+        points = points.add_params(brush(), zoom())
+    return steered(alt.layer(*layers, points), look).properties(height=HEIGHT)
+
+
+def best_of_all(base: alt.Chart) -> alt.Chart:
+    """The front of all methods together, behind everything."""
+    line = base.mark_line(strokeWidth=9, opacity=0.16, color="#7d8590", strokeCap="round", strokeJoin="round")
+    return line.transform_filter("datum.is_best").encode(order=alt.Order("x", type="quantitative"))
+
+
+def own_front(base: alt.Chart, look: Look) -> alt.Chart:
+    """Each method's own front."""
+    line = base.mark_line(strokeWidth=1.6).transform_filter("datum.is_front")
+    return line.encode(color=look.colour(), order=alt.Order("x", type="quantitative"), opacity=alt.value(0.75))
+
+
+def dense_line(rows: Any) -> alt.Chart:
+    """The accuracy of the dense network, across the chart."""
+    rule = alt.Chart(rows).mark_rule(strokeDash=[4, 3], opacity=0.7)
+    return rule.encode(y=alt.Y("dense_accuracy", type="quantitative", aggregate="mean"))
+
+
+def error_bars(base: alt.Chart, look: Look, x_bars: bool) -> list[alt.Chart]:
+    """Standard deviation over seeds upwards; sideways, the interval of a measured speedup."""
+    colour = look.colour()
+    up = base.mark_rule(strokeWidth=1.1).encode(
+        y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high", color=colour, opacity=faded(0.55)
+    )
+    if not x_bars:
+        return [up]
+    over = base.mark_rule(strokeWidth=1.1).encode(x=alt.X("x_low", type="quantitative"), x2="x_high", color=colour,
+                                                  opacity=faded(0.55))  # fmt: skip
+    return [up, over]
+
+
+def marks(base: alt.Chart, look: Look, tips: list[alt.Tooltip]) -> alt.Chart:
+    """One mark a setting."""
+    points = base.mark_point(filled=True, size=62, strokeWidth=1.6)
+    told = [*setting_tips(), tip("accuracy", "top-1 accuracy", ".2%"), tip("dense_accuracy", "dense", ".2%"), *tips]
+    return points.encode(color=look.colour(), shape=look.shape(), opacity=faded(0.95), tooltip=told)

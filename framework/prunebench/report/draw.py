@@ -1,0 +1,58 @@
+"""Charts with data: a panel's specification for the page, or a whole chart of all panels that stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from prunebench.report.charts import Chart
+from prunebench.report.charts.marks import Look
+from prunebench.report.style import Series, config, series_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PANELS_AT_MOST = 24
+ROWS_AT_MOST = 20_000
+
+
+def panel_spec(chart: Chart, series: Sequence[Series]) -> dict[str, Any]:
+    """The Vega-Lite specification of one panel; the page's script adds the rows and the width."""
+    drawn = chart.draw(alt.NamedData("rows"), Look(series, on_page=True))
+    spec: dict[str, Any] = drawn.to_dict(validate=False)
+    for unused in ("data", "datasets", "config", "$schema"):
+        spec.pop(unused, None)
+    return spec
+
+
+def alone(chart: Chart, frame: pl.DataFrame, width: int = 340, theme: str = "light", font_size: int = 12) -> Any:
+    """An Altair chart of every panel of `frame` (cleaned), two in a row, with a legend: for papers and notebooks."""
+    series = series_of(_methods(frame))
+    panels = [_panel(chart, part, Look(series), width, name) for name, part in _panels(frame)][:PANELS_AT_MOST]
+    if not panels:
+        nothing = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=chart.empty).properties(width=width, height=60)
+        return nothing.configure(**config(theme, (), font_size))
+    columns = 2 if len(panels) > 1 else 1
+    whole = alt.concat(*panels, columns=columns, title=alt.TitleParams(chart.title, offset=16))
+    return whole.resolve_scale(color="shared", shape="shared").configure(**config(theme, series, font_size))
+
+
+def _panel(chart: Chart, rows: pl.DataFrame, look: Look, width: int, name: str) -> Any:
+    drawn = chart.draw(alt.InlineData(values=rows.head(ROWS_AT_MOST).to_dicts()), look)
+    return drawn.properties(width=width, title=alt.TitleParams(name, fontSize=12))
+
+
+def _methods(frame: pl.DataFrame) -> list[tuple[str, bool]]:
+    if frame.is_empty() or "method" not in frame.columns:
+        return []
+    return [(name, bool(control)) for name, control in frame.select("method", "control").unique().iter_rows()]
+
+
+def _panels(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    keys = [name for name in ("panel", "part") if name in frame.columns]
+    if frame.is_empty() or not keys:
+        return [("", frame)] if frame.height else []
+    groups = frame.group_by(keys, maintain_order=True)
+    return [(" · ".join(str(part) for part in key if part is not None), rows) for key, rows in groups]

@@ -1,0 +1,114 @@
+"""The page: one HTML file that needs no network, whose scripts are named by hash in its own security policy."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from prunebench.report.charts import Chart
+from prunebench.report.frame import payload
+from prunebench.report.markup import esc
+from prunebench.report.style import Series, config
+from prunebench.report.text import script_json
+from prunebench.report.vega import bundle
+
+SCRIPTS = ("data.js", "state.js", "charts.js", "table.js", "main.js")
+
+
+@dataclass
+class Page:
+    """What a page is made of, ready to be written."""
+
+    title: str
+    kicker: str = ""
+    lead: str = ""
+    facts: str = ""  # HTML
+    foot: str = ""
+    sections: list[tuple[str, str, str]] = field(default_factory=list)  # (id, title in the navigation, HTML)
+    series: Sequence[Series] = ()
+    panels: Sequence[str] = ()
+    parts: Sequence[str] = ()
+    charts: list[dict[str, Any]] = field(default_factory=list)
+    headline: dict[str, Any] = field(default_factory=lambda: {"length": 0, "columns": []})
+    refresh_seconds: int | None = None
+
+
+def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) -> dict[str, Any]:
+    """A chart as the page's script takes it: specification, data by column, the query."""
+    from prunebench.report.draw import panel_spec
+
+    return {
+        "name": chart.name,
+        "title": chart.title,
+        "about": chart.about,
+        "empty": chart.empty,
+        "wide": chart.is_wide,
+        "brush": {"x": chart.brush[0], "y": chart.brush[1]} if chart.brush else None,
+        "sql": sql,
+        "spec": panel_spec(chart, series),
+        "frame": payload(frame, chart.columns),
+    }
+
+
+def figure(chart: Chart, note: str) -> str:
+    """The place where the page's script draws a chart."""
+    more = f" {note}" if note else ""
+    return (
+        f'<figure id="chart-{chart.name}" aria-labelledby="chart-{chart.name}-title"><figcaption>'
+        f'<h3 id="chart-{chart.name}-title">{esc(chart.title)}</h3><p>{esc(chart.about + more)}</p></figcaption>'
+        '<div class="panels"></div><div class="tools"></div><div class="drawer"></div></figure>'
+    )
+
+
+def render(page: Page) -> str:
+    """The whole file."""
+    vega, script = bundle(), own_script()
+    data = {
+        "series": [_series(one) for one in page.series],
+        "panels": list(page.panels),
+        "parts": list(page.parts),
+        "themes": {theme: config(theme, page.series) for theme in ("light", "dark")},
+        "charts": page.charts,
+        "headline": page.headline,
+        "refreshes": page.refresh_seconds is not None,
+    }
+    every = page.refresh_seconds
+    return string.Template(asset("page.html")).substitute(
+        title=esc(page.title, 200), kicker=esc(page.kicker), lead=esc(page.lead), facts=page.facts, foot=esc(page.foot),
+        nav="".join(f'<a href="#{name}">{esc(title)}</a>' for name, title, _ in page.sections),
+        body="\n".join(html for _, _, html in page.sections),
+        script_hashes=f"{_hash(vega)} {_hash(script)}", version=_version(), css=asset("page.css"),
+        refresh=f'<meta http-equiv="refresh" content="{every:d}">\n' if every is not None else "",
+        data=script_json(data), vega=vega, script=script,
+    )  # fmt: skip
+
+
+def own_script() -> str:
+    """The page's own script, in one piece."""
+    return '"use strict";\n(() => {\n' + "\n".join(asset(name) for name in SCRIPTS) + "\n})();\n"
+
+
+def asset(name: str) -> str:
+    """A file of the page's furniture."""
+    return resources.files("prunebench.report").joinpath(f"assets/{name}").read_text(encoding="utf-8")
+
+
+def _series(one: Series) -> dict[str, Any]:
+    colours = {theme: one.colour(theme) for theme in ("light", "dark")}
+    return {"name": one.name, "control": one.control, "path": one.path, "colours": colours}
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _version() -> str:
+    from prunebench import __version__
+
+    return __version__

@@ -1,0 +1,92 @@
+-- One row a setting and batch size, averaged over seeds: what came out, with intervals and verdicts.
+with scope as (select trial_id from trials),
+asked as (
+    select
+        trial_id,
+        method,
+        method_label,
+        is_control,
+        dataset_label,
+        model_label,
+        top1_accuracy,
+        accuracy_drop,
+        compression_ratio,
+        theoretical_speedup,
+        stored_bytes,
+        stored_ratio,
+        prune_seconds,
+        realised,
+        concat_ws(
+            ' · ',
+            dataset_label,
+            model_label,
+            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
+            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
+        ) as panel
+    from trials
+    where trial_id in (from scope) and status = 'ok'
+),
+settings as (
+    select
+        panel,
+        dataset_label as dataset,
+        model_label as model,
+        method,
+        method_label as setting,
+        bool_or(is_control) as control,
+        count(*) as seed_count,
+        avg(top1_accuracy) as accuracy,
+        stddev_samp(top1_accuracy) as accuracy_std,
+        avg(accuracy_drop) as accuracy_drop,
+        avg(compression_ratio) as compression_ratio,
+        avg(theoretical_speedup) as theoretical_speedup,
+        avg(stored_bytes) as stored_bytes,
+        avg(stored_ratio) as stored_ratio,
+        avg(prune_seconds) as prune_seconds,
+        bool_and(realised) as realised
+    from asked
+    group by all
+),
+timed as (
+    select
+        asked.panel,
+        asked.method_label as setting,
+        speedups.batch,
+        count(*) as timed_count,
+        avg(ln(speedups.speedup)) as middle,
+        coalesce(
+            [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262][count(*) - 1], 1.96 + 2.4 / count(*)
+        ) * stddev_samp(ln(speedups.speedup)) / sqrt(count(*)) as half_width,
+        min(speedups.speedup_low) as only_low,
+        max(speedups.speedup_high) as only_high,
+        max(coalesce(speedups.floor, 0)) as floor,
+        avg(speedups.latency_ms) as latency_ms
+    from asked
+    join speedups using (trial_id)
+    where speedups.speedup > 0
+    group by all
+),
+measured as (
+    select
+        panel,
+        setting,
+        batch,
+        latency_ms,
+        greatest(0.01, floor) as least_effect,
+        exp(middle) as speedup,
+        case when timed_count > 1 then exp(middle - half_width) else only_low end as speedup_low,
+        case when timed_count > 1 then exp(middle + half_width) else only_high end as speedup_high
+    from timed
+)
+select
+    settings.*,
+    measured.* exclude (panel, setting, least_effect),
+    case
+        when measured.speedup is null or settings.method = 'dense' then null
+        when speedup_low > 1 and speedup - 1 > least_effect then 'faster'
+        when speedup_high < 1 and 1 / speedup - 1 > least_effect then 'slower'
+        else 'can''t tell'
+    end as verdict
+from settings
+left join measured using (panel, setting)
+order by panel, method <> 'dense', control, method, compression_ratio, setting, batch

@@ -1,0 +1,192 @@
+"""The page's sections that need no chart: what was asked, how far each method goes, what is missing, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from prunebench.report.markup import code, count, details, esc, listed, pairs, paragraph, section, table
+from prunebench.report.text import printable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WITHIN = 0.01  # of accuracy: what a reader may call "as accurate"
+FAULTS = ("failed", "timeout", "killed", "oom")
+WORDS = {
+    "skipped": "declined",
+    "timeout": "ran out of time",
+    "killed": "killed",
+    "oom": "out of memory",
+    "failed": "failed",
+}
+
+
+def glance(settings: pl.DataFrame, batches: list[str]) -> str:
+    """How far each method goes while it stays within one point of the dense network; empty where nothing says."""
+    import polars as pl
+
+    known = settings.filter(pl.col("accuracy_drop").is_not_null() & (pl.col("method") != "dense"))
+    if known.is_empty():
+        return ""
+    heads = [("data set · model", ""), ("method", ""), ("times smaller", "number"), ("times fewer MACs", "number"),
+             *((f"times faster, {batch}", "number") for batch in batches)]  # fmt: skip
+    rows = list(_glance_rows(known, batches))
+    text = (
+        "The furthest setting of each method whose mean accuracy is within one percentage point of its dense network. "
+        "Times faster counts only where the interval excludes no gain."
+    )
+    return f"<h3>Within one point of dense</h3>{paragraph(text, 'note')}{table(heads, rows[:80])}"
+
+
+def _glance_rows(known: pl.DataFrame, batches: list[str]) -> Iterator[list[str]]:
+    import polars as pl
+
+    for (panel, method), group in known.group_by(["panel", "method"], maintain_order=True):
+        near = group.filter(pl.col("accuracy_drop") <= WITHIN)
+        cells = [_furthest(near, name) for name in ("compression_ratio", "theoretical_speedup")]
+        faster = [near.filter(pl.col(f"verdict {b}") == "faster") for b in batches]
+        cells += [_furthest(part, f"speedup {b}") for part, b in zip(faster, batches, strict=True)]
+        yield [esc(panel), esc(method), *cells]
+
+
+def _furthest(group: pl.DataFrame, name: str) -> str:
+    best = group[name].max() if group.height else None
+    return "–" if best is None else f"{best:.2f}×"
+
+
+def refused(groups: pl.DataFrame, missing: int) -> str:
+    """Declined and failed cells, a row a reason."""
+    parts = [paragraph(f"{count(missing, 'planned trial')} of this run has no result yet.", "note")] if missing else []
+    rows = list(groups.iter_rows(named=True))
+    faults = [row for row in rows if row["status"] != "skipped"]
+    declined = [row for row in rows if row["status"] == "skipped"]
+    if faults:
+        parts += ["<h3>Failed</h3>", _reason_list(faults)]
+    if declined:
+        note = "A method declines where it cannot or should not be applied; an empty cell is an outcome too."
+        parts += ["<h3>Declined</h3>", paragraph(note, "note"), _reason_list(declined)]
+    if not rows:
+        parts.append(paragraph("Nothing failed and nothing was declined.", "empty"))
+    return section("missing", "Failed and declined", *parts)
+
+
+def _reason_list(rows: Iterable[dict[str, Any]]) -> str:
+    return f'<ul class="sums">{"".join(map(_reason, rows))}</ul>'
+
+
+def _reason(row: dict[str, Any]) -> str:
+    more = f" and {row['setting_count'] - 6} more" if row["setting_count"] > 6 else ""
+    where = f"{', '.join(row['settings'])}{more} on {', '.join(row['panels'])}"
+    trace = details(f"Traceback of trial {row['example']}", code(row["detail"], longest=8000)) if row["detail"] else ""
+    word = WORDS.get(row["status"], row["status"])
+    return (
+        f'<li><p class="soft">{esc(word)}<br>{count(row["trial_count"], "trial")}</p><div><p>{esc(row["reason"])}</p>'
+        f'<p class="note">{esc(where)}</p>{trace}</div></li>'
+    )
+
+
+def asked(runs: pl.DataFrame) -> str:
+    """The grids as they were written, and the commands."""
+    rows = list(runs.iter_rows(named=True))
+    if not rows:
+        return section("asked", "What was asked", paragraph("No run is recorded for these trials.", "empty"))
+    parts = [_one_run(row, place) for place, row in enumerate(rows[:6])]
+    if len(rows) > 6:
+        parts.append(paragraph(f"{len(rows) - 6} earlier runs are in the database: bench runs.", "note"))
+    return section("asked", "What was asked", *parts)
+
+
+def _one_run(row: dict[str, Any], place: int) -> str:
+    facts = pairs([("run", row["run_id"]), ("started", _moment(row["started_at"])), ("scale", row["scale"]),
+                   ("trials planned", row["trial_count"]), ("command", row["command"])])  # fmt: skip
+    grid = details("The grid", code(row["grid"], f"grid-{place}"), is_open=place == 0) if row["grid"] else ""
+    return f"<h3>{esc(row['run_name'] or row['run_id'])}</h3>{facts}{grid}"
+
+
+def provenance(machines: pl.DataFrame, protocols: pl.DataFrame) -> str:
+    """Machines, libraries, code and protocols."""
+    parts = [_machine(row) for row in machines.iter_rows(named=True)]
+    parts += [_protocol(row) for row in protocols.iter_rows(named=True)]
+    if not parts:
+        parts = [paragraph("No trial has left its provenance.", "empty")]
+    return section("provenance", "Where and with what", *parts)
+
+
+def _machine(row: dict[str, Any]) -> str:
+    memory = f"{row['memory_bytes'] / 2**30:.0f} GiB" if row["memory_bytes"] else None
+    cores = f"{row['core_count']} cores" if row["core_count"] else None
+    facts = pairs([
+        ("trials", f"{row['trial_count']:,}, {_moment(row['first_started_at'])} to {_moment(row['last_started_at'])}"),
+        ("processor", ", ".join(filter(None, [row["cpu"], cores, memory]))),
+        ("device", " ".join(filter(None, [row["device"], row["gpu"], row["driver"]]))),
+        ("threads", row["threads"]), ("system", row["os"]),
+        ("software", f"Python {row['python']}, torch {row['torch']}, prunebench {row['prunebench']}"),
+        ("commit", row["git_commit"]), ("plugins", _mapping(row["plugins"])), ("packages", _mapping(row["packages"])),
+        ("environment", row["environment_id"]),
+    ])  # fmt: skip
+    return f"<h3>{esc(row['host'] or 'unnamed machine')}</h3>{facts}"
+
+
+def _protocol(row: dict[str, Any]) -> str:
+    try:
+        text = json.dumps(json.loads(row["settings"]), indent=2)
+    except ValueError:
+        text = str(row["settings"])
+    return details(f"Protocol {row['protocol_id']}, {count(row['trial_count'], 'trial')}", code(text))
+
+
+def _mapping(text: str | None) -> str:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return printable(text)
+    return ", ".join(f"{name} ({value})" for name, value in sorted(found.items())) if isinstance(found, dict) else ""
+
+
+def _moment(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "unknown"
+
+
+def lead(endings: pl.DataFrame, batches: list[str]) -> str:
+    """One sentence: what this page is about."""
+    if endings.is_empty():
+        return "No trial here has a result yet."
+    methods = [name for name in endings["method"].unique().sort().to_list() if name != "dense"]
+    datasets, models = endings["dataset"].unique().sort().to_list(), endings["model"].unique().sort().to_list()
+    timed = f" Timed in pairs with the dense network at {listed(batches)}." if batches else " Nothing was timed."
+    what = listed(methods) if methods else "the dense network alone"
+    return f"{what} on {listed(datasets)} with {listed(models)}.{timed}"
+
+
+def facts(endings: pl.DataFrame, missing: int) -> str:
+    """The numbers under the title."""
+    import polars as pl
+
+    def total(*statuses: str) -> int:
+        return int(endings.filter(pl.col("status").is_in(statuses))["trial_count"].sum() or 0)
+
+    seeds = int(endings["seed_count"].max() or 0) if endings.height else 0  # type: ignore[arg-type]
+    planned = total("ok", "skipped", *FAULTS) + missing
+    shown = [("measured", total("ok"), f" of {planned:,}"), ("methods", endings["method"].n_unique(), ""),
+             ("seeds, at most", seeds, ""), ("declined", total("skipped"), ""), ("failed", total(*FAULTS), "")]  # fmt: skip
+    inside = "".join(f"<div><dt>{name}</dt><dd>{n:,}<small>{more}</small></dd></div>" for name, n, more in shown)
+    return f'<dl class="facts">{inside}</dl>'
+
+
+def cautions(settings: pl.DataFrame, batches: list[str]) -> Iterator[str]:
+    """What a reader should know before trusting the numbers: one seed, no dense network, no control, no timing."""
+    import polars as pl
+
+    told = []
+    if settings.filter(pl.col("method") == "dense").is_empty():
+        told.append("There is no dense network among these trials, so that drops and ratios may be missing.")
+    if settings.filter(pl.col("control") & (pl.col("method") != "dense")).is_empty():
+        told.append("There is no random control among these trials.")
+    if settings["seed_count"].max() == 1:
+        told.append("Every setting has one seed: differences between settings may be chance.")
+    if not batches:
+        told.append("Nothing was timed: a theoretical speedup says nothing about a clock.")
+    if told:
+        yield f'<h3>Read with care</h3><ul>{"".join(f"<li>{esc(line)}</li>" for line in told)}</ul>'
