@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BATCH = 128  # calibration samples in one forward pass
+EPSILON = 1e-12  # share of the largest variance below which a direction is not there
 
 
 @dataclass
@@ -49,6 +51,50 @@ class Moments:
         return moment - torch.outer(self.mean, self.mean) if centred else moment
 
 
+@dataclass
+class Inputs:
+    """Vectors (n,) that a layer was given: held whole while they are fewer than they are wide, else as moments."""
+
+    rows: list[Tensor] = field(default_factory=list)
+    moments: Moments | None = None
+
+    def add(self, rows: Tensor) -> None:
+        """Take in rows (k, n)."""
+        if self.moments is None and sum(map(len, self.rows)) + len(rows) > rows.shape[1]:
+            self.moments = Moments.empty(rows.shape[1], rows.device)
+            for earlier in self.rows:
+                self.moments.add(earlier)
+            self.rows = []
+        if self.moments is None:
+            self.rows.append(rows.clone())  # the network may go on in place
+        else:
+            self.moments.add(rows)
+
+    @property
+    def mean(self) -> Tensor:
+        """(n,) in float64."""
+        return self.moments.mean if self.moments else torch.cat(self.rows).double().mean(0)
+
+    def factor(self, *, centred: bool = True) -> Tensor:
+        """(q, n) in float64 whose F' F is the covariance, or the uncentred second moment; q is at most n."""
+        if self.moments:
+            variances, directions = torch.linalg.eigh(self.moments.second(centred=centred))
+            return (directions * variances.clamp_min(0).sqrt()).T
+        rows = torch.cat(self.rows).double()
+        return (rows - rows.mean(0) if centred else rows) / len(rows) ** 0.5
+
+    def components(self, *, centred: bool = True) -> tuple[Tensor, Tensor]:
+        """Variances (k,), largest first, and their directions (n, k), for what varies at all."""
+        if self.moments:
+            variances, directions = torch.linalg.eigh(self.moments.second(centred=centred))
+            return variances.flip(0).clamp_min(0), directions.flip(1)
+        factor = self.factor(centred=centred)
+        variances, left = torch.linalg.eigh(factor @ factor.T)
+        seen = variances > EPSILON * variances[-1]
+        directions = factor.T @ (left[:, seen] / variances[seen].sqrt())
+        return variances[seen].flip(0), directions.flip(1)
+
+
 @contextmanager
 def watched(network: nn.Module, names: Iterable[str], see: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
     """While it lasts, `see(name, input, output)` is called at each call of the modules with these names."""
@@ -80,22 +126,39 @@ def channel_rows(values: Tensor, kind: type[nn.Module]) -> Tensor:
     return values.reshape(-1, values.shape[-1])
 
 
-def input_moments(network: nn.Module, task: Task, names: Iterable[str]) -> dict[str, Moments]:
-    """Layer -> moments of its input channels over the calibration data; once for all layers and a whole sweep."""
+def layer_inputs(network: nn.Module, task: Task, names: Iterable[str]) -> dict[str, Inputs]:
+    """Layer -> its input channels over the calibration data; one pass for all layers and a whole sweep."""
     names = tuple(names)
-    return task.once(("input moments", names), lambda: _input_moments(network, task, names))
+    return task.once(("inputs", names), lambda: _layer_inputs(network, task, names))
 
 
-def _input_moments(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Moments]:
-    found: dict[str, Moments] = {}
+def _layer_inputs(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Inputs]:
+    found: dict[str, Inputs] = {}
 
     def see(name: str, value: Tensor, output: Tensor) -> None:
-        rows = channel_rows(value, type(network.get_submodule(name)))
-        found.setdefault(name, Moments.empty(rows.shape[1], rows.device)).add(rows)
+        found.setdefault(name, Inputs()).add(channel_rows(value, type(network.get_submodule(name))))
 
     with watched(network, names, see):
         run_calibration(network, task)
     return found
+
+
+class _Reached(Exception):
+    """Nothing after the watched layer matters."""
+
+
+@torch.no_grad()
+def call(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Input and output of the layer called `name` for these images; the forward pass ends there."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def see(_: str, inputs: Tensor, outputs: Tensor) -> None:
+        seen.append((inputs, outputs))
+        raise _Reached
+
+    with watched(network, [name], see), contextlib.suppress(_Reached):
+        network(images)
+    return seen[0]
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.calibration import BATCH, Moments, channel_rows, run_calibration, watched
+from prunebench_methods.calibration import BATCH, Moments, call, channel_rows, run_calibration, watched
 from prunebench_methods.layers import two_layers
 from prunebench_methods.numerics import flattened
 from prunebench_methods.ranks import shared_budget
@@ -96,10 +95,6 @@ def _by_inputs(layer: Layer) -> bool:
     return isinstance(layer, nn.Linear) and layer.out_features > layer.in_features
 
 
-class _Reached(Exception):
-    """Nothing after the watched layer matters."""
-
-
 def _fitted(
     dense: nn.Module, network: nn.Module, name: str, task: Task, ridge: float
 ) -> tuple[Tensor, Responses, Tensor]:
@@ -110,24 +105,10 @@ def _fitted(
     fit = Fit(width, row_limit=width if shape.out_channels <= width else 0)
     chosen = chosen_positions(shape.positions, len(task.calibration), task.seed) if shape.kind == "conv2d" else None
     for images in task.calibration.split(BATCH):
-        _, outputs = _call(dense, name, images)
-        inputs, _ = _call(network, name, images)
+        _, outputs = call(dense, name, images)
+        inputs, _ = call(network, name, images)
         fit.add(patches(layer, inputs, chosen), responses(layer, outputs, chosen))
     return damped_fit(fit, flattened(layer), ridge)
-
-
-@torch.no_grad()
-def _call(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Input and output of the layer called `name`; the forward pass ends there."""
-    seen: list[tuple[Tensor, Tensor]] = []
-
-    def see(_: str, inputs: Tensor, outputs: Tensor) -> None:
-        seen.append((inputs, outputs))
-        raise _Reached
-
-    with watched(network, [name], see), contextlib.suppress(_Reached):
-        network(images)
-    return seen[0]
 
 
 def _projected(layer: Layer, matrix: Tensor, answer: Responses, shift: Tensor, rank: int) -> nn.Sequential:

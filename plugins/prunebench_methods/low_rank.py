@@ -10,6 +10,7 @@ from prunebench import LayerCounts, LayerShape, Method, Task, param
 
 from prunebench_methods.selection import (
     SECTIONS,
+    auto_section,
     factor_counts,
     full_rank,
     refusals,
@@ -144,10 +145,7 @@ class LowRankAsRun(Method):
 
     def reasons(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
         """Layer -> why it is left alone; empty for those to be replaced."""
-        section = self.section
-        if section == "auto":
-            section = "conv" if any(shape.kind == "conv2d" for shape in shapes) else "fc"
-        found = refusals(shapes, section, grouped=False)
+        found = refusals(shapes, auto_section(self.section, shapes), grouped=False)
         if self.identity:
             return found
         return {

@@ -8,7 +8,7 @@ import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.calibration import Moments, chain, input_moments
+from prunebench_methods.calibration import Inputs, chain, layer_inputs
 from prunebench_methods.layers import geometry, new_conv, new_linear
 from prunebench_methods.low_rank_math import components_for
 from prunebench_methods.numerics import svd, working
@@ -95,41 +95,55 @@ def project_inputs(method: ActivationPca, network: nn.Module, task: Task) -> nn.
     reasons = method.reasons(task.shapes)
     chosen = select_layers(network, task, reasons)
     names = tuple(name for name, why in refusals(task.shapes, "all", grouped=False).items() if not why)
-    moments = input_moments(network, task, names)
+    inputs = layer_inputs(network, task, names)
     for name, layer in chosen.items():
-        mean, variances, vectors = _components(task, name, layer, moments[name])
+        mean, variances, vectors = _components(task, name, layer, inputs[name])
         rank = method.rank_of(shapes[name])
         if method.variance is not None:
-            rank = rounded_up(components_for(variances, method.variance), method.round_to, len(variances))
+            wanted = components_for(variances, method.variance)
+            rank = rounded_up(wanted, method.round_to, shapes[name].in_channels)
             if not method.even_if_larger and (why := no_saving(rank, shapes[name])):
                 reasons[name] = why
                 task.layer(name, left_alone=why)
                 continue
-        network = replace_module(network, name, _projected(layer, vectors[:, :rank], mean))
+        directions = completed(vectors, rank, flattened_inputs(layer))
+        network = replace_module(network, name, projected(layer, directions, mean))
         task.layer(name, rank=rank)
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))
     return network
 
 
-def _components(task: Task, name: str, layer: Layer, moments: Moments) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Mean (n,), or None where the layer pads; variances (n,), largest first, and their directions (n, n)."""
-    centred = not _pads_with_zeros(layer)
-
-    def decompose() -> tuple[Tensor, Tensor]:
-        variances, vectors = torch.linalg.eigh(moments.second(centred=centred))
-        return variances.flip(0).clamp_min(0), vectors.flip(1)
-
-    return (moments.mean if centred else None, *task.once(("input components", name), decompose))
+def _components(task: Task, name: str, layer: Layer, inputs: Inputs) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Mean (n,), or None where the layer pads; variances (k,), largest first, and their directions (n, k)."""
+    centred = not pads_with_zeros(layer)
+    found = task.once(("input components", name), lambda: inputs.components(centred=centred))
+    return (inputs.mean if centred else None, *found)
 
 
-def _pads_with_zeros(layer: Layer) -> bool:
+def flattened_inputs(layer: Layer) -> Tensor:
+    """The weight as (everything else, input channels)."""
+    return layer.weight.detach().double().transpose(0, 1).flatten(1).T
+
+
+def completed(directions: Tensor, rank: int, weight: Tensor) -> Tensor:
+    """The first `rank` directions (n, k); where data gave fewer, then those the weight (m, n) reads most, then any."""
+    if rank <= directions.shape[1]:
+        return directions[:, :rank]
+    unread = weight - (weight @ directions) @ directions.T
+    extra = svd(unread).right.T[:, : rank - directions.shape[1]]
+    candidates = torch.cat((directions, extra, torch.eye(len(directions)).to(directions)), 1)
+    return torch.linalg.qr(candidates[:, : max(rank, directions.shape[1] + extra.shape[1])])[0][:, :rank]
+
+
+def pads_with_zeros(layer: Layer) -> bool:
+    """Whether a convolution's padding puts zeros beside the input, which a mean does not hold for."""
     return (
         isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and any(layer._reversed_padding_repeated_twice)
     )
 
 
-def _projected(layer: Layer, vectors: Tensor, mean: Tensor | None) -> nn.Sequential:
+def projected(layer: Layer, vectors: Tensor, mean: Tensor | None) -> nn.Sequential:
     """x -> vectors' x -> the layer on what the vectors span around the mean; `vectors` (n, r)."""
     weight = layer.weight.detach().double()
     narrow = torch.einsum("oi...,ir->or...", weight, vectors)

@@ -81,3 +81,10 @@ def factor_counts(shape: LayerShape, rank: int, *, inner_bias: bool = False, out
     nonzero = weights + (shape.out_channels if shape.bias or outer_bias else 0)
     stored = nonzero + (shape.groups * rank if inner_bias else 0)
     return LayerCounts(shape.name, stored, nonzero, weights * shape.positions, rank)
+
+
+def auto_section(section: str, shapes: Sequence[LayerShape]) -> str:
+    """The section; for "auto" the convolutions if there are any, else the linear layers, as the papers' code has it."""
+    if section != "auto":
+        return section
+    return "conv" if any(shape.kind == "conv2d" for shape in shapes) else "fc"
