@@ -111,7 +111,7 @@ def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> int:
     _add_pairs(connection, to)
     _add_parameters(connection, to)
     count = _one(connection, "select count(*) from fresh")
-    for table in ("line", "incoming", "chosen", "asked", "fresh"):
+    for table in ("line", "incoming", "chosen", "asked", "filed", "fresh"):
         connection.execute(f"drop table temp.{table}")
     return int(count)
 

@@ -81,39 +81,43 @@ select
     run_id, '', '', null, '', '', null, null, null
 from (select distinct r.keys.run_id as run_id from incoming where r.keys.run_id not in (select run_id from run));
 
-create or replace temp table fresh as
+-- Ids first and the wide record afterwards: carried through eight joins it would cost more than all the rest.
+create or replace temp table filed as
 select
     (select coalesce(max(id), 0) from result) + row_number() over (order by i.position) as id,
+    i.position,
     run.id as run,
-    coalesce(i.r.result.attempt, 1) as attempt,
+    i.attempt,
     baseline.id as baseline,
     dataset.id as dataset,
     model.id as model,
     method.id as method,
     protocol.id as protocol,
     provenance.id as provenance,
-    provenance.environment as environment,
-    i.r as r
+    provenance.environment as environment
 from (
+    select position, r.keys as k, coalesce(r.result.attempt, 1) as attempt
     from incoming
     qualify row_number() over (
         partition by r.keys.trial_id, r.keys.run_id, coalesce(r.result.attempt, 1) order by position
     ) = 1
 ) as i
-join run on run.run_id = i.r.keys.run_id
-join baseline on baseline.dense_id = i.r.keys.dense_id
-join choice as dataset on dataset.hash = i.r.keys.dataset.hash
-join choice as model on model.hash = i.r.keys.model.hash
-join choice as method on method.hash = i.r.keys.method.hash
-join protocol on protocol.protocol_id = i.r.keys.protocol_id
-join provenance on provenance.provenance_id = i.r.keys.provenance_id
-where not exists (
-    select 1
-    from result
-    where result.trial_id = i.r.keys.trial_id
-        and result.run = run.id
-        and result.attempt = coalesce(i.r.result.attempt, 1)
-);
+join run on run.run_id = i.k.run_id
+join baseline on baseline.dense_id = i.k.dense_id
+join choice as dataset on dataset.hash = i.k.dataset.hash
+join choice as model on model.hash = i.k.model.hash
+join choice as method on method.hash = i.k.method.hash
+join protocol on protocol.protocol_id = i.k.protocol_id
+join provenance on provenance.provenance_id = i.k.provenance_id
+left join result as known
+    on known.trial_id = i.k.trial_id and known.run = run.id and known.attempt = i.attempt
+where known.id is null;
+
+create or replace temp table fresh as
+select filed.*, incoming.r
+from incoming
+join filed on filed.position = incoming.position
+order by filed.id;
 
 insert into to.result
 select
