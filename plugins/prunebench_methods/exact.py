@@ -1,4 +1,4 @@
-"""How many of n a share is, without the rounding of floating point."""
+"""Whole numbers that must be exact: weights of a share, bits of a code, bytes of a stream."""
 
 from __future__ import annotations
 
@@ -9,3 +9,13 @@ from fractions import Fraction
 def kept_count(keep: float, count: int) -> int:
     """`ceil(keep * count)` of the decimal number as it is written: 0.05 of 100 is 5, where floats may say 6."""
     return math.ceil(Fraction(repr(float(keep))) * count)
+
+
+def index_bits(symbol_count: int) -> int:
+    """Bits that tell `symbol_count` symbols apart: `ceil(log2 k)`, none for a single one."""
+    return max(symbol_count - 1, 0).bit_length()
+
+
+def packed_byte_count(count: int, bits: int) -> int:
+    """Bytes of `count` numbers of `bits` bits, packed."""
+    return -(-count * bits // 8)

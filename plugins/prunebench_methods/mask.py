@@ -67,7 +67,7 @@ class Mask(Method):
         """`network` with its lowest scored weights set to zero, in place."""
         from prunebench_methods import masking
 
-        layers = masking.writable_layers(network, task, self.section)
+        layers = masking.writable_layers(network, task, weight_refusals(task.shapes, self.section))
         weights = [layer.weight.detach() for layer in layers.values()]
         choose = masking.global_masks if self.scope == "global" else masking.layer_masks
         masking.apply(layers, choose(self.scores(weights, task), self.keep), task)

@@ -9,26 +9,24 @@ from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
 from prunebench_methods.exact import kept_count
-from prunebench_methods.mask import weight_refusals
 from prunebench_methods.replace import Layer, linear_and_conv_layers, select_layers
 
 OTHER_KINDS = (nn.Conv1d, nn.Conv3d, nn.modules.conv._ConvTransposeNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 
 
-def writable_layers(network: nn.Module, task: Task, section: str) -> dict[str, Layer]:
-    """The layers whose weights may be changed, by name, in order of execution; the others are recorded with the reason.
+def writable_layers(network: nn.Module, task: Task, reasons: Mapping[str, str]) -> dict[str, Layer]:
+    """The layers whose weights may be changed, in order of execution; `reasons` (name -> why not, or "") says which.
+
+    Those left alone are recorded with the reason.
 
     Raises `NotApplicable` when there is none, or when one holds NaN or infinity.
     """
-    reasons = weight_refusals(task.shapes, section)
     layers = linear_and_conv_layers(network)
-    for name, why in reasons.items():
-        reasons[name] = why or _why_not_writable(layers[name])
     _record_other_kinds(network, task)
-    return select_layers(network, task, reasons)
+    return select_layers(network, task, {name: why or _unwritable(layers[name]) for name, why in reasons.items()})
 
 
-def _why_not_writable(layer: Layer) -> str:
+def _unwritable(layer: Layer) -> str:
     """A parametrization computes the weight anew at every use, so that what is written into it is lost."""
     return "" if isinstance(layer.weight, nn.Parameter) else "its weight is computed by a parametrization"
 

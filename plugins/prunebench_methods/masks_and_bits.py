@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from prunebench import Method
 
+from prunebench_methods.int8 import Int8
+from prunebench_methods.kmeans import KMeans
 from prunebench_methods.magnitude import Magnitude
+from prunebench_methods.product_quantization import ProductQuantization
 from prunebench_methods.random_masks import Random
 from prunebench_methods.random_matched import RandomMatched
 
-METHODS: list[type[Method]] = [Magnitude, Random, RandomMatched]
+METHODS: list[type[Method]] = [Magnitude, Random, RandomMatched, KMeans, ProductQuantization, Int8]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, NotApplicable, Task, param
 
-from prunebench_methods.mask import SCOPES, masked_counts
+from prunebench_methods.mask import SCOPES, masked_counts, weight_refusals
 from prunebench_methods.selection import SECTIONS
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class RandomMatched(Method):
         """Let the other method prune a copy, count its zeros by layer, and mask `network` at random."""
         from prunebench_methods import masking
 
-        layers = masking.writable_layers(network, task, self.section)
+        layers = masking.writable_layers(network, task, weight_refusals(task.shapes, self.section))
         example = self._example(task).prune(copy.deepcopy(network), task)
         counts = masking.survivor_counts(example, layers, self.of)
         scores = masking.random_scores([layer.weight for layer in layers.values()], task.generator, together=False)

@@ -42,11 +42,6 @@ def restored(coded: Relative) -> NDArray[np.generic]:
     return flat
 
 
-def packed_byte_count(count: int, bits: int) -> int:
-    """Bytes of `count` numbers of `bits` bits, packed."""
-    return -(-count * bits // 8)
-
-
 def packed(numbers: NDArray[np.int64], bits: int) -> bytes:
     """Numbers below 2**bits, `bits` bits each, highest bit first."""
     places = np.arange(bits - 1, -1, -1)
@@ -57,8 +52,3 @@ def unpacked(data: bytes, bits: int, count: int) -> NDArray[np.int64]:
     """The numbers that `packed` was given."""
     flags = np.unpackbits(np.frombuffer(data, dtype=np.uint8), count=count * bits).astype(np.int64)
     return flags.reshape(count, bits) @ (1 << np.arange(bits - 1, -1, -1))
-
-
-def index_bits(symbol_count: int) -> int:
-    """Bits that tell `symbol_count` symbols apart: `ceil(log2 k)`, none for a single one."""
-    return max(symbol_count - 1, 0).bit_length()

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from prunebench_methods.exact import index_bits, packed_byte_count
 from prunebench_methods.huffman import huffman_byte_count
-from prunebench_methods.sparse import CONV_INDEX_BITS, FC_INDEX_BITS, Relative, index_bits, packed_byte_count, relative
+from prunebench_methods.sparse import CONV_INDEX_BITS, FC_INDEX_BITS, Relative, relative
 
 MAX_CODEBOOK = 1 << 16
 SAMPLE = 4 * MAX_CODEBOOK  # weights that are looked at first, since most networks share nothing
@@ -40,12 +41,13 @@ def dense_byte_count(network: nn.Module) -> int:
 
 
 def _weights(network: nn.Module) -> Iterator[tuple[Tensor, int]]:
-    """Each weight once, with the bits of its relative indices."""
+    """Each weight (or the 8-bit `codes` in its place) once, with the bits of its relative indices."""
     seen: set[int] = set()
     for module in network.modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d)) and id(module.weight) not in seen and module.weight.numel():
-            seen.add(id(module.weight))
-            yield module.weight, CONV_INDEX_BITS if isinstance(module, nn.Conv2d) else FC_INDEX_BITS
+        weight = module.weight if isinstance(module, (nn.Linear, nn.Conv2d)) else getattr(module, "codes", None)
+        if isinstance(weight, Tensor) and id(weight) not in seen and weight.numel():
+            seen.add(id(weight))
+            yield weight, CONV_INDEX_BITS if weight.ndim > 2 else FC_INDEX_BITS
 
 
 def weight_byte_counts(weight: Tensor, bits: int) -> dict[str, int]:
