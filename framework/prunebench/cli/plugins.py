@@ -1,0 +1,139 @@
+"""`bench plugins`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunebench.cli.options import json_option, plugin_options
+
+
+@click.group("plugins", invoke_without_command=True)
+@plugin_options
+@json_option
+@click.pass_context
+def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tuple[str, ...], as_json: bool) -> None:
+    """List plugins: installed, broken and why, published but not installed."""
+    from prunebench.discovery import find_installed
+
+    context.obj = find_installed(plugin_files, disabled)
+    if context.invoked_subcommand is None:
+        facts = _facts(context.obj)
+        click.echo(json.dumps(facts)) if as_json else _print(facts)
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def show(installed: Any, name: str, as_json: bool) -> None:
+    """Document a plugin from its own words: what it does, its fields with their bounds, its paper."""
+    from prunebench.errors import PluginError, did_you_mean
+
+    found = [plugin for plugin in installed.plugins if plugin.name == name]
+    if not found:
+        known = [plugin.name for plugin in installed.plugins]
+        raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known) or '; bench plugins lists them'}")
+    facts = [{**_plugin(plugin), "documentation": inspect.getdoc(plugin.cls) or ""} for plugin in found]
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for fact in facts:
+        _document(fact)
+
+
+def _facts(installed: Any) -> dict[str, Any]:
+    from prunebench.registry import load_registry
+
+    known = {(plugin.kind, plugin.name) for plugin in installed.plugins}
+    published = [entry for entry in load_registry().entries if (entry.kind, entry.name) not in known]
+    return {
+        "installed": [_plugin(plugin) for plugin in sorted(installed.plugins, key=lambda p: (p.kind, p.name))],
+        "broken": [dataclasses.asdict(fault) for fault in installed.broken],
+        "clashes": [
+            {"kind": owners[0].kind, "name": owners[0].name, "owners": [owner.source for owner in owners]}
+            for owners in installed.clashes
+        ],
+        "warnings": list(installed.warnings),
+        "published": [dataclasses.asdict(entry) for entry in published],
+    }
+
+
+def _plugin(plugin: Any) -> dict[str, Any]:
+    from prunebench.parameters import defaults
+
+    first_line = (inspect.getdoc(plugin.cls) or "").split("\n")[0]
+    return {
+        "kind": plugin.kind,
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "summary": first_line,
+        "paper": plugin.cls.paper,
+        "fields": [_field(item, defaults(plugin.cls)) for item in dataclasses.fields(plugin.cls)],
+    }
+
+
+def _field(item: Any, usual: dict[str, Any]) -> dict[str, Any]:
+    bounds = {
+        key: item.metadata[key]
+        for key in ("at_least", "above", "at_most", "below")
+        if item.metadata.get(key) is not None
+    }
+    return {
+        "name": item.name,
+        "type": item.type if isinstance(item.type, str) else getattr(item.type, "__name__", str(item.type)),
+        "default": usual.get(item.name),
+        "doc": item.metadata.get("doc", ""),
+        "unit": item.metadata.get("unit", ""),
+        "choices": list(item.metadata.get("choices", ())),
+        "bounds": bounds,
+    }
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from prunebench.cli.tables import print_table
+
+    print_table(
+        ["kind", "name", "distribution", "fields", "what it is"],
+        [
+            [
+                plugin["kind"],
+                plugin["name"],
+                f"{plugin['distribution']} {plugin['version']}",
+                ", ".join(field["name"] for field in plugin["fields"]),
+                plugin["summary"],
+            ]
+            for plugin in facts["installed"]
+        ],
+    )
+    for fault in facts["broken"]:
+        click.echo(f"broken: {fault['name']} ({fault['distribution']} {fault['version']}): {fault['reason']}")
+    for clash in facts["clashes"]:
+        click.echo(f"clash: {clash['kind']} {clash['name']} is claimed by {' and '.join(clash['owners'])}")
+    for warning in facts["warnings"]:
+        click.echo(f"warning: {warning}")
+    for entry in facts["published"]:
+        click.echo(
+            f"published: {entry['kind']} {entry['name']}: {entry['summary']} (pip install '{entry['distribution']}')"
+        )
+
+
+BOUND_WORDS = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
+
+
+def _document(fact: dict[str, Any]) -> None:
+    click.echo(f"{fact['name']} ({fact['kind']}, {fact['distribution']} {fact['version']})")
+    click.echo(f"\n{fact['documentation']}\n")
+    for item in fact["fields"]:
+        bounds = ", ".join(f"{BOUND_WORDS[key]} {value:g}" for key, value in item["bounds"].items())
+        choices = "one of " + ", ".join(map(str, item["choices"])) if item["choices"] else ""
+        extra = "; ".join(part for part in (item["doc"], bounds, choices, item["unit"]) if part)
+        click.echo(f"  {item['name']}: {item['type']} = {item['default']!r}" + (f"  {extra}" if extra else ""))
+    if fact["paper"]:
+        click.echo(f"\npaper: {fact['paper']}")
