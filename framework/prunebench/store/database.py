@@ -22,7 +22,26 @@ CONFIG: dict[str, Any] = {
     "python_enable_replacements": False,
     "preserve_insertion_order": True,
 }
-TABLES = ["parameter", "run", "run_trial", "choice", "protocol", "environment", "provenance", "baseline", "result", "superseded", "prediction", "pair", "trace", "latency", "layer", "curve", "stage", "metric"]
+TABLES = [
+    "parameter",
+    "run",
+    "run_trial",
+    "choice",
+    "protocol",
+    "environment",
+    "provenance",
+    "baseline",
+    "result",
+    "superseded",
+    "prediction",
+    "pair",
+    "trace",
+    "latency",
+    "layer",
+    "curve",
+    "stage",
+    "metric",
+]
 
 
 def connect(**config: Any) -> DuckDBPyConnection:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.errors import QueryError, StoreError
+from prunebench.errors import QueryError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,28 +79,25 @@ def open_results(path: str | Path = "runs/results.duckdb", run: str = "") -> Res
     return results
 
 
-def frame(connection: DuckDBPyConnection, sql: str, params: Sequence[Any] = ()) -> pl.DataFrame:
-    """The rows of `sql`; intervals, which polars does not know, come as text."""
+def frame(connection: DuckDBPyConnection, sql: str, params: Sequence[Any] = (), limit: int = 0) -> pl.DataFrame:
+    """The rows of `sql` (the first `limit`); intervals and bit strings, which polars does not know, come as text."""
     import polars as pl
 
     relation = connection.sql(sql, params=list(params)) if params else connection.sql(sql)
     if relation is None:
         raise QueryError("the statement returns no rows; write a select")
+    relation = relation.limit(limit) if limit else relation
     kinds = [str(kind) for kind in relation.types]
-    if any("INTERVAL" in kind or kind == "BIT" for kind in kinds):
-        names = [name.replace('"', '""') for name in relation.columns]
-        relation = relation.project(
-            ", ".join(
-                f'cast("{name}" as varchar) as "{name}"' if "INTERVAL" in kind or kind == "BIT" else f'"{name}"'
-                for name, kind in zip(names, kinds, strict=True)
-            )
-        )
+    if any("INTERVAL" in kind or "BIT" in kind for kind in kinds):
+        named = [(name.replace('"', '""'), kind) for name, kind in zip(relation.columns, kinds, strict=True)]
+        relation = relation.project(", ".join(_readable(name, kind) for name, kind in named))
     return pl.DataFrame(relation)
+
+
+def _readable(name: str, kind: str) -> str:
+    return f'cast("{name}" as varchar) as "{name}"' if "INTERVAL" in kind or "BIT" in kind else f'"{name}"'
 
 
 def _close(connection: DuckDBPyConnection) -> None:
     with contextlib.suppress(Exception):
         connection.close()
-
-
-__all__ = ["Results", "StoreError", "frame", "open_results"]

@@ -35,14 +35,27 @@ def schema_markdown() -> str:
     finally:
         connection.close()
     of = {name: [row[1:] for row in columns if row[0] == name] for name in {row[0] for row in columns}}
-    parts = [_HEAD, "## Views", *(_view(name, of[name]) for name in view_statements() if name in column_comments()["view"])]
+    parts = [
+        _HEAD,
+        "## Views",
+        *(_view(name, of[name]) for name in view_statements() if name in column_comments()["view"]),
+    ]
     return "\n".join([*parts, "## Tables\n", _tables(), ""])
 
 
 def _view(name: str, columns: list[tuple[str, str, str | None]]) -> str:
     rows = [f"| `{column}` | {kind.lower()} | {text} |" for column, kind, text in columns if text]
     text = column_comments()["view"][name]
-    return "\n".join([f"### {name}\n", f"{text[0].upper()}{text[1:]}.\n", "| column | type | meaning |", "| --- | --- | --- |", *rows, ""])
+    return "\n".join(
+        [
+            f"### {name}\n",
+            f"{text[0].upper()}{text[1:]}.\n",
+            "| column | type | meaning |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
 
 
 def _tables() -> str:

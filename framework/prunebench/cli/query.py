@@ -1,0 +1,135 @@
+"""`bench query`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from prunebench.cli.options import db_option
+
+FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
+
+
+@click.command("query")
+@click.argument("sql", required=False)
+@click.option("--saved", metavar="NAME", help="A query that comes with prunebench; `--saved list` names them.")
+@click.option("--file", "-f", "file", type=click.Path(path_type=Path), help="Read the SQL from a file, - for stdin.")
+@click.option("--run", default="", metavar="RUN", help="Only the trials that this run's grid asked for.")
+@click.option("--csv", "form", flag_value="csv", help="Comma-separated values.")
+@click.option("--json", "form", flag_value="json", help="A JSON list of objects.")
+@click.option("--parquet", "form", flag_value="parquet", help="A Parquet file; give --output or a pipe.")
+@click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
+@click.option("--latex", "form", flag_value="latex", help="A LaTeX tabular.")
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to the screen.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Most rows shown; by default 1,000 on screen, 1,000,000 in files."
+)
+@click.option("--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS")
+@db_option
+def command(
+    sql: str | None,
+    saved: str | None,
+    file: Path | None,
+    run: str,
+    form: str | None,
+    output: Path | None,
+    limit: int | None,
+    timeout: float,
+    db: Path,
+) -> int:
+    """Ask the results database in SQL: one select over the documented views (docs/schema.md).
+
+    The SQL is the argument, a file, standard input or a saved query. It reads the published results and what runs
+    have journalled since, and can touch nothing else: no files, no network, limited time and memory.
+    """
+    if saved == "list":
+        return _list_saved()
+    text = _sql(sql, saved, file)
+    from prunebench.store.sealed import sealed_query
+
+    limit = limit or (1000 if form is None and output is None else 1_000_000)
+    answer = sealed_query(db, text, run=run, row_limit=limit, seconds=timeout, parquet=form == "parquet")
+    if form == "parquet":
+        _write_bytes(answer.parquet, output)
+    elif form or output:
+        _write(_formatted(form or "csv", answer.columns, answer.rows), output)
+    else:
+        from prunebench.cli.tables import print_table
+
+        print_table(answer.columns, answer.rows)
+    if answer.is_cut:
+        click.echo(f"bench: only the first {limit:,} rows; --limit shows more", err=True)
+    return 0
+
+
+def _sql(sql: str | None, saved: str | None, file: Path | None) -> str:
+    """The text from the one source that was given."""
+    if sum(source is not None for source in (sql, saved, file)) > 1:
+        raise click.UsageError("give the SQL once: as an argument, with --file or with --saved")
+    if saved is not None:
+        from prunebench.store.queries import saved_query
+
+        return saved_query(saved)
+    if sql is not None and sql != "-":
+        return sql
+    if file is not None and str(file) != "-":
+        return _read(file)
+    if sys.stdin.isatty():
+        raise click.UsageError('no SQL; try: bench query "select * from trials limit 5"')
+    return sys.stdin.read()
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{file}: cannot be read: {error}") from None
+
+
+def _list_saved() -> int:
+    from prunebench.cli.tables import print_table
+    from prunebench.store.queries import saved_queries
+
+    print_table(("name", "what it shows"), saved_queries().items())
+    return 0
+
+
+def _formatted(form: str, columns: list[str], rows: list[list[object]]) -> str:
+    from prunebench.cli import tables
+
+    make = {
+        "csv": tables.csv_text,
+        "json": lambda columns, rows: tables.json_text(columns, rows) + "\n",
+        "markdown": tables.markdown_text,
+        "latex": tables.latex_text,
+    }[form]
+    return make(columns, rows)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None and sys.stdout.isatty():
+        text = "\n".join(map(_for_terminal, text.split("\n")))
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        _write_bytes(text.encode(), output)
+
+
+def _for_terminal(line: str) -> str:
+    from prunebench.cli.tables import clean
+
+    return "".join(clean(line[start : start + 1000]) for start in range(0, len(line), 1000))
+
+
+def _write_bytes(data: bytes, output: Path | None) -> None:
+    if output is None:
+        if sys.stdout.isatty():
+            raise click.UsageError("Parquet is not for the screen; add --output FILE or a pipe")
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise click.UsageError(f"{output}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,130 @@
+"""Rows for people and for files: a terminal table, CSV, JSON, Markdown, LaTeX; nothing a cell holds reaches a terminal raw."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+    c: f"\\{c}" for c in "&%$#_{}"
+}
+CELL_LIMIT = 2000
+
+
+def clean(value: object) -> str:
+    """`value` as text without control, escape or direction-changing characters, which are shown as `\\x1b`."""
+    return "".join(c if _is_harmless(c) else _shown(c) for c in text_of(value)[:CELL_LIMIT])
+
+
+def text_of(value: object) -> str:
+    """A cell as text: floats to six digits, nothing for null, bytes as hexadecimal."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value[:40]).hex() + ("…" if len(value) > 40 else "")
+    return json.dumps(plain(value), ensure_ascii=False) if isinstance(value, dict | list | tuple) else str(value)
+
+
+def plain(value: Any) -> Any:
+    """`value` as what JSON can hold; numbers that are not finite as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(inside) for inside in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", note: str = "") -> None:
+    """A table on the terminal; whole, not cut to its width, where the output is no terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(clean(title)) if title else None, title_justify="left", header_style="bold", box=None)
+    kept = [list(row) for row in rows]
+    for number, column in enumerate(columns):
+        numeric = any(isinstance(row[number], int | float) for row in kept if row[number] is not None)
+        table.add_column(Text(clean(column)), justify="right" if numeric else "left", overflow="fold")
+    for row in kept:
+        table.add_row(*(Text(clean(value)) for value in row))
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(80, console.measure(table).maximum), color_system=None)
+    console.print(table)
+    if note:
+        console.print(Text(clean(note)), style="dim")
+
+
+def json_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A list of objects; control characters escaped, two columns of one name told apart by a number."""
+    names = _distinct(columns)
+    return json.dumps([dict(zip(names, plain(list(row)), strict=True)) for row in rows])
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Comma-separated, quoted where needed, with a header; floats to all digits."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def markdown_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *([clean(value) for value in row] for row in rows)]
+    escaped = ([cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
+
+
+def latex_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A `tabular` with booktabs rules."""
+    kept = [list(row) for row in rows]
+    body = "".join(_latex_line(row) for row in kept)
+    numeric = [any(isinstance(row[i], int | float) for row in kept) for i in range(len(columns))]
+    spec = "".join("r" if is_number else "l" for is_number in numeric)
+    head = _latex_line(columns)
+    return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{head}\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _latex_line(cells: Sequence[Any]) -> str:
+    return " & ".join("".join(LATEX.get(c, c) for c in clean(cell)) for cell in cells) + r" \\" + "\n"
+
+
+def _csv_cell(value: Any) -> Any:
+    made = plain(value)
+    return json.dumps(made) if isinstance(made, dict | list) else made
+
+
+def _distinct(columns: Sequence[str]) -> list[str]:
+    names: list[str] = []
+    for column in columns:
+        name, number = column, 2
+        while name in names:
+            name, number = f"{column}_{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _is_harmless(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _shown(character: str) -> str:
+    if character in "\n\t":
+        return {"\n": "\\n", "\t": "\\t"}[character]
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
