@@ -11,6 +11,11 @@ def kept_count(keep: float, count: int) -> int:
     return math.ceil(Fraction(repr(float(keep))) * count)
 
 
+def share_after(done: int, rounds: int, keep: float) -> float:
+    """What is kept after `done` of `rounds` rounds that each keep the same share of what is left."""
+    return keep if done == rounds else keep ** (done / rounds)
+
+
 def index_bits(symbol_count: int) -> int:
     """Bits that tell `symbol_count` symbols apart: `ceil(log2 k)`, none for a single one."""
     return max(symbol_count - 1, 0).bit_length()

@@ -71,6 +71,12 @@ def global_masks(scores: Sequence[Tensor], keep: float) -> list[Tensor]:
     return [part.view(score.shape) for part, score in zip(parts, scores, strict=True)]
 
 
+def magnitude_masks(layers: Mapping[str, Layer], keep: float, scope: str) -> list[Tensor]:
+    """Masks of the largest weights, of every layer or of all together."""
+    scores = [layer.weight.detach().abs() for layer in layers.values()]
+    return global_masks(scores, keep) if scope == "global" else layer_masks(scores, keep)
+
+
 def apply(layers: Mapping[str, Layer], masks: Iterable[Tensor], task: Task) -> None:
     """Set the weights outside the masks to exactly zero, in place, and record what that cost each layer."""
     for (name, module), mask in zip(layers.items(), masks, strict=True):
