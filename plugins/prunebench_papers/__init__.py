@@ -1,0 +1,13 @@
+"""The papers that come with prunebench, as grids, published numbers and claims."""
+
+from __future__ import annotations
+
+from prunebench import Paper, hookimpl
+
+from prunebench_papers import founding, headlines
+
+
+@hookimpl
+def papers() -> list[type[Paper]]:
+    """The founding papers whole, the others by their headline result."""
+    return [*founding.PAPERS, *headlines.PAPERS]
