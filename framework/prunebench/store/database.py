@@ -144,3 +144,9 @@ def watermarks(connection: DuckDBPyConnection, name: str) -> dict[str, tuple[int
     """Journal -> bytes and lines that the attached database holds already."""
     rows = connection.execute(f"select name, byte_count, line_count from {name}.main.journal").fetchall()
     return {journal: (byte_count, line_count) for journal, byte_count, line_count in rows}
+
+
+def result_count(connection: DuckDBPyConnection) -> int:
+    """Stored results, every attempt counted."""
+    row = connection.execute("select count(*) from result").fetchone()
+    return int(row[0]) if row else 0

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prunebench.errors import StoreError
+from prunebench.store import database as db
+from prunebench.store.ingest import joined_kind, quoted, statements
 from prunebench.store.journal import folder_of
+from prunebench.store.publish import merge_lock
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from prunebench.store.store import MergeReport, Store
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What `import_results` did: files put among the journals, and the merge that followed."""
+
+    files: tuple[str, ...]
+    report: MergeReport
+
+
+def import_results(store: Store, other: Path) -> Imported:
+    """Take over every result of the database at `other`, its journals' tails included; a second time adds nothing."""
+    if not other.exists():
+        raise StoreError(f"{other}: no such file; give another database's path")
+    if store.path.exists() and other.samefile(store.path):
+        raise StoreError(f"{other}: this is the database itself; give another one's path")
+    _check(other)
+    with merge_lock(store.path, wait_seconds=10):
+        files = [*_take_database(store, other), *_take_journals(store, other)]
+    return Imported(tuple(files), store.merge(wait_seconds=10))
 
 
 def imports_of(database: Path) -> list[Path]:
@@ -16,6 +45,80 @@ def imports_of(database: Path) -> list[Path]:
     return sorted(folder_of(database).glob("import-*.duckdb"))
 
 
-def import_database(connection: DuckDBPyConnection, path: Path) -> int:
-    """Take over the results of `path` that the current database lacks; how many."""
-    raise NotImplementedError
+def import_database(connection: DuckDBPyConnection, path: Path) -> None:
+    """Add the results of `path` that the current database lacks, and remember the file as merged."""
+    _migrate_copy(path)
+    db.attach(connection, path, "other")
+    connection.execute("begin")
+    for statement in statements("import.sql"):
+        connection.execute(statement)
+    _add_parameters(connection)
+    connection.execute("insert into journal values (?, ?, 0)", [path.name, path.stat().st_size])
+    connection.execute("commit")
+    for table in ("choice_of", "protocol_of", "environment_of", "provenance_of", "baseline_of", "run_of", "result_of"):
+        connection.execute(f"drop table temp.{table}")
+    connection.execute("detach other")
+
+
+def _check(other: Path) -> None:
+    """Raise where `other` is no results database, or a newer one."""
+    connection = db.connect()
+    try:
+        db.attach(connection, other, "other")
+        db.schema_of(connection, "other", other)
+    finally:
+        connection.close()
+
+
+def _take_database(store: Store, other: Path) -> list[str]:
+    """Copy the file under its content's name, so that the same file is taken once."""
+    with other.open("rb") as file:
+        name = f"import-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.duckdb"
+    target = store.folder / name
+    if target.exists():
+        return []
+    partial = target.with_suffix(".partial")
+    shutil.copyfile(other, partial)
+    partial.rename(target)
+    return [name]
+
+
+def _take_journals(store: Store, other: Path) -> list[str]:
+    """Copy the journals that the other database has not merged whole."""
+    connection = db.connect()
+    try:
+        db.attach(connection, other, "other")
+        marks = db.watermarks(connection, "other")
+    finally:
+        connection.close()
+    ahead = [p for p in sorted(folder_of(other).glob("*.jsonl")) if p.stat().st_size > marks.get(p.name, (0, 0))[0]]
+    new = [path for path in ahead if not (store.folder / path.name).exists()]
+    for path in new:
+        shutil.copyfile(path, store.folder / path.name)
+    return [path.name for path in new]
+
+
+def _migrate_copy(path: Path) -> None:
+    """Bring our copy of an older database up to date."""
+    connection = db.connect()
+    try:
+        db.attach(connection, path, "other")
+        version = db.schema_of(connection, "other", path)
+        if version == db.SCHEMA:
+            return
+        connection.execute("detach other")
+        path.chmod(0o644)
+        db.attach(connection, path, "other", read_only=False)
+        connection.execute("use other")
+        db.migrate(connection, version)
+    finally:
+        connection.close()
+
+
+def _add_parameters(connection: DuckDBPyConnection) -> None:
+    ours = dict(connection.execute("select name, kind from parameter").fetchall())
+    for name, kind in connection.execute("select name, kind from other.main.parameter").fetchall():
+        joined = joined_kind({kind, ours.get(name, kind)})
+        if joined != ours.get(name):
+            connection.execute(f"delete from parameter where name = {quoted(name)}")
+            connection.execute("insert into parameter values (?, ?)", [name, joined])

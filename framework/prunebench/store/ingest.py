@@ -96,11 +96,11 @@ _RUN = {
 KINDS = {"BIGINT": "bigint", "UBIGINT": "bigint", "DOUBLE": "double", "BOOLEAN": "boolean", "VARCHAR": "varchar"}
 
 
-def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> int:
-    """File the tail's runs and results into the tables of schema `to` (empty: the current one); new results' count."""
+def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> None:
+    """File the tail's runs and results into the tables of schema `to` (empty: the current one)."""
     _add_runs(connection, tail.runs, to)
     if not tail.results:
-        return 0
+        return
     connection.execute(
         "create or replace temp table line as "
         "select row_number() over () as position, body from (select unnest(string_split(?, chr(10))) as body)",
@@ -110,10 +110,8 @@ def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> int:
         connection.execute(statement.replace("$shape", quoted(json.dumps(SHAPE))).replace("into to.", f"into {to}"))
     _add_pairs(connection, to)
     _add_parameters(connection, to)
-    count = _one(connection, "select count(*) from fresh")
-    for table in ("line", "incoming", "chosen", "asked", "filed", "fresh"):
+    for table in ("line", "incoming", "chosen", "asked", "relative", "filed", "fresh"):
         connection.execute(f"drop table temp.{table}")
-    return int(count)
 
 
 def _add_runs(connection: DuckDBPyConnection, runs: list[str], to: str) -> None:
@@ -149,7 +147,9 @@ def _add_pairs(connection: DuckDBPyConnection, to: str) -> None:
 
     Dense and pruned results arrive in either order, so a new dense one is paired with what waits for it.
     """
-    rows = connection.execute(_WAITING).fetchall()
+    rows = connection.execute(_PAIRED.format(pruned=_NEW)).fetchall()
+    if _one(connection, "select count(*) from fresh where r.keys.is_dense and r.result.status = 'ok'"):
+        rows += connection.execute(_PAIRED.format(pruned=_WAITING)).fetchall()
     if not rows:
         return
     ids = ", ".join(str(int(number)) for number in {number for row in rows for number in row[:2]})
@@ -163,24 +163,26 @@ def _add_pairs(connection: DuckDBPyConnection, to: str) -> None:
     )
 
 
-_WAITING = """
-    with pruned as (
-        select result.* from result join fresh on fresh.id = result.id where not result.is_dense
-        union
-        select result.*
-        from result
-        where not is_dense
-            and baseline in (select baseline from fresh where r.keys.is_dense and r.result.status = 'ok')
-            and id not in (select result from pair)
-    )
+_PAIRED = """
     select p.id, d.id, p.dense_hash = d.dense_hash
-    from pruned as p
+    from ({pruned}) as p
     join result as d on d.baseline = p.baseline and d.is_dense and d.status = 'ok'
-    where p.status = 'ok'
+    where d.baseline in (select baseline from fresh)
     qualify row_number() over (
         partition by p.id
         order by p.dense_hash is not distinct from d.dense_hash desc, p.run = d.run desc, d.started_at desc, d.id desc
     ) = 1
+"""
+_NEW = """
+    select id, baseline, run, nullif(r.result.provenance.dense_hash, '') as dense_hash
+    from fresh
+    where not r.keys.is_dense and r.result.status = 'ok'
+"""
+_WAITING = """
+    select id, baseline, run, dense_hash
+    from result
+    where not is_dense and status = 'ok' and id not in (select result from pair) and id not in (select id from fresh)
+        and baseline in (select baseline from fresh where r.keys.is_dense and r.result.status = 'ok')
 """
 
 _COUNTS = """

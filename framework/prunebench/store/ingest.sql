@@ -81,6 +81,12 @@ select
     run_id, '', '', null, '', '', null, null, null
 from (select distinct r.keys.run_id as run_id from incoming where r.keys.run_id not in (select run_id from run));
 
+-- What is stored of these trials already: the one look at all results.
+create or replace temp table relative as
+select id, trial_id, run, attempt, status, started_at
+from result
+where trial_id in (select r.keys.trial_id from incoming);
+
 -- Ids first and the wide record afterwards: carried through eight joins it would cost more than all the rest.
 create or replace temp table filed as
 select
@@ -109,7 +115,7 @@ join choice as model on model.hash = i.k.model.hash
 join choice as method on method.hash = i.k.method.hash
 join protocol on protocol.protocol_id = i.k.protocol_id
 join provenance on provenance.provenance_id = i.k.provenance_id
-left join result as known
+left join relative as known
     on known.trial_id = i.k.trial_id and known.run = run.id and known.attempt = i.attempt
 where known.id is null;
 
@@ -153,8 +159,13 @@ from (
             partition by trial_id
             order by status = 'ok' desc, started_at desc nulls last, attempt desc, id desc
         ) as place
-    from result
-    where trial_id in (select r.keys.trial_id from fresh)
+    from (
+        select id, trial_id, status, started_at, attempt from relative
+        union all
+        select
+            id, r.keys.trial_id, coalesce(r.result.status, 'failed'), try_cast(r.result.started_at as timestamp), attempt
+        from fresh
+    )
 )
 where place > 1 and id not in (select result from superseded);
 

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 def merge_into(database: Path, journals: list[Path], report: MergeReport) -> bool:
     """Bring `database` up to date with its journals; False where it is already. The merge lock is held."""
-    if database.exists() and not _has_news(database, journals, report):
-        return False
+    published_count = 0
+    if database.exists():
+        published_count, has_news = _look_at_published(database, journals, report)
+        if not has_news:
+            return False
     work = working_copy(database)
     connection = db.connect()
     try:
         _open_work(connection, work, database)
         _take_news(connection, database, journals, report)
+        report.result_count = db.result_count(connection) - published_count
         connection.execute("checkpoint")
         connection.execute("use memory")
         connection.execute("detach work")
@@ -40,7 +44,8 @@ def merge_into(database: Path, journals: list[Path], report: MergeReport) -> boo
     return True
 
 
-def _has_news(database: Path, journals: list[Path], report: MergeReport) -> bool:
+def _look_at_published(database: Path, journals: list[Path], report: MergeReport) -> tuple[int, bool]:
+    """How many results are published, and whether there is anything to add."""
     connection = db.connect()
     try:
         db.attach(connection, database, "published")
@@ -48,16 +53,14 @@ def _has_news(database: Path, journals: list[Path], report: MergeReport) -> bool
         marks = db.watermarks(connection, "published")
         connection.execute("use published")
         stale = db.get_meta(connection, "views") != fingerprint(connection)
+        count = db.result_count(connection)
     finally:
         connection.close()
-    for path in journals:
-        offset = marks.get(path.name, (0, 0))[0]
-        size = path.stat().st_size
-        if size < offset:
-            report.notes.append(f"{path}: shorter than when it was merged; its lost lines are in the database")
-        if size > offset:
-            return True
-    return old or stale or any(path.name not in marks for path in imports_of(database))
+    sizes = {path: path.stat().st_size - marks.get(path.name, (0, 0))[0] for path in journals}
+    for path in (path for path, size in sizes.items() if size < 0):
+        report.notes.append(f"{path}: shorter than when it was merged; its lost lines are in the database")
+    imported = any(path.name not in marks for path in imports_of(database))
+    return count, old or stale or imported or any(size > 0 for size in sizes.values())
 
 
 def _open_work(connection: DuckDBPyConnection, work: Path, database: Path) -> None:
@@ -72,13 +75,13 @@ def _take_news(connection: DuckDBPyConnection, database: Path, journals: list[Pa
     marks = db.watermarks(connection, "work")
     for path in imports_of(database):
         if path.name not in marks:
-            report.result_count += import_database(connection, path)
+            import_database(connection, path)
     for path in journals:
         offset, lines = marks.get(path.name, (0, 0))
         if path.stat().st_size <= offset:
             continue
         for tail in read_tails(path, offset, lines):
-            report.result_count += _take(connection, tail)
+            _take(connection, tail)
             report.damages += tail.damages
             report.notes += [f"{path}: {tail.stopped}"] if tail.stopped else []
             report.torn += [path.name] if tail.torn_bytes else []
@@ -90,14 +93,13 @@ def _take_news(connection: DuckDBPyConnection, database: Path, journals: list[Pa
     connection.execute("commit")
 
 
-def _take(connection: DuckDBPyConnection, tail: Tail) -> int:
+def _take(connection: DuckDBPyConnection, tail: Tail) -> None:
     """The rows of `tail` and its watermark, in one transaction."""
     connection.execute("begin")
-    count = ingest(connection, tail)
+    ingest(connection, tail)
     for damage in tail.damages:
         values = [damage.journal, damage.line, damage.offset, damage.what]
         connection.execute("insert into damage values (?, ?, ?, ?)", values)
     connection.execute("delete from journal where name = ?", [tail.name])
     connection.execute("insert into journal values (?, ?, ?)", [tail.name, tail.end, tail.line_count])
     connection.execute("commit")
-    return count

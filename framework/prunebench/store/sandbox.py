@@ -26,7 +26,7 @@ class Request(msgspec.Struct):
     """What the parent asks for."""
 
     path: str
-    sql: str
+    statements: list[str]  # each is one query, answered on its own
     run: str = ""
     row_limit: int = 10_000
     seconds: float = 30.0
@@ -39,6 +39,7 @@ class Answer(msgspec.Struct):
     """What comes back: rows, a Parquet file's bytes, or an error in one line."""
 
     error: str = ""
+    kind: str = "QueryError"  # the error's class
     columns: list[str] = []
     types: list[str] = []
     rows: list[list[Any]] = []
@@ -50,19 +51,15 @@ def main() -> None:
     """Answer one request."""
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Request)
     try:
-        answer = answer_to(request)
+        answers = answers_to(request)
     except PruneBenchError as error:
-        answer = Answer(error=str(error))
-    except MemoryError:
-        answer = Answer(error=_too_much(request))
-    sys.stdout.buffer.write(msgspec.msgpack.encode(answer, enc_hook=str))
+        answers = [Answer(error=str(error), kind=type(error).__name__)]
+    sys.stdout.buffer.write(msgspec.msgpack.encode(answers, enc_hook=str))
     sys.stdout.buffer.flush()
 
 
-def answer_to(request: Request) -> Answer:
-    """Open the results, seal the connection, run the one statement."""
-    import duckdb
-
+def answers_to(request: Request) -> list[Answer]:
+    """Open the results, seal the connection, run the statements one by one."""
     from prunebench.store.database import connect
     from prunebench.store.opening import open_catalog
 
@@ -71,15 +68,23 @@ def answer_to(request: Request) -> Answer:
         open_catalog(connection, Path(request.path), request.run)
         _limit_process(request)
         seal(connection, request.seconds)
-        return _run(connection, request)
-    except duckdb.OutOfMemoryException:
-        raise QueryError(_too_much(request)) from None
-    except duckdb.InterruptException:
-        raise QueryError(f"stopped after {request.seconds:g} s; narrow the query or raise --timeout") from None
-    except duckdb.Error as error:
-        raise QueryError(str(error)) from None
+        return [_answer_to(connection, sql, request) for sql in request.statements]
     finally:
         connection.close()
+
+
+def _answer_to(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:
+    """The rows of one statement, or why there are none."""
+    import duckdb
+
+    try:
+        return _run(connection, sql, request)
+    except (duckdb.OutOfMemoryException, MemoryError):
+        return Answer(error=_too_much(request))
+    except duckdb.InterruptException:
+        return Answer(error=f"stopped after {request.seconds:g} s; narrow the query or raise --timeout")
+    except (duckdb.Error, QueryError, OverflowError, UnicodeError) as error:
+        return Answer(error=str(error))
 
 
 def seal(connection: DuckDBPyConnection, seconds: float) -> None:
@@ -90,8 +95,8 @@ def seal(connection: DuckDBPyConnection, seconds: float) -> None:
     connection.execute("set lock_configuration = true")
 
 
-def _run(connection: DuckDBPyConnection, request: Request) -> Answer:
-    statements = connection.extract_statements(request.sql)
+def _run(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:
+    statements = connection.extract_statements(sql)
     if not statements:
         raise QueryError("no statement; write a select")
     if len(statements) > 1:
@@ -100,7 +105,7 @@ def _run(connection: DuckDBPyConnection, request: Request) -> Answer:
     if kind not in ALLOWED:
         raise QueryError(f"{kind.lower()} is not allowed here, only select and explain: results are read, not changed")
     if request.parquet and kind == "SELECT":
-        return _parquet(connection, request)
+        return _parquet(connection, sql, request)
     cursor = connection.execute(statements[0])
     rows = [list(row) for row in cursor.fetchmany(request.row_limit + 1)]
     description = cursor.description or []
@@ -112,10 +117,10 @@ def _run(connection: DuckDBPyConnection, request: Request) -> Answer:
     )
 
 
-def _parquet(connection: DuckDBPyConnection, request: Request) -> Answer:
+def _parquet(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:
     from prunebench.store.results import frame
 
-    rows = frame(connection, request.sql, limit=request.row_limit + 1)
+    rows = frame(connection, sql, limit=request.row_limit + 1)
     buffer = io.BytesIO()
     rows.head(request.row_limit).write_parquet(buffer)
     return Answer(columns=rows.columns, parquet=buffer.getvalue(), is_cut=len(rows) > request.row_limit)
@@ -124,7 +129,7 @@ def _parquet(connection: DuckDBPyConnection, request: Request) -> Answer:
 def _limit_process(request: Request) -> None:
     """Scalar functions ignore DuckDB's own limits, so the process has some too."""
     resource.setrlimit(resource.RLIMIT_AS, (request.memory_bytes, request.memory_bytes))
-    cpu_seconds = int(request.seconds * request.threads) + 5
+    cpu_seconds = int(request.seconds * request.threads * len(request.statements)) + 5
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -1,0 +1,89 @@
+"""What could be wrong with a database and its journals, looked at whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.errors import StoreError
+from prunebench.store import database as db
+from prunebench.store.journal import read_tails
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+CHILDREN = ("prediction", "pair", "trace", "latency", "layer", "curve", "stage", "metric", "superseded")
+
+
+def faults(database: Path, journals: list[Path]) -> Iterator[str]:
+    """A line for everything that is not as it should be; reads every byte."""
+    acknowledged = {path.stem: set(_keys(path)) for path in journals}
+    yield from (fault for path in journals for fault in _journal_faults(path))
+    if not database.exists():
+        yield f"{database}: not there yet; the next merge writes it"
+        return
+    connection = db.connect()
+    try:
+        db.attach(connection, database, "published")
+        db.schema_of(connection, "published", database)
+        connection.execute("use published")
+        yield from _table_faults(connection, database)
+        yield from _lost(connection, acknowledged)
+    except StoreError as error:
+        yield str(error)
+    finally:
+        connection.close()
+
+
+def _journal_faults(path: Path) -> Iterator[str]:
+    for tail in read_tails(path):
+        yield from (f"{path.parent / str(damage)}" for damage in tail.damages)
+        if tail.torn_bytes:
+            yield f"{path}: its last line has no end ({tail.torn_bytes} bytes); it was never acknowledged"
+        if tail.stopped:
+            yield f"{path}: {tail.stopped}"
+
+
+def _keys(path: Path) -> Iterator[tuple[str, int]]:
+    from prunebench.store.store import tail_outcomes
+
+    for tail in read_tails(path):
+        yield from ((trial_id, attempt) for trial_id, _, _, attempt in tail_outcomes(tail))
+
+
+def _table_faults(connection: DuckDBPyConnection, database: Path) -> Iterator[str]:
+    """Unreadable blocks, results stored twice, rows that belong to no result."""
+    import duckdb
+
+    for table in db.TABLES:
+        try:
+            connection.execute(f"select bit_xor(hash(t)) from {table} as t").fetchall()
+        except duckdb.Error as error:
+            yield f"{database}: table {table} cannot be read ({str(error).splitlines()[0][:200]}); `bench db rebuild`"
+            return
+    twice = "select count(*) from (from result select 1 group by trial_id, run, attempt having count(*) > 1)"
+    if count := _number(connection, twice):
+        yield f"{database}: {count} results are stored twice; `bench db rebuild`"
+    for table in CHILDREN:
+        if count := _number(connection, f"select count(*) from {table} where result not in (select id from result)"):
+            yield f"{database}: {count} rows of {table} belong to no result; `bench db rebuild`"
+
+
+def _lost(connection: DuckDBPyConnection, acknowledged: dict[str, set[tuple[str, int]]]) -> Iterator[str]:
+    """Results that a journal holds and neither the database nor its next merge would show."""
+    merged = dict(connection.execute("select name, byte_count from journal").fetchall())
+    for run_id, keys in acknowledged.items():
+        rows = connection.execute(
+            "select trial_id, attempt from result where run = (select id from run where run_id = ?)", [run_id]
+        ).fetchall()
+        missing = keys - set(rows)
+        if missing and f"{run_id}.jsonl" in merged:
+            yield f"{run_id}: {len(missing)} results of its journal are not in the database; `bench merge` or a rebuild"
+        elif missing:
+            yield f"{run_id}: {len(missing)} results wait for the next merge"
+
+
+def _number(connection: DuckDBPyConnection, sql: str) -> int:
+    row = connection.execute(sql).fetchone()
+    return int(row[0]) if row else 0

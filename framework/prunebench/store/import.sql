@@ -1,0 +1,192 @@
+-- Another database (attached as `other`) into the current one: what is shared is matched by its hash, results by
+-- (trial, run, attempt), and every id is made anew.
+
+insert into protocol by name
+select
+    (select coalesce(max(id), 0) from protocol) + row_number() over (order by o.id) as id,
+    o.* exclude (id)
+from other.main.protocol as o
+where o.protocol_id not in (select protocol_id from protocol);
+
+create or replace temp table protocol_of as
+select o.id as theirs, min(t.id)::integer as ours
+from other.main.protocol as o
+join protocol as t on t.protocol_id = o.protocol_id
+group by o.id;
+
+insert into environment by name
+select
+    (select coalesce(max(id), 0) from environment) + row_number() over (order by o.id) as id,
+    o.* exclude (id)
+from other.main.environment as o
+where o.environment_id not in (select environment_id from environment);
+
+create or replace temp table environment_of as
+select o.id as theirs, min(t.id)::integer as ours
+from other.main.environment as o
+join environment as t on t.environment_id = o.environment_id
+group by o.id;
+
+insert into provenance by name
+select
+    (select coalesce(max(id), 0) from provenance) + row_number() over (order by o.id) as id,
+    o.* exclude (id, environment), environment_of.ours as environment
+from other.main.provenance as o
+join environment_of on environment_of.theirs = o.environment
+where o.provenance_id not in (select provenance_id from provenance);
+
+create or replace temp table provenance_of as
+select o.id as theirs, min(t.id)::integer as ours
+from other.main.provenance as o
+join provenance as t on t.provenance_id = o.provenance_id
+group by o.id;
+
+insert into baseline by name
+select
+    (select coalesce(max(id), 0) from baseline) + row_number() over (order by o.id) as id,
+    o.* exclude (id)
+from other.main.baseline as o
+where o.dense_id not in (select dense_id from baseline);
+
+create or replace temp table baseline_of as
+select o.id as theirs, min(t.id)::integer as ours
+from other.main.baseline as o
+join baseline as t on t.dense_id = o.dense_id
+group by o.id;
+
+insert into choice by name
+select
+    (select coalesce(max(id), 0) from choice) + row_number() over (order by o.id) as id,
+    o.* exclude (id)
+from other.main.choice as o
+where o.hash not in (select hash from choice);
+
+create or replace temp table choice_of as
+select o.id as theirs, min(t.id)::integer as ours
+from other.main.choice as o
+join choice as t on t.hash = o.hash
+group by o.id;
+
+create or replace temp table new_run as
+select run_id
+from other.main.run
+where run_id not in (select run_id from run);
+
+insert into run by name
+select
+    (select coalesce(max(id), 0) from run) + row_number() over (order by o.id) as id,
+    o.* exclude (id)
+from other.main.run as o
+where o.run_id not in (select run_id from run);
+
+create or replace temp table run_of as
+select o.id as theirs, min(t.id)::integer as ours
+from other.main.run as o
+join run as t on t.run_id = o.run_id
+group by o.id;
+
+insert into run_trial
+select run.id, o.trial_id
+from other.main.run_trial as o
+join other.main.run as theirs on theirs.id = o.run
+join run on run.run_id = theirs.run_id
+where run.run_id in (select run_id from new_run);
+
+drop table temp.new_run;
+
+create or replace temp table result_of as
+select
+    o.id as theirs,
+    coalesce(
+        known.id,
+        (select coalesce(max(id), 0) from result) + row_number() over (partition by known.id is null order by o.id)
+    ) as ours,
+    known.id is null as is_new
+from other.main.result as o
+join run_of on run_of.theirs = o.run
+left join result as known
+    on known.trial_id = o.trial_id and known.run = run_of.ours and known.attempt = o.attempt;
+
+insert into result by name
+select
+    o.* replace (
+        m.ours as id, run_of.ours as run, baseline_of.ours as baseline, dataset.ours as dataset, model.ours as model,
+        method.ours as method, protocol_of.ours as protocol, provenance_of.ours as provenance,
+        environment_of.ours as environment
+    )
+from other.main.result as o
+join result_of as m on m.theirs = o.id and m.is_new
+join run_of on run_of.theirs = o.run
+join baseline_of on baseline_of.theirs = o.baseline
+join choice_of as dataset on dataset.theirs = o.dataset
+join choice_of as model on model.theirs = o.model
+join choice_of as method on method.theirs = o.method
+join protocol_of on protocol_of.theirs = o.protocol
+join provenance_of on provenance_of.theirs = o.provenance
+join environment_of on environment_of.theirs = o.environment
+order by m.ours;
+
+insert into latency by name
+select o.* replace (m.ours as result, model.ours as model, environment_of.ours as environment)
+from other.main.latency as o
+join result_of as m on m.theirs = o.result and m.is_new
+join choice_of as model on model.theirs = o.model
+join environment_of on environment_of.theirs = o.environment
+order by m.ours;
+
+insert into pair by name
+select o.* replace (m.ours as result, dense.ours as dense_result)
+from other.main.pair as o
+join result_of as m on m.theirs = o.result and m.is_new
+join result_of as dense on dense.theirs = o.dense_result
+order by m.ours;
+
+insert into prediction by name
+select o.* replace (m.ours as result)
+from other.main.prediction as o
+join result_of as m on m.theirs = o.result and m.is_new
+order by m.ours;
+
+insert into trace by name
+select o.* replace (m.ours as result)
+from other.main.trace as o
+join result_of as m on m.theirs = o.result and m.is_new
+order by m.ours;
+
+insert into layer by name
+select o.* replace (m.ours as result)
+from other.main.layer as o
+join result_of as m on m.theirs = o.result and m.is_new
+order by m.ours;
+
+insert into curve by name
+select o.* replace (m.ours as result)
+from other.main.curve as o
+join result_of as m on m.theirs = o.result and m.is_new
+order by m.ours;
+
+insert into stage by name
+select o.* replace (m.ours as result)
+from other.main.stage as o
+join result_of as m on m.theirs = o.result and m.is_new
+order by m.ours;
+
+insert into metric by name
+select o.* replace (m.ours as result)
+from other.main.metric as o
+join result_of as m on m.theirs = o.result and m.is_new
+order by m.ours;
+
+insert into superseded
+select id
+from (
+    select
+        id,
+        row_number() over (
+            partition by trial_id
+            order by status = 'ok' desc, started_at desc nulls last, attempt desc, id desc
+        ) as place
+    from result
+    where trial_id in (select trial_id from result join result_of on result_of.ours = result.id and is_new)
+)
+where place > 1 and id not in (select result from superseded);
