@@ -12,7 +12,7 @@ from prunebench_methods.clustering import clustered_vectors
 from prunebench_methods.numerics import working
 from prunebench_methods.product_quantization import quantized_byte_count
 from prunebench_methods.replace import Layer, linear_and_conv_layers
-from prunebench_methods.sharing import fold, relative_error
+from prunebench_methods.sharing import fold
 
 __all__ = ["Dictionaries", "fold", "quantize", "saved_byte_count"]
 
@@ -50,7 +50,6 @@ def quantize(layers: dict[str, Layer], clusters: int, width: int, task: Task) ->
         if not bool(weight.all()):
             task.note(f"{name}: weights that were zero are not kept zero by product quantization")
         parametrize.register_parametrization(layer, "weight", book, unsafe=True)
-        task.layer(name, weight_error=relative_error(layer.weight.detach(), weight))
 
 
 def saved_byte_count(network: nn.Module, clusters: int, width: int) -> int:

@@ -17,7 +17,6 @@ from torch.utils.flop_counter import register_flop_formula
 
 from prunebench_methods.numerics import working
 from prunebench_methods.replace import Layer, replace_module
-from prunebench_methods.sharing import relative_error
 
 LARGEST_CODE = 127  # of weights: symmetric, so that zero is code 0
 BATCH = 128
@@ -117,9 +116,7 @@ def quantized(network: nn.Module, layers: Mapping[str, Layer], task: Task) -> nn
     levels = input_levels()
     for name, layer in layers.items():
         kind = Int8Conv2d if isinstance(layer, nn.Conv2d) else Int8Linear
-        new = kind(layer, spans[name], levels)
-        task.layer(name, weight_error=relative_error(new.dequantized(), working(layer.weight)))
-        network = replace_module(network, name, new)
+        network = replace_module(network, name, kind(layer, spans[name], levels))
     return network.requires_grad_(False)
 
 

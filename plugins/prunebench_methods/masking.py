@@ -78,19 +78,11 @@ def magnitude_masks(layers: Mapping[str, Layer], keep: float, scope: str) -> lis
 
 
 def apply(layers: Mapping[str, Layer], masks: Iterable[Tensor], task: Task) -> None:
-    """Set the weights outside the masks to exactly zero, in place, and record what that cost each layer."""
+    """Set the weights outside the masks to exactly zero, in place; a layer that loses all of them is noted."""
     for (name, module), mask in zip(layers.items(), masks, strict=True):
-        weight = module.weight.detach()
-        task.layer(name, weight_error=lost_share(weight, mask))
-        weight.masked_fill_(~mask, 0)
+        module.weight.detach().masked_fill_(~mask, 0)
         if not bool(mask.any()):
             task.note(f"{name} lost all its weights: what it computes no longer depends on its input")
-
-
-def lost_share(weight: Tensor, mask: Tensor) -> float:
-    """Frobenius norm of what the mask removes, relative to the norm of `weight`; 0 for a weight of zeros."""
-    norm = weight.double().norm()
-    return float(weight.masked_fill(mask, 0).double().norm() / norm) if norm > 0 else 0.0
 
 
 def random_scores(weights: Sequence[Tensor], generator: torch.Generator, together: bool) -> list[Tensor]:

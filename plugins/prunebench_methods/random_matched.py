@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from prunebench import LayerCounts, LayerShape, Method, NotApplicable, Task, param
+from prunebench import LayerCounts, LayerShape, Method, NotApplicable, PruneBenchError, Task, param
 
 from prunebench_methods.mask import SCOPES, masked_counts, weight_refusals
 from prunebench_methods.selection import SECTIONS
@@ -48,9 +48,10 @@ class RandomMatched(Method):
 
     def _example(self, task: Task) -> Method:
         """The other method with those of the settings that it knows."""
-        known = {field.name for field in fields(task.method(self.of))}
-        if "keep" not in known:
-            raise NotApplicable(f"{self.of} has no share `keep` that random masks could match")
+        try:
+            known = {field.name for field in fields(task.method(self.of, keep=self.keep))}
+        except PruneBenchError as error:
+            raise NotApplicable(f"random masks match the share `keep` of a method: {error}") from None
         mine = {"keep": self.keep, "scope": self.scope, "section": self.section}
         return task.method(self.of, **{name: value for name, value in mine.items() if name in known})
 

@@ -50,17 +50,10 @@ def share(layers: dict[str, Layer], clusters: dict[str, int], start: str, task: 
         ordered = task.once(("ascending", name), lambda w=weight: _ascending(w)) if is_dense else _ascending(weight)
         book = shared(layer.weight.detach(), clusters[name], start, ordered, task.generator)
         parametrize.register_parametrization(layer, "weight", book, unsafe=True)
-        task.layer(name, weight_error=relative_error(layer.weight.detach(), weight))
 
 
 def _ascending(weight: Tensor) -> Tensor:
     return weight[weight != 0].sort().values
-
-
-def relative_error(changed: Tensor, weight: Tensor) -> float:
-    """Frobenius norm of the change, relative to the norm of `weight`; 0 for a weight of zeros."""
-    norm = weight.double().norm()
-    return float((changed.double() - weight.double()).norm() / norm) if norm > 0 else 0.0
 
 
 def fold(layers: dict[str, Layer]) -> None:

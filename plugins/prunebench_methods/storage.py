@@ -3,8 +3,9 @@
 `dense`: every parameter and buffer as it is. The others store the weights of linear layers and 2-D convolutions
 differently and everything else dense, tensor by tensor whichever of the format and dense is smaller:
 `bitmap`: a bit a weight, then the nonzero values. `relative`: relative indices of 8 bits (convolutions) or 5 bits
-(linear layers) beside each nonzero value, fillers included. `codebook`: the values as indices into the tensor's
-distinct ones, of all weights or beside relative indices. `huffman`: those streams Huffman coded, code lengths included.
+(linear layers) beside each nonzero value, fillers included. `codebook`: where values are shared, as indices into the
+tensor's distinct ones, of all weights or beside relative indices. `huffman`: those streams Huffman coded, code
+lengths included.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ from prunebench_methods.sparse import CONV_INDEX_BITS, FC_INDEX_BITS, Relative, 
 MAX_CODEBOOK = 1 << 16
 SAMPLE = 4 * MAX_CODEBOOK  # weights that are looked at first, since most networks share nothing
 HEADER_BYTES = 80  # name, type, shape and place of a tensor, as safetensors has them
+SHARED_FORMATS = ("codebook", "huffman")
 FORMATS = ("bitmap", "relative", "codebook", "huffman")
 
 
 def storage_formats(network: nn.Module) -> dict[str, int]:
-    """Bytes by format; a format that saves nothing on the dense one is left out."""
+    """Bytes by format; one that saves nothing on the format that it refines is left out."""
     dense = dense_byte_count(network)
     sizes = [weight_byte_counts(weight, bits) for weight, bits in _weights(network)]
     saved = {name: sum(size["dense"] - size[name] for size in sizes) for name in FORMATS}
-    return {"dense": dense, **{name: dense - saving for name, saving in saved.items() if saving > 0}}
+    floor = {name: saved["relative"] if name in SHARED_FORMATS else 0 for name in FORMATS}
+    return {"dense": dense, **{name: dense - saved[name] for name in FORMATS if saved[name] > floor[name]}}
 
 
 def dense_byte_count(network: nn.Module) -> int:
@@ -51,17 +54,16 @@ def _weights(network: nn.Module) -> Iterator[tuple[Tensor, int]]:
 
 
 def weight_byte_counts(weight: Tensor, bits: int) -> dict[str, int]:
-    """Bytes of one weight tensor in every format, none above dense."""
+    """Bytes of one weight tensor in every format, none above the format that it refines."""
     flat = as_vector(weight)
     width = weight.element_size()
     entries = relative(flat, bits)
-    sizes = {
-        "dense": len(flat) * width,
-        "bitmap": -(-len(flat) // 8) + int(np.count_nonzero(flat)) * width,
-        "relative": packed_byte_count(len(entries.gaps), bits) + len(entries.gaps) * width,
-        **_shared_byte_counts(flat, entries, bits, width),
-    }
-    return {name: min(sizes.get(name, sizes["dense"]), sizes["dense"]) for name in ("dense", *FORMATS)}
+    dense = len(flat) * width
+    bitmap = min(dense, -(-len(flat) // 8) + int(np.count_nonzero(flat)) * width)
+    plain = min(dense, packed_byte_count(len(entries.gaps), bits) + len(entries.gaps) * width)
+    shared = _shared_byte_counts(flat, entries, bits, width)
+    refined = {name: min(plain, shared.get(name, plain)) for name in SHARED_FORMATS}
+    return {"dense": dense, "bitmap": bitmap, "relative": plain, **refined}
 
 
 def as_vector(weight: Tensor) -> NDArray[np.generic]:
@@ -72,7 +74,7 @@ def as_vector(weight: Tensor) -> NDArray[np.generic]:
 
 def _shared_byte_counts(flat: NDArray[np.generic], entries: Relative, bits: int, width: int) -> dict[str, int]:
     """Bytes with a codebook, with and without Huffman coding; nothing when the weights share too few values."""
-    most = min(MAX_CODEBOOK, len(flat) // 2)
+    most = min(MAX_CODEBOOK, np.count_nonzero(flat) // 2)  # values come twice, or they are not shared
     if len(np.unique(flat[:SAMPLE])) > most:
         return {}
     values, counts = np.unique(flat, return_counts=True)

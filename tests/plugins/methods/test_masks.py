@@ -11,7 +11,7 @@ import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn, small_fcn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prunebench import Method, NotApplicable
+from prunebench import Method, NotApplicable, PruneBenchError, Task
 from prunebench_methods.exact import kept_count
 from prunebench_methods.magnitude import Magnitude
 from prunebench_methods.masking import highest
@@ -176,13 +176,25 @@ def test_matched_random_masks_have_the_other_methods_share_of_every_layer(scope:
 
 
 def test_a_method_without_a_share_cannot_be_matched() -> None:
-    class Shareless(Magnitude):
-        name = "shareless"
+    def refusing(name: str, **params: Any) -> Method:
+        raise PruneBenchError(f"{name} has no parameter keep")
 
     task = task_of(small_cnn())
-    task.methods = {"shareless": type("Plain", (), {"__dataclass_fields__": {}})}  # type: ignore[dict-item]
-    with pytest.raises(NotApplicable, match="shareless has no share `keep`"):
-        pruned(RandomMatched(of="shareless"), task)
+    task.method = refusing  # type: ignore[method-assign]
+    with pytest.raises(NotApplicable, match="low_rank has no parameter keep"):
+        pruned(RandomMatched(of="low_rank"), task)
+
+
+def test_a_method_that_replaces_layers_cannot_be_matched() -> None:
+    class Halving(Magnitude):
+        def prune(self, network: nn.Module, task: Task) -> nn.Module:
+            network[6] = nn.Sequential(nn.Linear(384, 2), nn.Linear(2, 40))
+            return network
+
+    task = task_of(small_cnn())
+    task.methods = {"halving": Halving}
+    with pytest.raises(NotApplicable, match="halving does not mask 6"):
+        pruned(RandomMatched(of="halving"), task)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -112,6 +112,14 @@ def test_a_dense_network_has_only_the_dense_format() -> None:
     assert storage_formats(network) == {"dense": 8 + sum(80 + 4 * p.numel() for p in tensors)}
 
 
+def test_a_masked_network_without_shared_values_has_no_codebook() -> None:
+    network = small_cnn()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(torch.rand(parameter.shape, generator=torch.Generator().manual_seed(0)) < 0.1)
+    assert set(storage_formats(network)) == {"dense", "bitmap", "relative"}
+
+
 def test_tied_weights_are_stored_once() -> None:
     first, second = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)
     second.weight = first.weight
