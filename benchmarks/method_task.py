@@ -72,6 +72,7 @@ def method_task(network: nn.Module, splits: Splits, calibration: int = 1024) -> 
         validation=splits.validation,
         recipe=Recipe(),
         calibration=inputs,
+        example_input=inputs[:1],
         shapes=layer_shapes(network, inputs[:1]),
         class_count=splits.class_count,
         memory=Memory(),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prunebench_methods.calibration import Inputs, layer_inputs
 from prunebench_methods.layers import geometry, new_conv, new_linear
-from prunebench_methods.pca_math import flattened_inputs, pads_with_zeros
+from prunebench_methods.pca_math import flattened_inputs, has_room_for_mean
 from prunebench_methods.replace import Layer, replace_module, select_layers, shapes_by_name
 from prunebench_methods.selection import refusals
 
@@ -40,8 +40,7 @@ def select_columns(method: ColumnSelect, network: nn.Module, task: Task) -> nn.M
 
 def _prepared(task: Task, name: str, layer: Layer, inputs: Inputs) -> tuple[Tensor, Tensor | None, Tensor]:
     """Factor, mean (None where a mean cannot go into the bias) and all columns in the order of their choice."""
-    convolution = isinstance(layer, nn.Conv2d)
-    centred = not (convolution and (pads_with_zeros(layer) or layer.bias is None))
+    centred = has_room_for_mean(layer)
 
     def compute() -> tuple[Tensor, Tensor]:
         factor = inputs.factor(centred=centred)

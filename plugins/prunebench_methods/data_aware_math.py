@@ -9,9 +9,10 @@ import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.calibration import BATCH, Moments, call, channel_rows, run_calibration, watched
+from prunebench_methods.calibration import BATCH, Inputs, call, channel_rows, run_calibration, watched
 from prunebench_methods.layers import two_layers
 from prunebench_methods.numerics import flattened
+from prunebench_methods.pca_math import completed
 from prunebench_methods.ranks import shared_budget
 from prunebench_methods.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.responses import (
@@ -19,10 +20,10 @@ from prunebench_methods.responses import (
     Responses,
     chosen_positions,
     damped_fit,
+    dense_responses_of,
+    from_inputs,
     patches,
     responses,
-    responses_from_inputs,
-    responses_from_outputs,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def factorize_by_data(method: DataAwareLowRank, network: nn.Module, task: Task) 
         ranks, reasons = _shared_ranks(method, network, task, refused)
     chosen = select_layers(network, task, reasons)
     dense = copy.deepcopy(network) if method.asymmetric else network
-    found = {} if method.asymmetric else dense_responses(network, task, tuple(_changeable(refused)), method.ridge)
+    found = {} if method.asymmetric else dense_responses(network, task, tuple(_changeable(refused)))
     for name, layer in chosen.items():
         if method.asymmetric:
             matrix, answer, inputs_mean = _fitted(dense, network, name, task, method.ridge)
@@ -62,7 +63,7 @@ def _shared_ranks(
     """Ranks within the method's budget, and why layers are left alone."""
     if all(refused.values()):
         raise NotApplicable(nothing_left(refused))
-    found = dense_responses(network, task, tuple(_changeable(refused)), method.ridge)
+    found = dense_responses(network, task, tuple(_changeable(refused)))
     spectra = {name: answer.variances.tolist() for name, answer in found.items()}
     ranks = shared_budget(task.shapes, spectra, method.budget(task.shapes), method.round_to)
     kept = "the shared budget leaves it dense"
@@ -70,29 +71,22 @@ def _shared_ranks(
     return {name: rank for name, rank in ranks.items() if rank}, reasons
 
 
-def dense_responses(network: nn.Module, task: Task, names: tuple[str, ...], ridge: float) -> dict[str, Responses]:
+def dense_responses(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Responses]:
     """Principal directions of the responses of the dense layers, once for a whole sweep."""
-    return task.once(("responses", names, ridge), lambda: _dense_responses(network, task, names, ridge))
+    return task.once(("responses", names), lambda: _dense_responses(network, task, names))
 
 
-def _dense_responses(network: nn.Module, task: Task, names: tuple[str, ...], ridge: float) -> dict[str, Responses]:
+def _dense_responses(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Responses]:
     layers: dict[str, Layer] = {name: network.get_submodule(name) for name in names}  # type: ignore[misc]
-    moments: dict[str, Moments] = {}
+    found = {name: Inputs() for name in names}
 
     def see(name: str, inputs: Tensor, outputs: Tensor) -> None:
-        rows = channel_rows(inputs if _by_inputs(layers[name]) else outputs, type(layers[name]))
-        moments.setdefault(name, Moments.empty(rows.shape[1], rows.device)).add(rows)
+        value = inputs if from_inputs(layers[name]) else outputs
+        found[name].add(channel_rows(value, type(layers[name])))
 
     with watched(network, names, see):
         run_calibration(network, task)
-    return {
-        name: (responses_from_inputs if _by_inputs(layer) else responses_from_outputs)(moments[name], layer, ridge)
-        for name, layer in layers.items()
-    }
-
-
-def _by_inputs(layer: Layer) -> bool:
-    return isinstance(layer, nn.Linear) and layer.out_features > layer.in_features
+    return {name: dense_responses_of(layer, found[name]) for name, layer in layers.items()}
 
 
 def _fitted(
@@ -116,7 +110,7 @@ def _projected(layer: Layer, matrix: Tensor, answer: Responses, shift: Tensor, r
 
     Both factors get the root of the responses' deviations, so that they are of one size.
     """
-    basis = answer.basis[:, :rank]
+    basis = completed(answer.basis, rank, matrix.T)
     left, right = _balanced(basis, basis.T @ matrix)
     base = answer.mean - shift  # what the matrix answers to the mean of the inputs
     bias = base - basis @ (basis.T @ base) + shift

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
 from prunebench_methods.low_rank import SECTION_DOC, SKIP_LAST_DOC
-from prunebench_methods.pca import no_saving
-from prunebench_methods.selection import SECTIONS, factor_counts, refusals, require_one, rounded_up
+from prunebench_methods.pca import has_closed_form, no_saving, projection_counts
+from prunebench_methods.selection import SECTIONS, refusals, require_one, rounded_up
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ class PrincipalComponentsPruning(Method):
     """
 
     name = "principal_components_pruning"
-    paper = "https://proceedings.neurips.cc/paper/1993/hash/872488f88d1b2db54d55bc8bba2fad1b-Abstract.html"
+    paper = "https://papers.nips.cc/paper_files/paper/1993/hash/872488f88d1b2db54d55bc8bba2fad1b-Abstract.html"
     knob = "rank_ratio"
     loosest = {"rank_ratio": 1.0, "even_if_larger": True}
 
@@ -64,13 +64,13 @@ class PrincipalComponentsPruning(Method):
         return rounded_up(wanted, self.round_to, shape.in_channels)
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """r(m + n) weights for a linear m x n layer; None when the error decides, or a convolution is projected."""
+        """r(m + n) weights for a linear m x n layer; None when the error decides."""
         why = self.reasons(shapes)
-        if self.tolerance is not None or any(s.kind == "conv2d" and not why[s.name] for s in shapes):
+        if self.tolerance is not None or not all(why[s.name] or has_closed_form(s) for s in shapes):
             return None
         return [
             LayerCounts.unchanged(s, why[s.name])
             if why[s.name]
-            else factor_counts(s, self.rank_of(s), outer_bias=self.centred)
+            else projection_counts(s, self.rank_of(s), centred=self.centred)
             for s in shapes
         ]

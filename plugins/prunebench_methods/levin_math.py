@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prunebench_methods.calibration import BATCH, Inputs, call, channel_rows
 from prunebench_methods.pca import no_saving
-from prunebench_methods.pca_math import completed, flattened_inputs, pads_with_zeros, projected
+from prunebench_methods.pca_math import completed, flattened_inputs, has_room_for_mean, projected
 from prunebench_methods.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.selection import rounded_up
 
@@ -44,7 +44,7 @@ def _salient(network: nn.Module, task: Task, name: str, layer: Layer, *, centred
     inputs = Inputs()
     for images in task.calibration.split(BATCH):
         inputs.add(channel_rows(call(network, name, images)[0], type(layer)))
-    centred = centred and not pads_with_zeros(layer)
+    centred = centred and has_room_for_mean(layer)
     variances, directions = inputs.components(centred=centred)
     saliency = variances * (flattened_inputs(layer) @ directions).square().sum(0)
     order = saliency.argsort(descending=True, stable=True)

@@ -44,7 +44,7 @@ class ActivationPca(Method):
 
     The sound form of Ravan and Ebanks, 2024, Algorithm 2: components of the activations after the nonlinearity, folded
     into the next layer, the mean into its bias. Convolutions get a 1 x 1 convolution of their input channels before
-    them; where they pad, the components are those of the uncentred second moment, since padding has no mean.
+    them; where they pad or have no bias, the components are those of the uncentred second moment.
     """
 
     name = "activation_pca"
@@ -83,17 +83,33 @@ class ActivationPca(Method):
         return rounded_up(wanted, self.round_to, shape.in_channels)
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """r(m + n) weights for a linear m x n layer; None when the variance decides, or a convolution is projected.
-
-        The projection works at the resolution of a convolution's input, which shapes do not tell.
-        """
+        """r(m + n) weights for a linear m x n layer; None when the variance decides."""
         why = self.reasons(shapes)
-        if self.variance is not None or any(s.kind == "conv2d" and not why[s.name] for s in shapes):
+        if self.variance is not None or not all(why[s.name] or has_closed_form(s) for s in shapes):
             return None
         return [
-            LayerCounts.unchanged(s, why[s.name]) if why[s.name] else factor_counts(s, self.rank_of(s), outer_bias=True)
+            LayerCounts.unchanged(s, why[s.name])
+            if why[s.name]
+            else projection_counts(s, self.rank_of(s), centred=True)
             for s in shapes
         ]
+
+
+def has_closed_form(shape: LayerShape) -> bool:
+    """Whether the shape tells the resolution at which a projection of its input works."""
+    return shape.kind == "linear" or shape.input_size is not None
+
+
+def projection_counts(shape: LayerShape, rank: int, *, centred: bool) -> LayerCounts:
+    """What a layer behind a projection of its input on `rank` components leaves; `centred` gives linear ones a bias."""
+    if shape.kind == "linear":
+        return factor_counts(shape, rank, outer_bias=centred)
+    assert shape.input_size is not None
+    before = rank * shape.in_channels
+    after = shape.out_channels * rank * shape.kernel[0] * shape.kernel[1]
+    stored = before + after + (shape.out_channels if shape.bias else 0)
+    macs = before * shape.input_size[0] * shape.input_size[1] + after * shape.positions
+    return LayerCounts(shape.name, stored, stored, macs, rank)
 
 
 def no_saving(rank: int, shape: LayerShape) -> str:

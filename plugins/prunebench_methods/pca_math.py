@@ -115,8 +115,8 @@ def project_inputs(method: ActivationPca, network: nn.Module, task: Task) -> nn.
 
 
 def _components(task: Task, name: str, layer: Layer, inputs: Inputs) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Mean (n,), or None where the layer pads; variances (k,), largest first, and their directions (n, k)."""
-    centred = not pads_with_zeros(layer)
+    """Mean (n,), or None where it has no place; variances (k,), largest first, and their directions (n, k)."""
+    centred = has_room_for_mean(layer)
     found = task.once(("input components", name), lambda: inputs.components(centred=centred))
     return (inputs.mean if centred else None, *found)
 
@@ -136,11 +136,15 @@ def completed(directions: Tensor, rank: int, weight: Tensor) -> Tensor:
     return torch.linalg.qr(candidates[:, : max(rank, directions.shape[1] + extra.shape[1])])[0][:, :rank]
 
 
-def pads_with_zeros(layer: Layer) -> bool:
-    """Whether a convolution's padding puts zeros beside the input, which a mean does not hold for."""
-    return (
-        isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and any(layer._reversed_padding_repeated_twice)
-    )
+def has_room_for_mean(layer: Layer) -> bool:
+    """Whether the response to the inputs' mean can go into the bias: not where a convolution pads with zeros.
+
+    A convolution without a bias is not given one: the norm that follows has it.
+    """
+    if isinstance(layer, nn.Linear):
+        return True
+    pads = layer.padding_mode == "zeros" and any(layer._reversed_padding_repeated_twice)
+    return layer.bias is not None and not pads
 
 
 def projected(layer: Layer, vectors: Tensor, mean: Tensor | None) -> nn.Sequential:

@@ -81,7 +81,7 @@ def replace_module(network: nn.Module, name: str, new: nn.Module) -> nn.Module:
     if not name:
         return new
     for parent in network.modules():
-        for child_name, child in parent.named_children():
+        for child_name, child in list(parent._modules.items()):  # named_children() lists a shared child once
             if child is old:
                 setattr(parent, child_name, new)
     return network

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunebench_methods.calibration import Moments, channel_rows
+from prunebench_methods.calibration import EPSILON, Inputs, Moments, channel_rows
 from prunebench_methods.numerics import flattened
 from prunebench_methods.replace import Layer
 
@@ -22,7 +22,10 @@ CHUNK = 1 << 24  # entries of unfolded patches held at once
 
 @dataclass(frozen=True)
 class Responses:
-    """Principal directions of a layer's responses: basis (m, k), their variances, largest first, and the mean (m,)."""
+    """Principal directions of a layer's responses: basis (m, k), their variances, largest first, and the mean (m,).
+
+    Only directions in which the data varies: k may be smaller than the layer's rank.
+    """
 
     basis: Tensor
     variances: Tensor
@@ -75,67 +78,46 @@ def _fit_by_rows(fit: Fit, weight: Tensor, ridge: float) -> tuple[Tensor, Respon
     mean, target_mean = inputs.mean(0), targets.mean(0)
     inputs, targets = inputs - mean, targets - target_mean
     kernel = inputs @ inputs.T  # (R, R)
-    damping = ridge * float(kernel.diagonal().sum()) / inputs.shape[1] or 1.0
-    kernel.diagonal().add_(damping)
+    kernel.diagonal().add_(ridge * float(kernel.diagonal().sum()) / inputs.shape[1] or 1.0)
     rest = torch.cholesky_solve(targets - inputs @ weight.T, torch.linalg.cholesky(kernel))
     solution = weight + rest.T @ inputs
-    answers = inputs @ solution.T  # (R, m)
-    gram = answers.T @ answers + damping * wide_gram(solution)
-    return solution, _directions(gram / fit.row_count, target_mean), mean
+    return solution, principal(solution @ inputs.T / fit.row_count**0.5, target_mean), mean
 
 
 def _fit_by_moments(fit: Fit, weight: Tensor, ridge: float) -> tuple[Tensor, Responses, Tensor]:
     assert fit.joint is not None
     n = fit.width
     joint, mean = fit.joint.second(), fit.joint.mean
-    covariance, cross = joint[:n, :n], joint[n:, :n]  # (n, n), (m, n)
+    covariance, cross = joint[:n, :n].clone(), joint[n:, :n]  # (n, n), (m, n)
     damping = ridge * float(covariance.diagonal().sum()) / n or 1.0
-    covariance = covariance + damping * torch.eye(n, dtype=covariance.dtype, device=covariance.device)
-    triangle = torch.linalg.cholesky(covariance)
-    rest = torch.cholesky_solve((cross + damping * weight).T, triangle)
-    solution = rest.T
-    return solution, directions_through(solution, triangle, mean[n:]), mean[:n]
-
-
-def directions_through(weight: Tensor, root: Tensor, mean: Tensor) -> Responses:
-    """Principal directions of W root root' W', from the smaller of its two Gram matrices; `root` (n, n)."""
-    scaled = weight @ root  # (m, n)
-    if scaled.shape[0] <= scaled.shape[1]:
-        return _directions(scaled @ scaled.T, mean)
-    found = _directions(scaled.T @ scaled, mean)
-    lengths = found.variances.sqrt()
-    basis = scaled @ found.basis / lengths.clamp_min(1e-12 * float(lengths[0]) or 1.0)
-    return Responses(basis, found.variances, mean)
-
-
-def _directions(gram: Tensor, mean: Tensor) -> Responses:
-    variances, basis = torch.linalg.eigh(gram)
-    return Responses(basis.flip(1), variances.flip(0).clamp_min(0), mean)
-
-
-def wide_gram(weight: Tensor) -> Tensor:
-    """W W' (m, m) in float32: it only decides between directions that the data leaves open."""
-    short = weight.float()
-    return (short @ short.T).double()
-
-
-def responses_from_outputs(outputs: Moments, layer: Layer, ridge: float) -> Responses:
-    """Principal directions of the responses from moments of the layer's outputs, which carry its bias."""
-    matrix = flattened(layer)
-    gram = wide_gram(matrix)
-    covariance = outputs.second()
-    damping = ridge * float(covariance.diagonal().sum()) / max(float(gram.diagonal().sum()), 1e-30)
-    bias = 0.0 if layer.bias is None else layer.bias.detach().double()
-    return _directions(covariance + damping * gram, outputs.mean - bias)
-
-
-def responses_from_inputs(inputs: Moments, layer: Layer, ridge: float) -> Responses:
-    """The same from moments of a linear layer's inputs, for layers much wider than their inputs."""
-    covariance = inputs.second()
-    damping = ridge * float(covariance.diagonal().sum()) / len(covariance) or 1.0
     covariance.diagonal().add_(damping)
-    weight = flattened(layer).double()
-    return directions_through(weight, torch.linalg.cholesky(covariance), weight @ inputs.mean)
+    triangle = torch.linalg.cholesky(covariance)
+    solution = torch.cholesky_solve((cross + damping * weight).T, triangle).T
+    return solution, principal(solution @ triangle, mean[n:]), mean[:n]
+
+
+def principal(answers: Tensor, mean: Tensor) -> Responses:
+    """Principal directions of columns (m, q), from the smaller of the two Gram matrices; those that vary at all."""
+    wide = answers.shape[0] <= answers.shape[1]
+    variances, vectors = torch.linalg.eigh(answers @ answers.T if wide else answers.T @ answers)
+    seen = variances > EPSILON * variances[-1]
+    variances, vectors = variances[seen].flip(0), vectors[:, seen].flip(1)
+    return Responses(vectors if wide else answers @ (vectors / variances.sqrt()), variances, mean)
+
+
+def dense_responses_of(layer: Layer, seen: Inputs) -> Responses:
+    """Principal directions of a layer's responses from its inputs, if it is wider than those, or from its outputs."""
+    if from_inputs(layer):
+        weight = flattened(layer).double()
+        return principal(weight @ seen.factor().T, weight @ seen.mean)
+    variances, basis = seen.components()
+    bias = 0.0 if layer.bias is None else layer.bias.detach().double()
+    return Responses(basis, variances, seen.mean - bias)
+
+
+def from_inputs(layer: Layer) -> bool:
+    """Whether the inputs are the smaller thing to look at."""
+    return isinstance(layer, nn.Linear) and layer.out_features > layer.in_features
 
 
 def patches(layer: Layer, inputs: Tensor, chosen: Tensor | None) -> Tensor:

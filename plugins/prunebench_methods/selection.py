@@ -61,7 +61,7 @@ def saves_nothing(rank: int, shape: LayerShape) -> str:
 
 def rounded_up(rank: int, multiple: int, most: int) -> int:
     """`rank` rounded up to a multiple, at least 1, at most `most`."""
-    return max(1, min(most, -(-rank // multiple) * multiple))
+    return max(1, min(most, -(-max(1, rank) // multiple) * multiple))
 
 
 def require_one(**ways: object) -> None:

@@ -8,45 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from prunebench import LayerCounts, LayerShape, Method, TensorSplit
+from prunebench import LayerCounts, Method, TensorSplit
+from prunebench.measure.counts import layer_shapes
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
-
-
-def layer_shapes(network: nn.Module, example: Tensor) -> tuple[LayerShape, ...]:
-    """Shapes of the linear layers and 2-D convolutions that a forward pass calls, in order of execution."""
-    names = {module: name for name, module in network.named_modules()}
-    owners: dict[int, int] = {}
-    for module in names:
-        if isinstance(module, (nn.Linear, nn.Conv2d)):
-            owners[id(module.weight)] = owners.get(id(module.weight), 0) + 1
-    calls: dict[nn.Module, list[int]] = {}
-    sizes: dict[nn.Module, tuple[Any, Any]] = {}
-
-    def seen(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        positions = output.shape[2] * output.shape[3] if isinstance(module, nn.Conv2d) else output[0].numel()
-        divisor = 1 if isinstance(module, nn.Conv2d) else max(module.out_features, 1)
-        calls.setdefault(module, []).append(positions // divisor)
-        sizes[module] = (tuple(inputs[0].shape[2:]), tuple(output.shape[2:]))
-
-    handles = [m.register_forward_hook(seen) for m in names if isinstance(m, (nn.Linear, nn.Conv2d))]
-    with torch.no_grad():
-        network(example)
-    for handle in handles:
-        handle.remove()
-    return tuple(_shape(names[m], m, found, sizes[m], owners[id(m.weight)] > 1) for m, found in calls.items())
-
-
-def _shape(name: str, module: Any, positions: list[int], sizes: tuple[Any, Any], tied: bool) -> LayerShape:
-    facts: dict[str, Any] = {"bias": module.bias is not None, "positions": sum(positions)}
-    facts |= {"called": len(positions), "tied": tied}
-    if isinstance(module, nn.Linear):
-        return LayerShape(name, "linear", module.out_features, module.in_features, **facts)
-    facts |= {"kernel": module.kernel_size, "stride": module.stride, "dilation": module.dilation}
-    if len(positions) == 1:
-        facts |= {"input_size": sizes[0], "output_size": sizes[1]}
-    return LayerShape(name, "conv2d", module.out_channels, module.in_channels, groups=module.groups, **facts)
 
 
 @dataclass

@@ -1,0 +1,70 @@
+"""How far the large fully connected network shrinks without retraining: plain SVD against the data-aware forms.
+
+    python benchmarks/data_aware.py [--folder DIR] [--model large_fcn] [--epochs 5]
+
+Trains the network on moved digits once (some minutes on one core; kept in DIR), then prints a line a setting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from pathlib import Path
+
+import torch
+from method_task import MODELS, digits, method_task, test_accuracy, trained
+from prunebench import Method, NotApplicable
+from prunebench.measure.counts import mac_count
+from prunebench_methods.column_select import ColumnSelect
+from prunebench_methods.data_aware import DataAwareLowRank
+from prunebench_methods.levin import PrincipalComponentsPruning
+from prunebench_methods.low_rank import LowRank, LowRankAsRun
+
+
+def settings() -> list[tuple[str, Method]]:
+    """Name -> method, in the order of the printed table."""
+    rows: list[tuple[str, Method]] = []
+    for rank in (8, 16, 32, 64):
+        plain = {"rank": rank, "round_to": 1, "skip_last": False}
+        rows += [
+            (f"singular values dropped, rank {rank}", LowRankAsRun(rank=rank)),
+            (f"SVD, rank {rank}", LowRank(rank=rank)),
+            (f"principal components, rank {rank}", PrincipalComponentsPruning(rank=rank, centred=True)),
+            (f"whitened, rank {rank}", DataAwareLowRank(**plain, asymmetric=False)),
+            (f"whitened, asymmetric, rank {rank}", DataAwareLowRank(**plain)),
+        ]
+    for speedup in (60, 80, 150):
+        multiple = 8 if speedup > 80 else 16
+        shared = DataAwareLowRank(theoretical_speedup=speedup, allocation="global", round_to=multiple)
+        rows.append((f"shared budget, asymmetric, MACs / {speedup}", shared))
+    rows += [(f"columns selected, keep {keep}", ColumnSelect(keep=keep)) for keep in (0.1, 0.25, 0.5)]
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("runs"))
+    parser.add_argument("--model", choices=sorted(MODELS), default="large_fcn")
+    parser.add_argument("--epochs", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    splits = digits(options.folder)
+    dense = trained(options.model, splits, options.folder, options.epochs)
+    task = method_task(dense, splits)
+    full = mac_count(dense, task.example_input)
+    print(f"dense: {full:,} MACs, top-1 {test_accuracy(dense, splits):.1%}")
+    for label, method in settings():
+        started = time.monotonic()
+        try:
+            network = method.prune(copy.deepcopy(dense), task)
+        except NotApplicable as why:
+            print(f"{label}: {why}")
+            continue
+        seconds = time.monotonic() - started
+        factor = full / mac_count(network, task.example_input)
+        print(f"{label}: MACs / {factor:.1f}, top-1 {test_accuracy(network, splits):.1%}, {seconds:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
