@@ -15,6 +15,7 @@ from prunebench.measure.exclusive import default_folder
 
 CPU_SLOTS = 8  # at most, when nobody says how many
 BYTES_PER_SLOT = 2 * 2**30  # that a CPU worker should find free
+DRIVER_FOLDER = Path("/proc/driver/nvidia/gpus")
 SPELLING = "devices are auto, cpu, cpu:N for N slots, cuda, or cuda:0,cuda:1"
 
 
@@ -96,8 +97,7 @@ def card_count() -> int:
             return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
         except (OSError, subprocess.SubprocessError):
             pass
-    folder = Path("/proc/driver/nvidia/gpus")
-    return len(list(folder.iterdir())) if folder.is_dir() else 0
+    return len(list(DRIVER_FOLDER.iterdir())) if DRIVER_FOLDER.is_dir() else 0
 
 
 def core_count() -> int:

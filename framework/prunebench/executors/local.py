@@ -18,7 +18,8 @@ from prunebench.executors import guardian
 from prunebench.executors.events import RETRIES, RetryPolicy, Slot, WorkSettings
 from prunebench.executors.logs import SlotLog
 from prunebench.executors.process import WorkerProcess
-from prunebench.executors.supervisor import Exited, Happening, Said, Supervisor
+from prunebench.executors.supervisor import Supervisor
+from prunebench.executors.transport import Exited, Happening, Said
 from prunebench.records import encode
 from prunebench.worker.messages import Hello
 
@@ -61,6 +62,7 @@ class LocalTransport:
         self._log_dir = log_dir
         self._logs: dict[str, SlotLog] = {}
         self._workers: dict[str, WorkerProcess] = {}
+        self._stillborn: list[Happening] = []
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -72,7 +74,11 @@ class LocalTransport:
         """Begin a worker."""
         log = self._logs.setdefault(slot.name, SlotLog(self._log_path(slot.name)))
         log.begin()
-        worker = WorkerProcess(slot, encode(self._hello_for(slot)), log)
+        try:
+            worker = WorkerProcess(slot, encode(self._hello_for(slot)), log)
+        except OSError as error:
+            self._stillborn.append(Exited(slot.name, f"the system starts no process: {error}"))
+            return
         self._workers[slot.name] = worker
         self._tell_guardian(f"+{worker.popen.pid}")
         for fd in worker.fds:
@@ -92,8 +98,8 @@ class LocalTransport:
         """What has happened: messages first, then who is dead."""
         if any(worker.exit_fd is None for worker in self._workers.values()):
             seconds = POLL_SECONDS if seconds is None else min(seconds, POLL_SECONDS)
-        happenings: list[Happening] = []
-        for key, _ in self._selector.select(seconds):
+        happenings, self._stillborn = self._stillborn, []
+        for key, _ in self._selector.select(0 if happenings else seconds):
             worker: WorkerProcess | None = key.data
             if worker is None:
                 self._sleep_again()

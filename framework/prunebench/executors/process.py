@@ -36,6 +36,10 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 env=environment(slot),
             )
+        except OSError:
+            self.socket.close()
+            os.close(self.log_fd)
+            raise
         finally:
             theirs.close()
             os.close(write_end)

@@ -20,6 +20,7 @@ class Job:
 
     trial: Trial
     attempt: int = 1
+    killed_count: int = 0
     batch_halved: bool = False
 
 
@@ -70,10 +71,15 @@ class Schedule:
         group.is_open = group.is_open or status in ("ok", "skipped", "failed")
         again = self._next_attempt(job, status)
         if again is not None:
-            group.waiting.appendleft(again)
-            self.waiting_count += 1
-            self._enqueue(group, first=True)
+            self.put_back(again)
         return again
+
+    def put_back(self, job: Job) -> None:
+        """A job that nobody has begun, first in line again."""
+        group = self._groups[job.trial.network_id]
+        group.waiting.appendleft(job)
+        self.waiting_count += 1
+        self._enqueue(group, first=True)
 
     def leave(self, slot: str) -> None:
         """The slot is gone: its group is anybody's."""
@@ -83,10 +89,11 @@ class Schedule:
             self._enqueue(group, first=True)
 
     def _next_attempt(self, job: Job, status: Status) -> Job | None:
-        allowed = {"killed": self.retries.killed, "oom": self.retries.oom}.get(status, 0)
-        if job.attempt > allowed:
-            return None
-        return Job(job.trial, job.attempt + 1, batch_halved=job.batch_halved or status == "oom")
+        if status == "killed" and job.killed_count < self.retries.killed:
+            return Job(job.trial, job.attempt + 1, job.killed_count + 1, job.batch_halved)
+        if status == "oom" and self.retries.oom and not job.batch_halved:
+            return Job(job.trial, job.attempt + 1, job.killed_count, batch_halved=True)
+        return None
 
     def _enqueue(self, group: Group, first: bool = False) -> None:
         if group.slot_count or group.is_queued or not group.waiting:

@@ -11,9 +11,8 @@ import itertools
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
@@ -31,76 +30,17 @@ from prunebench.executors.events import (
     WorkerStarted,
 )
 from prunebench.executors.schedule import Job, Schedule
+from prunebench.executors.transport import Exited, Happening, Post, State, Transport
 from prunebench.records import Provenance, Result, Status, Trial, decode, encode
 from prunebench.worker.messages import Order, Report
 from prunebench.worker.validity import complaint, invalid
 
 START_SECONDS = 300.0  # for a worker to import everything
-START_LIMIT = 3  # workers in a row that die before they are ready, then the slot is given up
+START_LIMIT = 3  # workers in a row that die before they begin a trial, then the slot is given up
 SILENCE_SECONDS = 60.0  # without a sign of life, then people are told
 LOOKAHEAD = 20_000  # trials taken from the plan ahead of the workers
 FEED = 256  # trials taken from the plan between two looks at the workers
 OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "out of memory", "can't allocate memory", "Cannot allocate memory")
-
-
-@dataclass(frozen=True)
-class Said:
-    """A worker's message, one line of JSON."""
-
-    slot: str
-    line: bytes
-
-
-@dataclass(frozen=True)
-class Exited:
-    """A worker is gone; its children too."""
-
-    slot: str
-    reason: str  # "killed (signal 11, SIGSEGV)"
-    tail: str = ""  # of its log
-
-
-Happening = Said | Exited
-
-
-class Transport(Protocol):
-    """Workers somewhere."""
-
-    def start(self, slot: Slot) -> None:
-        """Begin a worker; raises OSError where that is impossible."""
-
-    def send(self, slot: str, line: bytes) -> None:
-        """An order for an idle worker."""
-
-    def kill(self, slot: str) -> None:
-        """End a worker and its children at once; its `Exited` follows."""
-
-    def wait(self, seconds: float | None) -> Sequence[Happening]:
-        """What has happened, after at most `seconds` or a `wake`."""
-
-    def wake(self) -> None:
-        """End a `wait`; from any thread or signal handler."""
-
-    def close(self, now: bool) -> None:
-        """End all workers: idle ones may leave by themselves unless it is to be `now`."""
-
-
-@dataclass(slots=True)
-class Post:
-    """A slot and what goes on there."""
-
-    slot: Slot
-    state: Literal["down", "starting", "idle", "busy", "retiring", "abandoned"] = "down"
-    job: Job | None = None
-    since: float = 0.0  # when the state began
-    since_utc: str = ""
-    deadline: float | None = None
-    is_overdue: bool = False
-    last_sign: float = 0.0
-    is_silent: bool = False
-    failed_starts: int = 0
-    refusal: str = ""
-    host: str = ""
 
 
 class Supervisor:
@@ -168,12 +108,7 @@ class Supervisor:
     def _start(self, post: Post) -> None:
         self._enter(post, "starting")
         post.deadline, post.refusal = post.since + START_SECONDS, ""
-        try:
-            self._transport.start(post.slot)
-        except OSError as error:
-            post.failed_starts += 1
-            post.refusal = str(error)
-            self._enter(post, "down")
+        self._transport.start(post.slot)
 
     def _assign(self) -> Iterator[Event]:
         if self._stop:
@@ -194,7 +129,9 @@ class Supervisor:
             return self._start(post)
         self._enter(post, "abandoned")
         self._schedule.leave(post.slot.name)
-        yield Note(f"{post.slot.name} is given up: {START_LIMIT} workers died before they were ready: {post.refusal}")
+        yield Note(
+            f"{post.slot.name} is given up: {START_LIMIT} workers died before they began a trial: {post.refusal}"
+        )
 
     def _dispatch(self, post: Post, job: Job) -> Event:
         self._enter(post, "busy")
@@ -202,9 +139,9 @@ class Supervisor:
         self._transport.send(post.slot.name, encode(Order(job.trial, job.attempt, job.batch_halved)))
         return Started(job.trial, post.slot.name, job.attempt)
 
-    def _enter(self, post: Post, state: Literal["down", "starting", "idle", "busy", "retiring", "abandoned"]) -> None:
+    def _enter(self, post: Post, state: State) -> None:
         post.state, post.since, post.since_utc = state, self._clock(), datetime.now(UTC).isoformat()
-        post.deadline, post.is_overdue, post.is_silent = None, False, False
+        post.deadline, post.is_overdue, post.has_begun, post.is_silent = None, False, False, False
         post.last_sign = post.since
 
     def _patience(self) -> float | None:
@@ -244,13 +181,14 @@ class Supervisor:
     def _reported(self, post: Post, report: Report) -> Iterator[Event]:
         match report.kind:
             case "ready":
-                post.failed_starts, post.host = 0, report.host
+                post.host = report.host
                 self._enter(post, "idle")
                 yield WorkerStarted(post.slot.name, post.slot.device, report.pid)
             case "refused":
                 post.refusal = report.text
-            case "begun" if post.job is not None and self._timeout_seconds is not None:
-                post.deadline = self._clock() + self._timeout_seconds
+            case "begun" if post.job is not None:
+                post.has_begun, post.failed_starts = True, 0
+                post.deadline = None if self._timeout_seconds is None else self._clock() + self._timeout_seconds
             case "progress" if post.job is not None:
                 yield Progress(post.slot.name, post.job.trial.id, report.text, report.fraction)
             case "note":
@@ -285,19 +223,22 @@ class Supervisor:
             yield Note(f"{job.trial.method.label} ended {result.status} ({result.reason}); it is tried again{halved}")
 
     def _exited(self, post: Post, exited: Exited) -> Iterator[Event]:
-        state, job, result = post.state, post.job, None
-        if job is not None:
-            result = self._death_certificate(post, job, exited)
-        if state == "starting":
+        state, job, has_begun, result = post.state, post.job, post.has_begun, None
+        if state == "starting" or (job is not None and not has_begun):
             post.failed_starts += 1
             late = f"not ready after {START_SECONDS:.0f} s" if post.is_overdue else ""
             post.refusal = post.refusal or late or f"{exited.reason} {_last_line(exited.tail)}".strip()
+        elif job is not None:
+            result = self._death_certificate(post, job, exited)
+        post.job = None
         self._enter(post, "down")
         if state != "retiring":
             told = result.reason if result is not None else exited.reason
             yield WorkerLost(post.slot.name, post.refusal if state == "starting" else told)
         if job is not None and result is not None:
             yield from self._conclude(post, job, result)
+        elif job is not None:
+            self._schedule.put_back(job)
 
     def _death_certificate(self, post: Post, job: Job, exited: Exited) -> Result:
         status: Status = "oom" if any(words in exited.tail for words in OUT_OF_MEMORY) else "killed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -37,3 +38,17 @@ Make = Callable[..., Executor]
 def work_settings(folder: Path, given: dict[str, object]) -> WorkSettings:
     defaults = {"data_dir": str(folder), "checkpoints": str(folder), "log_dir": str(folder / "logs")}
     return WorkSettings(**{**defaults, **given})  # type: ignore[arg-type]
+
+
+def is_gone(pid: int, within_seconds: float = 2.0) -> bool:
+    """Whether the process ends in time; who adopts an orphan may take a moment to bury it."""
+    end = time.monotonic() + within_seconds
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.02)
+    return False

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from executor_toys import ONCE, Make, results, toy
+from executor_toys import ONCE, Make, is_gone, results, toy
 from prunebench.errors import DeviceError
 from prunebench.executors import Finished, Note, Progress, RetryPolicy, Started, WorkerLost, WorkerStarted
 
@@ -204,18 +202,3 @@ def take_until(events, kind):  # type: ignore[no-untyped-def]
         yield event
         if isinstance(event, kind):
             return
-
-
-def is_gone(pid: int, patience: Callable[[], float] = time.monotonic) -> bool:
-    """Whether the process ends within two seconds; who adopts an orphan may take a moment to bury it."""
-    end = patience() + 2
-    while patience() < end:
-        try:
-            os.kill(pid, 0)
-            with open(f"/proc/{pid}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-        time.sleep(0.02)
-    return False

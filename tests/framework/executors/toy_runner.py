@@ -63,8 +63,9 @@ class ToyWorkbench:
 
     def sleeps(self, trial: Trial) -> Result:
         self.progress("sleep", 0.5)
+        began = time.monotonic()
         time.sleep(float(trial.method.params["seconds"]))
-        return Result(trial, "ok")
+        return Result(trial, "ok", detail=f"{began} {time.monotonic()}")
 
     dense = fine = lambda self, trial: Result(trial, "ok", reason=f"pid {os.getpid()}")
 
@@ -154,6 +155,11 @@ class ToyWorkbench:
         (self.folder / "child").write_text(str(child.pid))
         child.returncode = 0  # nobody waits for it
         return Result(trial, "ok", detail=str(child.pid))
+
+    def forks_and_waits(self, trial: Trial) -> Result:
+        self.forks(trial)
+        time.sleep(600)
+        raise AssertionError
 
     def forks_and_dies(self, trial: Trial) -> Result:
         self.forks(trial)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from executor_toys import ONCE, RUNNER, results, toy, work_settings
+from prunebench.executors import Note, Slot
+from prunebench.executors.local import LocalExecutor
+from prunebench.worker.leases import leased
+
+
+def never(device: str) -> None:
+    raise AssertionError(f"{device} should be free")
+
+
+def test_a_free_place_is_taken_without_waiting(tmp_path: Path) -> None:
+    paths = (str(tmp_path / "a.lock"), str(tmp_path / "b.lock"))
+    with leased(paths, never), leased(paths, never):
+        pass
+    with leased((), never):
+        pass
+
+
+def test_who_waits_comes_before_who_has_just_had_it(tmp_path: Path) -> None:
+    """Two that take turns on one place alternate, though one of them asks again at once."""
+    path, order, told = (str(tmp_path / "a.lock"),), [], []
+
+    def work(name: str) -> None:
+        for _ in range(4):
+            with leased(path, told.append):
+                order.append(name)
+                time.sleep(0.02)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=10)
+    changes = sum(left != right for left, right in itertools.pairwise(order))
+    assert len(order) == 8
+    assert changes >= 5, order
+    assert told
+
+
+def test_a_place_is_free_again_when_its_holder_dies(tmp_path: Path) -> None:
+    path = (str(tmp_path / "a.lock"),)
+    context = multiprocessing.get_context("spawn")
+    holder = context.Process(target=hold_and_die, args=(path,))
+    holder.start()
+    holder.join(timeout=30)
+    with leased(path, never):
+        pass
+
+
+def hold_and_die(path: tuple[str, ...]) -> None:
+    with leased(path, never):
+        os._exit(1)
+
+
+def test_two_runs_share_a_device_trial_by_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    slot = Slot("cuda:0", "cpu", visible="", leases=(str(tmp_path / "cuda-0.lock"),))
+    notes: list[str] = []
+    spans: list[tuple[float, float]] = []
+
+    def run() -> None:
+        executor = LocalExecutor([slot], work_settings(tmp_path, {"log_dir": None}), ONCE, RUNNER)
+        events = list(executor.run([toy("sleeps", seconds=0.05 + index / 1000) for index in range(4)]))
+        notes.extend(event.text for event in events if isinstance(event, Note))
+        spans.extend((float(t.detail.split()[0]), float(t.detail.split()[1])) for t in results(events).values())
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    spans.sort()
+    assert len(spans) == 8
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
+    assert "cuda:0: cuda-0 is in use by another run: waiting for it" in notes

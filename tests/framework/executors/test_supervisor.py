@@ -1,0 +1,229 @@
+"""The supervision, over workers that are only pretended and a clock that is turned by hand."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+
+import pytest
+from executor_toys import ONCE, Make, cpu, results, toy
+from prunebench.errors import DeviceError
+from prunebench.executors import Event, Finished, Note, RetryPolicy, Slot, WorkerLost
+from prunebench.executors.supervisor import Supervisor
+from prunebench.executors.transport import Exited, Happening, Said
+from prunebench.records import Result, decode, encode
+from prunebench.worker.messages import Order, Report
+
+READY = encode(Report("ready", pid=1))
+
+
+class Puppets:
+    """A transport: `on_start` and `on_order` say what follows; a `float` among it lets time pass."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.on_start: Callable[[str], list[Happening | float]] = lambda slot: [Said(slot, READY)]
+        self.on_order: Callable[[str, Order], list[Happening | float]] = lambda slot, order: [ok(slot, order)]
+        self.killed: list[str] = []
+        self.closed_now: bool | None = None
+        self._script: list[Happening | float] = []
+
+    def start(self, slot: Slot) -> None:
+        self._script += self.on_start(slot.name)
+
+    def send(self, slot: str, line: bytes) -> None:
+        self._script += self.on_order(slot, decode(line, Order))
+
+    def kill(self, slot: str) -> None:
+        self.killed.append(slot)
+        self._script.insert(0, Exited(slot, "killed (signal 9), maybe out of memory"))
+
+    def wait(self, seconds: float | None) -> Sequence[Happening]:
+        step = self._script[0] if self._script else float("inf")
+        if not isinstance(step, float):
+            return [self._script.pop(0)]  # type: ignore[list-item]
+        patience = float("inf") if seconds is None else seconds
+        assert min(step, patience) < float("inf"), "it would wait for ever"
+        self.now += min(step, patience)
+        if step <= patience:
+            self._script.pop(0)
+        else:
+            self._script[0:1] = [step - patience]
+        return []
+
+    def wake(self) -> None:
+        pass
+
+    def close(self, now: bool) -> None:
+        self.closed_now = now
+
+
+def ok(slot: str, order: Order) -> Said:
+    return Said(slot, encode(Report("result", result=Result(order.trial, "ok"))))
+
+
+def begun(slot: str) -> Said:
+    return Said(slot, encode(Report("begun")))
+
+
+def dying_once_between_trials() -> Callable[[str, Order], list[Happening | float]]:
+    deaths = [Exited("cpu:0", "killed (signal 9)")]
+    return lambda slot, order: [begun(slot), ok(slot, order), *(deaths.pop() for _ in deaths[:1])]
+
+
+def supervise(puppets: Puppets, slots: int = 1, timeout: float | None = None, retries: RetryPolicy = ONCE):  # type: ignore[no-untyped-def]
+    return Supervisor(cpu(slots), puppets, retries, timeout, lambda: puppets.now)
+
+
+def texts(events: Sequence[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Note)]
+
+
+def test_the_limit_counts_from_when_a_worker_has_its_device() -> None:
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [3600.0, begun(slot), 9.0, ok(slot, order)]
+    assert results(supervise(puppets, timeout=10.0).run([toy("fine")]))["fine"].status == "ok"
+    puppets.on_order = lambda slot, order: [3600.0, begun(slot), 11.0, ok(slot, order)]
+    late = results(supervise(puppets, timeout=10.0).run([toy("fine")]))["fine"]
+    assert (late.status, late.reason) == ("timeout", "killed after 10 s, the limit for a trial")
+    assert late.seconds == 3610.0
+
+
+def test_a_trial_that_a_dying_worker_never_began_is_not_charged_for_the_death() -> None:
+    puppets = Puppets()
+    puppets.on_order = dying_once_between_trials()
+    events = list(supervise(puppets).run([toy("fine"), toy("fine", 1)]))
+    assert [(result.status, result.attempt) for result in results(events).values()] == [("ok", 1), ("ok", 1)]
+
+
+def test_a_worker_that_does_not_get_ready_in_five_minutes_is_killed() -> None:
+    puppets = Puppets()
+    puppets.on_start = lambda slot: []
+    with pytest.raises(DeviceError, match="after 3 tries a slot: not ready after 300 s"):
+        list(supervise(puppets).run([toy("fine")]))
+    assert puppets.killed == ["cpu:0"] * 3
+    assert puppets.now == 900.0
+
+
+def test_one_slot_that_never_starts_leaves_the_work_to_the_others() -> None:
+    puppets = Puppets()
+    puppets.on_start = lambda slot: [Said(slot, READY)] if slot == "cpu:0" else [Exited(slot, "no")]
+    puppets.on_order = lambda slot, order: [1.0, ok(slot, order)]
+    events = list(supervise(puppets, slots=2).run([toy("fine", network) for network in range(9)]))
+    assert len(results(events)) == 9
+    assert "cpu:1 is given up: 3 workers died before they began a trial: no" in texts(events)
+
+
+def test_a_start_that_the_system_refuses_counts_as_a_failed_one(local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object, **settings: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(DeviceError, match=r"the system starts no process: .* Resource temporarily unavailable"):
+        list(local().run([toy("fine")]))
+
+
+def test_a_worker_that_dies_in_every_trial_is_no_crash_loop() -> None:
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [begun(slot), Exited(slot, "killed (signal 11, SIGSEGV)")]
+    found = results(supervise(puppets).run([toy("fine", network) for network in range(7)]))
+    assert [result.status for result in found.values()] == ["killed"] * 7
+
+
+def test_workers_that_die_before_they_begin_are_a_crash_loop_and_charge_no_trial() -> None:
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [Exited(slot, "killed (signal 9)")]
+    events = []
+    with pytest.raises(DeviceError, match=r"killed \(signal 9\)"):
+        for event in supervise(puppets).run([toy("fine")]):
+            events.append(event)
+    assert not any(isinstance(event, Finished) for event in events)
+
+
+def test_silence_is_told_once_and_ends_nothing() -> None:
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [500.0, ok(slot, order)]
+    events = list(supervise(puppets).run([toy("fine")]))
+    assert texts(events) == ["cpu:0 gave no sign of life for 60 s: a long call in C code?"]
+    assert results(events)["fine"].status == "ok"
+
+
+def test_beats_are_signs_of_life() -> None:
+    puppets = Puppets()
+    beat = encode(Report("beat"))
+    puppets.on_order = lambda slot, order: [*[10.0, Said(slot, beat)] * 20, ok(slot, order)]
+    assert texts(list(supervise(puppets).run([toy("fine")]))) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"garbage", "invalid result: JSON is malformed"),
+        (b'{"kind":"result","result":{"status":"splendid"}}', "invalid result: status: Invalid enum value 'splendid'"),
+    ],
+)
+def test_a_worker_that_talks_nonsense_is_replaced(line: bytes, reason: str) -> None:
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [Said(slot, line)]
+    events = list(supervise(puppets).run([toy("fine")]))
+    assert results(events)["fine"].reason.startswith(reason)
+    assert puppets.killed == ["cpu:0"]
+    assert not any(isinstance(event, WorkerLost) for event in events), "it was not lost, it was sent away"
+
+
+def test_a_result_for_another_trial_is_refused() -> None:
+    puppets, other = Puppets(), toy("fine", 9)
+    puppets.on_order = lambda slot, order: [Said(slot, encode(Report("result", result=Result(other, "ok"))))]
+    result = results(supervise(puppets).run([toy("fine")]))["fine"]
+    assert result.status == "failed"
+    assert result.reason.startswith("invalid result: trial: asked for ")
+
+
+def test_after_a_cuda_error_the_next_trial_gets_a_fresh_worker() -> None:
+    def answer(slot: str, order: Order) -> list[Happening | float]:
+        failed = Result(order.trial, "failed", "RuntimeError: CUDA error: device-side assert triggered")
+        return [Said(slot, encode(Report("result", result=failed)))]
+
+    puppets = Puppets()
+    puppets.on_order = answer
+    assert len(results(supervise(puppets).run([toy("fine"), toy("fails")]))) == 2
+    assert len(puppets.killed) == 2
+
+
+def test_the_plan_is_taken_in_portions() -> None:
+    puppets, drawn = Puppets(), []
+
+    def plan():  # type: ignore[no-untyped-def]
+        for network in range(100_000):
+            drawn.append(network)
+            yield toy("fine", network)
+
+    events = supervise(puppets).run(plan())
+    for _ in range(2000):
+        next(events)
+    assert len(drawn) < 25_000
+    events.close()
+    assert puppets.closed_now
+
+
+def test_an_error_in_the_plan_ends_the_workers_and_is_raised() -> None:
+    def plan():  # type: ignore[no-untyped-def]
+        yield toy("fine")
+        raise ValueError("no such method")
+
+    puppets = Puppets()
+    with pytest.raises(ValueError, match="no such method"):
+        list(supervise(puppets).run(plan()))
+    assert puppets.closed_now
+
+
+def test_drained_it_lets_workers_leave_and_a_retry_stays_undone() -> None:
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [begun(slot), Exited(slot, "killed (signal 9)")]
+    supervisor = supervise(puppets, retries=RetryPolicy(killed=1))
+    events = []
+    for event in supervisor.run([toy("fine"), toy("fine", 1)]):
+        events.append(event)
+        supervisor.stop()
+    assert not any(isinstance(event, Finished) for event in events)
+    assert puppets.closed_now is False
