@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from prunebench.published import published_rows, with_published
+from prunebench.published import paper_text, published_rows, with_published
 from prunebench.records import CurvePoint, Value
 from prunebench.shapes import LayerCounts, LayerShape
 from prunebench.splits import Split, Splits
@@ -101,6 +101,7 @@ class Method(ABC):
     control: ClassVar[bool] = False  # a baseline that every chart shows
     knob: ClassVar[str] = ""  # the field that a target (`compression = 4`) is solved for
     loosest: ClassVar[Mapping[str, Value] | None] = None  # the setting at which the network computes as dense
+    example: ClassVar[Mapping[str, Value]] = {}  # a setting to try it with, where the defaults alone are none
 
     @abstractmethod
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
@@ -184,8 +185,8 @@ class Paper(ABC):
     columns: ClassVar[tuple[str, ...]] = ()  # that `published.csv` must have
 
     def grid(self, scale: str) -> str:
-        """The TOML text of the grid at `scale`: "full" or "offline"."""
-        return (self.folder / f"{scale}.toml").read_text(encoding="utf-8")
+        """The TOML text of the grid at `scale`: "full" or "offline"; raises `DataError` where there is none."""
+        return paper_text(self.folder / f"{scale}.toml")
 
     def published(self) -> list[dict[str, str]]:
         """The published numbers, a row each, empty text where the paper says nothing; raises `DataError`."""
@@ -193,10 +194,15 @@ class Paper(ABC):
 
     def comparison(self) -> str:
         """SQL over the views that lays ours beside the published numbers; empty where the paper has none."""
+        template = self.comparison_template()
+        return with_published(template, self.published()) if template else ""
+
+    def comparison_template(self) -> str:
+        """`comparison.sql`, before the published rows are filled in."""
         file = self.folder / "comparison.sql"
-        return with_published(file.read_text(encoding="utf-8"), self.published()) if file.is_file() else ""
+        return paper_text(file) if file.is_file() else ""
 
     def notes(self) -> str:
         """Markdown: the protocol, where ours departs from it, and why numbers differ."""
         file = self.folder / "notes.md"
-        return file.read_text(encoding="utf-8") if file.is_file() else ""
+        return paper_text(file) if file.is_file() else ""

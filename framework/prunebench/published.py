@@ -1,4 +1,4 @@
-"""Published numbers as data: a CSV file in, rows or SQL out."""
+"""A paper's files: texts, and published numbers as rows or as SQL."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from prunebench.errors import DataError
 
 PLACEHOLDER = "$published"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+def paper_text(path: Path) -> str:
+    """The text of one of a paper's files; raises `DataError` where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 def published_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -58,10 +58,8 @@ def show(installed: Any, name: str, scale: str | None, data_dir: Path | None, pa
 
 def _facts(plugin: Any) -> dict[str, Any]:
     """What a list says of a paper; the sizes are of its grids before anything is planned."""
-    from prunebench.grid import Grid
-
     cls = plugin.cls
-    grids = {scale: Grid.parse(cls().grid(scale), name=cls.name, source=f"{cls.name} ({scale})") for scale in SCALES}
+    grids, fault = _grids(cls)
     return {
         "name": cls.name,
         "title": cls.title,
@@ -69,10 +67,25 @@ def _facts(plugin: Any) -> dict[str, Any]:
         "link": cls.paper,
         "summary": (inspect.getdoc(cls) or "").split("\n")[0],
         "distribution": plugin.source,
-        "claims": [claim.text for claim in grids["offline"].claims],
+        "fault": fault,
+        "claims": [claim.text for claim in next(iter(grids.values())).claims] if grids else [],
         "cells": {scale: grid.count for scale, grid in grids.items()},
         "datasets": {scale: _datasets(grid) for scale, grid in grids.items()},
     }
+
+
+def _grids(cls: Any) -> tuple[dict[str, Any], str]:
+    """The grids by scale, and what is wrong with one: a list shows every paper, also beside a broken one."""
+    from prunebench.errors import PruneBenchError
+    from prunebench.grid import Grid
+
+    grids: dict[str, Any] = {}
+    try:
+        for scale in SCALES:
+            grids[scale] = Grid.parse(cls().grid(scale), name=cls.name, source=f"{cls.name} ({scale})")
+    except PruneBenchError as error:
+        return grids, str(error)
+    return grids, ""
 
 
 def _datasets(grid: Any) -> list[str]:
@@ -95,11 +108,11 @@ def _print(facts: list[dict[str, Any]]) -> None:
     rows = [
         [
             fact["name"],
-            fact["summary"],
+            f"broken: {fact['fault']}" if fact["fault"] else fact["summary"],
             len(fact["claims"]),
-            fact["cells"]["offline"],
-            fact["cells"]["full"],
-            ", ".join(fact["datasets"]["full"]),
+            fact["cells"].get("offline"),
+            fact["cells"].get("full"),
+            ", ".join(fact["datasets"].get("full", [])),
         ]
         for fact in facts
     ]
