@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import dataclasses
@@ -18,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import psutil
 
@@ -53,6 +54,15 @@ def main() -> None:
     if hello is not None:
         threading.Thread(target=beat, args=(channel, parent), daemon=True).start()
         serve(channel, hello)
+    leave()
+
+
+def leave() -> NoReturn:
+    """End with what plugins do at exit, but without taking apart an interpreter full of torch: that takes seconds."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def serve(channel: Channel, hello: Hello) -> None:
