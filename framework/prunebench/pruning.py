@@ -72,7 +72,9 @@ def _stage(
     task = _task(bench, trial, dense, shapes, is_first, position)
     started = time.monotonic()
     try:
-        network = method.prune(result.network, task)
+        with torch.random.fork_rng(devices=[]):  # new layers draw start values: the same ones every time
+            torch.manual_seed(trial.seed)
+            network = method.prune(result.network, task)
     except NotApplicable as reason:
         raise NotApplicable(f"stage {position + 1}, {choice.use}: {reason}" if count > 1 else str(reason)) from None
     if bench.device.type == "cuda":

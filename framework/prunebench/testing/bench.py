@@ -1,0 +1,127 @@
+"""The kit's test bench: small networks that cover what real ones have, and a real task on made-up data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.contracts import Method
+from prunebench.discovery import find_installed
+from prunebench.measure.counts import layer_shapes
+from prunebench.parameters import complete, create
+from prunebench.records import Recipe, Value
+from prunebench.splits import Splits, TensorSplit
+from prunebench.task import Memory, TrialTask
+
+CLASSES = 5
+RECIPE = Recipe(epochs=1, batch_size=32, lr=1e-3)
+
+
+def fully_connected() -> nn.Module:
+    """Three linear layers with ReLU between them."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 48), nn.ReLU(), nn.Linear(48, 32), nn.ReLU(), nn.Linear(32, CLASSES)
+    )
+
+
+def convolutional() -> nn.Module:
+    """Convolutions with padding, stride and batch normalisation, then two linear layers."""
+    return nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.Conv2d(12, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64, 32),
+        nn.ReLU(),
+        nn.Linear(32, CLASSES),
+    )
+
+
+def unusual() -> nn.Module:
+    """Grouped, dilated, bias-free and reflect-padded convolutions."""
+    return nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1, padding_mode="reflect"),
+        nn.ReLU(),
+        nn.Conv2d(12, 12, 3, padding=2, dilation=2, groups=3, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(12, 16, (1, 3), padding="same"),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, CLASSES, bias=False),
+    )
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "fully connected": fully_connected,
+    "convolutional": convolutional,
+    "grouped and dilated": unusual,
+}
+
+
+def network(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """One of the networks, seeded, with statistics and biases that are not at their start values."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        result = NETWORKS[name]()
+        for module in result.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean = torch.randn(module.num_features) / 4
+                module.running_var = 0.5 + torch.rand(module.num_features)
+    return result.to(dtype).eval()
+
+
+def inputs(count: int = 16, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(count, 3, 8, 8), smooth enough that calibration has something to find."""
+    generator = torch.Generator().manual_seed(11)
+    coarse = torch.randn(count, 3, 4, 4, generator=generator)
+    fine = torch.randn(count, 3, 8, 8, generator=generator)
+    return (nn.functional.interpolate(coarse, size=8, mode="bilinear") + 0.2 * fine).to(dtype)
+
+
+def splits(dtype: torch.dtype = torch.float32) -> Splits:
+    """A training and a validation split of made-up data."""
+    images = inputs(160, dtype)
+    labels = torch.arange(160) % CLASSES
+    parts = [TensorSplit(images[a:b], labels[a:b]) for a, b in ((0, 96), (96, 128), (128, 160))]
+    return Splits(*parts, class_count=CLASSES, fingerprint="made up")
+
+
+def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> TrialTask:
+    """A real task for `dense`, on the CPU, with brief training."""
+    dtype = next((p.dtype for p in dense.parameters()), torch.float32)
+    data = splits(dtype)
+    calibration = data.train.head(96)[0]
+
+    def make(name: str, params: dict[str, Value]) -> Method:
+        cls = find_installed().find("method", name).cls
+        made: Method = create(cls, complete(cls, params))
+        return made
+
+    def initial(step: int) -> dict[str, Tensor]:
+        return copy.deepcopy(dense.state_dict())
+
+    return TrialTask(
+        splits=data,
+        device=torch.device("cpu"),
+        seed=seed,
+        finetune=RECIPE,
+        train=data.train,
+        validation=data.validation,
+        recipe=RECIPE,
+        calibration=calibration,
+        example_input=calibration[:1],
+        shapes=layer_shapes(dense, calibration[:1]),
+        class_count=CLASSES,
+        memory=memory if memory is not None else Memory(),
+        initial=initial,
+        make=make,
+        breathe=lambda: None,
+        generator=torch.Generator().manual_seed(seed),
+    )

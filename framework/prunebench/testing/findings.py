@@ -1,0 +1,70 @@
+"""What the kit finds, and the checks that every kind of plugin shares."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.discovery import KINDS, class_fault
+from prunebench.errors import PlanError
+from prunebench.parameters import complete, create, field_types
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault of a plugin: the check's name, what was seen, and what mends it."""
+
+    check: str
+    seen: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.seen}; {self.mend}"
+
+
+def class_findings(cls: Any, kind: str) -> list[Finding]:
+    """Faults of the class itself; with any of these nothing else can be tried."""
+    fault = class_fault(cls, KINDS[kind])
+    if fault:
+        return [Finding("class", fault, "mend the class")]
+    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        return [Finding("class", "is no frozen dataclass", "add @dataclass(frozen=True)")]
+    try:
+        field_types(cls)
+    except PlanError as error:
+        return [Finding("class", str(error), "use types that can be resolved where the class stands")]
+    return []
+
+
+def documentation_findings(cls: Any) -> list[Finding]:
+    """What a reader of `bench plugins show` would miss."""
+    findings = []
+    if not inspect.cleandoc(cls.__dict__.get("__doc__") or "") or (cls.__doc__ or "").startswith(f"{cls.__name__}("):
+        findings.append(Finding("documentation", "the class has no docstring", "say in one line what it is"))
+    for item in dataclasses.fields(cls):
+        if not item.metadata.get("doc"):
+            mend = 'give it one: param(default, "what it means")'
+            findings.append(Finding("documentation", f"field {item.name} has no meaning", mend))
+        if _is_unbounded(cls, item):
+            mend = "param(default, doc, at_least=…, above=…, at_most=… or below=…)"
+            findings.append(Finding("bounds", f"field {item.name} is a number without bounds", mend))
+    return findings
+
+
+def _is_unbounded(cls: Any, item: dataclasses.Field[Any]) -> bool:
+    kind = field_types(cls)[item.name]
+    kinds = getattr(kind, "__args__", ()) or (kind,)
+    is_number = any(k in (int, float) for k in kinds)
+    keys = ("at_least", "above", "at_most", "below")
+    return is_number and not item.metadata.get("choices") and all(item.metadata.get(key) is None for key in keys)
+
+
+def instance_or_findings(cls: Any, params: dict[str, Any]) -> tuple[Any, list[Finding]]:
+    """An instance with `params` and defaults, or why there is none."""
+    try:
+        return create(cls, complete(cls, params)), []
+    except PlanError as error:
+        mend = "give every field a default that works, or give the kit settings that do"
+        return None, [Finding("defaults", str(error), mend)]

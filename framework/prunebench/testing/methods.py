@@ -1,0 +1,308 @@
+"""`check_method`: what every method must hold, tried on three networks."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from prunebench.contracts import Method
+from prunebench.errors import NotApplicable
+from prunebench.measure.counts import counts
+from prunebench.records import Value
+from prunebench.targets import DenseCounts, totals
+from prunebench.testing import bench
+from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
+
+LARGE = 2048
+LARGE_SECONDS = 60.0
+IDENTITY_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One call of `prune`: the network it was given a copy of, and what came back or why nothing did."""
+
+    where: str
+    dense: nn.Module
+    pruned: nn.Module | None
+    declined: str = ""
+    error: BaseException | None = None
+
+
+def check_method(
+    cls: type[Method], settings: Mapping[str, Value] | None = None, *, speed: bool = True
+) -> list[Finding]:
+    """Findings about a method at `settings` (by default its defaults); none means that it may be published.
+
+    `speed=False` leaves the large layer out, for tests that must be quick.
+    """
+    findings = class_findings(cls, "method")
+    if findings:
+        return findings
+    findings += documentation_findings(cls)
+    method, faults = instance_or_findings(cls, dict(cls.example if settings is None else settings))
+    if faults:
+        return findings + faults
+    attempts = [attempt(method, name) for name in bench.NETWORKS]
+    working = []
+    for one in attempts:
+        found = [Finding(check, f"{seen} ({one.where})", mend) for check, seen, mend in _judged(method, one)]
+        findings += found
+        if one.pruned is not None and all(finding.check != "output" for finding in found):
+            working.append(one.where)
+    findings += _overall(method, attempts)
+    for where in working[:1]:
+        findings += [Finding(*finding) for finding in _repeated(method, where)]
+        findings += [Finding(*finding) for finding in _types(method, where)]
+        findings += [Finding(*finding) for finding in _loosest(cls, where)]
+    if speed and working:
+        findings += [Finding(*finding) for finding in _speed(method)]
+    return list(dict.fromkeys(findings))
+
+
+def attempt(
+    method: Method, where: str, *, seed: int = 0, global_seed: int = 0, dtype: torch.dtype = torch.float32
+) -> Attempt:
+    """Prune a copy of the named network."""
+    dense = bench.network(where, dtype)
+    given = copy.deepcopy(dense)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(global_seed)
+            pruned = method.prune(given, bench.task(dense, seed))
+    except NotApplicable as declined:
+        return Attempt(where, dense, None, str(declined) or "no reason given")
+    except Exception as error:
+        return Attempt(where, dense, None, error=error)
+    return Attempt(where, dense, pruned)
+
+
+Row = tuple[str, str, str]  # check, seen, mend
+
+
+def _judged(method: Method, one: Attempt) -> Iterator[Row]:
+    if one.error is not None:
+        seen = f"prune raised {type(one.error).__name__}: {' '.join(str(one.error).split())[:200]}"
+        yield "raises", seen, 'handle the layer, or raise NotApplicable("why")'
+    if one.declined == "no reason given":
+        yield "declines", "NotApplicable without a reason", 'raise NotApplicable("why")'
+    if one.pruned is None:
+        return
+    if not isinstance(one.pruned, nn.Module):
+        yield "output", f"prune returned {type(one.pruned).__name__}", "return the network"
+        return
+    faults = list(_output(one))
+    yield from faults
+    if faults:
+        return
+    yield from _unchanged(method, one)
+    yield from _biases(method, one)
+    yield from _counts(method, one)
+    yield from _saved(one)
+
+
+def _output(one: Attempt) -> Iterator[Row]:
+    assert one.pruned is not None
+    try:
+        with torch.inference_mode():
+            out = one.pruned.eval()(bench.inputs())
+    except Exception as error:
+        yield "output", f"the pruned network fails: {' '.join(str(error).split())[:200]}", "mend its shapes"
+        return
+    if tuple(out.shape) != (16, bench.CLASSES):
+        yield "output", f"shape {tuple(out.shape)} instead of (16, {bench.CLASSES})", "keep the output's shape"
+    elif not bool(torch.isfinite(out).all()):
+        yield "output", "NaN or infinite logits", "check the layer's numerics"
+
+
+def _unchanged(method: Method, one: Attempt) -> Iterator[Row]:
+    assert one.pruned is not None
+    if method.control or _is_at_loosest(method):
+        return
+    before, after = one.dense.state_dict(), one.pruned.state_dict()
+    if before.keys() == after.keys() and all(_same(before[name], after[name]) for name in before):
+        mend = 'raise NotApplicable("why") where nothing can be done'
+        yield "unchanged", "prune returned the network as it was", mend
+
+
+def _is_at_loosest(method: Method) -> bool:
+    return bool(method.loosest) and all(getattr(method, k) == v for k, v in (method.loosest or {}).items())
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b))
+
+
+def _biases(method: Method, one: Attempt) -> Iterator[Row]:
+    """A layer's bias may be corrected, but it may not get lost."""
+    assert one.pruned is not None
+    after = dict(one.pruned.named_modules())
+    for name, module in one.dense.named_modules():
+        if not isinstance(module, nn.Linear | nn.Conv2d) or module.bias is None or name not in after:
+            continue
+        state = after[name].state_dict()
+        if state and all(isinstance(value, Tensor) and value.dim() > 1 for value in state.values()):
+            yield "bias", f"layer {name} lost its bias", "carry the bias into the last factor"
+
+
+def _counts(method: Method, one: Attempt) -> Iterator[Row]:
+    assert one.pruned is not None
+    example = bench.inputs(1)
+    task = bench.task(one.dense)
+    declared = method.counts(task.shapes)
+    if declared is None:
+        return
+    if [layer.name for layer in declared] != [shape.name for shape in task.shapes]:
+        yield "counts", "counts() does not list every layer in order", "one LayerCounts a shape, in their order"
+        return
+    before, after = counts(one.dense, example), counts(one.pruned, example, dense=one.dense)
+    dense = DenseCounts(before.parameter_count, before.mac_count)
+    parameters, nonzero, macs = totals(declared, task.shapes, dense)
+    mend = "mend the closed form or the network"
+    if parameters != after.parameter_count:
+        yield "counts", f"declared {parameters:,} parameters, counted {after.parameter_count:,}", mend
+    if after.nonzero_parameter_count > nonzero:
+        yield "counts", f"declared {nonzero:,} nonzero, counted {after.nonzero_parameter_count:,}", mend
+    if after.mac_count is not None and macs != after.mac_count:
+        yield "counts", f"declared {macs:,} MACs, counted {after.mac_count:,}", mend
+
+
+def _saved(one: Attempt) -> Iterator[Row]:
+    """Weights survive safetensors, and the network survives being copied."""
+    assert one.pruned is not None
+    try:
+        other = copy.deepcopy(one.pruned).eval()
+        state = {k: v.contiguous().clone() for k, v in other.state_dict().items() if isinstance(v, Tensor)}
+        other.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)), strict=False)
+        with torch.inference_mode():
+            same = torch.equal(one.pruned.eval()(bench.inputs(4)), other(bench.inputs(4)))
+    except Exception as error:
+        seen = f"copying, saving or reloading fails: {' '.join(str(error).split())[:200]}"
+        yield "saved", seen, "keep state in parameters and buffers, no lambdas on modules"
+        return
+    if not same:
+        yield "saved", "the reloaded network answers otherwise", "keep all state in parameters and buffers"
+
+
+def _overall(method: Method, attempts: list[Attempt]) -> list[Finding]:
+    if all(one.pruned is None for one in attempts) and not any(one.error for one in attempts):
+        reasons = "; ".join(sorted({one.declined for one in attempts}))[:300]
+        return [Finding("declines", f"declined every network: {reasons}", "give the kit settings that apply")]
+    return []
+
+
+def _repeated(method: Method, where: str) -> Iterator[Row]:
+    """Same seed, same weights; another seed, others where the method says it draws; the dense network as it was."""
+    first = attempt(method, where)
+    again = attempt(method, where, global_seed=1)
+    if not _equal_outputs(first, again):
+        mend = "draw from task.generator only; reinitialise nothing"
+        yield "determinism", "the same seed gave other weights", mend
+    other = attempt(method, where, seed=1)
+    differs = not _equal_outputs(first, other)
+    if method.stochastic and not differs:
+        yield "seed", "another seed gave the same weights", "use task.generator, or set stochastic = False"
+    if not method.stochastic and not method.trains and differs:
+        yield "seed", "another seed gave other weights", "set stochastic = True"
+    yield from _shared_state(method, where)
+
+
+def _equal_outputs(a: Attempt, b: Attempt) -> bool:
+    if a.pruned is None or b.pruned is None:
+        return a.pruned is b.pruned
+    with torch.inference_mode():
+        return torch.equal(a.pruned.eval()(bench.inputs()), b.pruned.eval()(bench.inputs()))
+
+
+def _shared_state(method: Method, where: str) -> Iterator[Row]:
+    """What `task.once` kept must survive a network that is trained on, and globals must stay as they were."""
+    dense = bench.network(where)
+    before = copy.deepcopy(dense.state_dict())
+    task = bench.task(dense)
+    threads, default = torch.get_num_threads(), torch.get_default_dtype()
+    try:
+        first = method.prune(copy.deepcopy(dense), task).eval()
+        with torch.inference_mode():
+            expected = first(bench.inputs()).clone()
+        with torch.no_grad():
+            for tensor in first.state_dict().values():
+                if isinstance(tensor, Tensor) and tensor.is_floating_point():
+                    tensor.zero_()
+        task.generator = bench.task(dense).generator
+        second = method.prune(copy.deepcopy(dense), task).eval()
+        with torch.inference_mode():
+            is_same = torch.equal(expected, second(bench.inputs()))
+    except Exception as error:
+        yield "repeat", f"pruning a second copy fails: {' '.join(str(error).split())[:200]}", "keep no state"
+        return
+    if not is_same:
+        yield "shared", "a second copy is pruned otherwise", "return copies of what task.once or the class keeps"
+    if any(not _same(before[name], value) for name, value in dense.state_dict().items()):
+        yield "dense", "the dense network was changed", "change only the network that prune is given"
+    if torch.get_num_threads() != threads or torch.get_default_dtype() != default:
+        yield "globals", "torch's threads or default dtype changed", "change nothing global"
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(default)
+
+
+def _types(method: Method, where: str) -> Iterator[Row]:
+    for dtype in (torch.float64, torch.bfloat16):
+        one = attempt(method, where, dtype=dtype)
+        name = str(dtype).removeprefix("torch.")
+        if one.error is not None:
+            seen = f"fails on a {name} network: {' '.join(str(one.error).split())[:160]}"
+            yield "dtype", seen, "decompose in float32 or better and return the layer's dtype"
+        elif one.pruned is not None:
+            floats = {p.dtype for p in one.pruned.parameters() if p.is_floating_point()}
+            if floats - {dtype}:
+                yield "dtype", f"a {name} network came back with {sorted(map(str, floats))}", "keep the layer's dtype"
+
+
+def _loosest(cls: type[Method], where: str) -> Iterator[Row]:
+    """At its loosest setting a method computes as the dense network does."""
+    if cls.loosest is None:
+        return
+    method, faults = instance_or_findings(cls, dict(cls.loosest))
+    if faults:
+        yield "loosest", str(faults[0].seen), "mend `loosest`"
+        return
+    one = attempt(method, where)
+    if one.error is not None:
+        yield "loosest", f"fails at {dict(cls.loosest)}: {one.error}", "mend `loosest`"
+    if one.pruned is None:
+        return
+    with torch.inference_mode():
+        expected, got = one.dense(bench.inputs()), one.pruned.eval()(bench.inputs())
+    error = float((got - expected).norm() / expected.norm())
+    if not error <= IDENTITY_TOLERANCE:
+        seen = f"at {dict(cls.loosest)} the output differs by {error:.2g} (relative)"
+        yield "loosest", seen, "carry every factor (singular values, biases, scales)"
+
+
+def _speed(method: Method) -> Iterator[Row]:
+    """A large layer must not take minutes."""
+    if method.trains:
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        dense = nn.Sequential(
+            nn.Flatten(), nn.Linear(192, LARGE), nn.ReLU(), nn.Linear(LARGE, LARGE), nn.Linear(LARGE, bench.CLASSES)
+        ).eval()
+    task = bench.task(dense)
+    started = time.process_time()
+    try:
+        method.prune(copy.deepcopy(dense), task)
+    except NotApplicable:
+        return
+    except Exception as error:
+        yield "speed", f"fails on a {LARGE}×{LARGE} layer: {' '.join(str(error).split())[:160]}", "try a large layer"
+        return
+    seconds = time.process_time() - started
+    if seconds > LARGE_SECONDS:
+        yield "speed", f"a {LARGE}×{LARGE} layer took {seconds:.0f} s of CPU", f"stay below {LARGE_SECONDS:.0f} s"
