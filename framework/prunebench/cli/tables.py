@@ -8,7 +8,7 @@ import json
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"
@@ -56,13 +56,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
     table = Table(title=Text(clean(title)) if title else None, title_justify="left", header_style="bold", box=None)
     kept = [list(row) for row in rows]
     for number, column in enumerate(columns):
-        numeric = any(isinstance(row[number], int | float) for row in kept if row[number] is not None)
-        table.add_column(Text(clean(column)), justify="right" if numeric else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if _is_numeric(row[number] for row in kept) else "left"
+        table.add_column(Text(clean(column)), justify=justify, overflow="fold")
     for row in kept:
         table.add_row(*(Text(clean(value)) for value in row))
     console = Console(highlight=False, soft_wrap=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(80, console.measure(table).maximum), color_system=None)
+        wide = Console(highlight=False, width=100_000, color_system=None)
+        console = Console(highlight=False, width=max(80, wide.measure(table).maximum), color_system=None)
     console.print(table)
     if note:
         console.print(Text(clean(note)), style="dim")
@@ -94,10 +95,15 @@ def latex_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A `tabular` with booktabs rules."""
     kept = [list(row) for row in rows]
     body = "".join(_latex_line(row) for row in kept)
-    numeric = [any(isinstance(row[i], int | float) for row in kept) for i in range(len(columns))]
+    numeric = [_is_numeric(row[i] for row in kept) for i in range(len(columns))]
     spec = "".join("r" if is_number else "l" for is_number in numeric)
     head = _latex_line(columns)
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{head}\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _is_numeric(cells: Iterable[Any]) -> bool:
+    filled = [cell for cell in cells if cell is not None]
+    return bool(filled) and all(isinstance(cell, int | float) for cell in filled)
 
 
 def _latex_line(cells: Sequence[Any]) -> str:

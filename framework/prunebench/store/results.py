@@ -91,7 +91,17 @@ def frame(connection: DuckDBPyConnection, sql: str, params: Sequence[Any] = (), 
     if any("INTERVAL" in kind or "BIT" in kind for kind in kinds):
         named = [(name.replace('"', '""'), kind) for name, kind in zip(relation.columns, kinds, strict=True)]
         relation = relation.project(", ".join(_readable(name, kind) for name, kind in named))
-    return pl.DataFrame(relation)
+    return pl.DataFrame(_Stream(relation.__arrow_c_stream__()))
+
+
+class _Stream:
+    """An Arrow stream alone: handed the relation itself, polars keeps it, and DuckDB complains of a leak at exit."""
+
+    def __init__(self, capsule: object) -> None:
+        self._capsule = capsule
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._capsule
 
 
 def _readable(name: str, kind: str) -> str:

@@ -1,0 +1,54 @@
+"""`bench compare`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prunebench.cli.options import db_option, json_option
+
+if TYPE_CHECKING:
+    from prunebench.store.compare import Comparison
+
+
+@click.command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--tolerance", type=click.FloatRange(0, 1), default=0.0, show_default=True, metavar="FRACTION",
+    help="Loss of accuracy that is put up with.",
+)  # fmt: skip
+@db_option
+@json_option
+def command(a: str, b: str, tolerance: float, db: Path, as_json: bool) -> int:
+    """Compare B with A, paired, and exit 1 if B is worse in accuracy, compression, stored size or speedup.
+
+    A side is a run (its id, the beginning of it, or a grid's name), version:0.1.0, environment:ID, host:NAME or
+    method:NAME. Only a difference whose 95 % interval excludes zero counts.
+    """
+    from prunebench.store.compare import compare
+
+    made = compare(db, a, b, tolerance)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(made) | {"regression": made.has_regression}))
+    else:
+        _print(made)
+    return 1 if made.has_regression else 0
+
+
+def _print(made: Comparison) -> None:
+    from prunebench.cli.tables import clean, print_table
+
+    rows = [
+        (d.metric, d.pair_count, d.a, d.b, "B / A" if d.is_ratio else "B - A", d.effect, d.low, d.high, d.verdict)
+        for d in made.differences
+    ]
+    title = f"A = {made.a} ({made.a_count} results), B = {made.b} ({made.b_count}), {made.pair_count} pairs"
+    print_table(("metric", "pairs", "A", "B", "effect is", "effect", "low", "high", "B is"), rows, title=title)
+    for note in made.notes:
+        click.echo(f"bench: {clean(note)}", err=True)
+    click.echo("B is worse" if made.has_regression else "no regression found")

@@ -1,0 +1,87 @@
+"""`bench show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunebench.cli.options import db_option, json_option
+
+PARTS = {
+    "trial": "select * from trials where trial_id = $id",
+    "speed": "select * exclude (trial_id) from speedups where trial_id = $id order by batch",
+    "comparison": "select * from comparison where trial_id = $id",
+    "layers": "select * from layers where trial_id = $id order by position",
+    "stages": "select * from stages where trial_id = $id order by position",
+    "curve": "select * from curves where trial_id = $id order by phase desc, epoch",
+    "metrics": "select metric, value, unit from metrics where trial_id = $id order by metric",
+    "failure": "select status, reason, detail from failures where trial_id = $id",
+    "attempts": "select run_id, attempt, status, reason, seconds, started_at, is_superseded from attempts "
+    "where trial_id = $id order by started_at, attempt",
+    "environment": "select * from environments where environment_id = (select environment_id from trials "
+    "where trial_id = $id)",
+    "provenance": "select * from provenances where provenance_id = (select provenance_id from trials where trial_id = $id)",
+    "protocol": "select * from protocols where protocol_id = (select protocol_id from trials where trial_id = $id)",
+}
+SHOWN = {
+    "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "dense_latency_ms", "floor", "verdict"),
+    "layers": ("layer", "kind", "layer_rank", "parameter_count_before", "parameter_count_after", "mac_count_before",
+               "mac_count_after", "weight_error", "left_alone"),
+    "stages": ("position", "method", "nonzero_parameter_count", "validation_accuracy", "prune_seconds"),
+    "curve": ("phase", "epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds"),
+    "comparison": ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "dense_only_count", "pruned_only_count",
+                   "mcnemar_p", "verdict"),
+}  # fmt: skip
+
+
+@click.command("show")
+@click.argument("trial")
+@db_option
+@json_option
+def command(trial: str, db: Path, as_json: bool) -> int:
+    """Show one trial with all that was measured. TRIAL is its id, or the beginning of it."""
+    from prunebench.cli.tables import plain
+    from prunebench.store.selecting import trial_of
+
+    parts = _parts(db, trial_of(db, trial))
+    if as_json:
+        single = {name: rows[0] if rows else None for name, rows in parts.items() if name in ("trial", "comparison")}
+        click.echo(json.dumps(plain(parts | single)))
+    else:
+        _print(parts)
+    return 0
+
+
+def _parts(db: Path, trial_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Name -> rows of everything stored about the trial."""
+    from prunebench.errors import QueryError
+    from prunebench.store.ingest import quoted
+    from prunebench.store.sealed import sealed_queries
+
+    answers = sealed_queries(db, [sql.replace("$id", quoted(trial_id)) for sql in PARTS.values()])
+    for answer in answers:
+        if answer.error:
+            raise QueryError(answer.error)
+    return {
+        name: [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+        for name, answer in zip(PARTS, answers, strict=True)
+    }
+
+
+def _print(parts: dict[str, list[dict[str, Any]]]) -> None:
+    from prunebench.cli.tables import print_table
+
+    facts = {name: value for name, value in parts["trial"][0].items() if value not in (None, [], "")}
+    print_table(("fact", "value"), facts.items())
+    for name, columns in SHOWN.items():
+        if parts[name]:
+            print_table(columns, ([row[column] for column in columns] for row in parts[name]), title=name)
+    for name in ("metrics", "attempts", "failure"):
+        if parts[name]:
+            print_table(list(parts[name][0]), (row.values() for row in parts[name]), title=name)
+    for name in ("environment", "provenance", "protocol"):
+        for row in parts[name]:
+            print_table(("fact", "value"), row.items(), title=name)
