@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from prunebench.records import Result, Trial
+    from prunebench.report.scope import Queryable
 
 SECONDS_BETWEEN_DRAWS = 0.25
 STYLES = {"ok": "green", "skipped": "yellow", "failed": "red", "timeout": "red", "killed": "red", "oom": "red"}
@@ -272,7 +273,7 @@ def headline_table(frame: pl.DataFrame, longest: int = 40) -> Table:
 
 def summary_cells(row: dict[str, Any]) -> list[str]:
     """One row of the closing table as text; what was not measured is a dash."""
-    names = [printable(row[name], 80) for name in ("dataset", "model", "method_label")]
+    names = [printable(row[name], 80) for name in ("dataset", "model", "setting")]
     accuracy = number(row["accuracy"], "{:.2f}", 100) + (
         f" ± {row['accuracy_std'] * 100:.2f}" if row["accuracy_std"] is not None else ""
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def write_report(
 
     with open_results(db_path) as results:
         text = build(results, Scope(run_id, query), paper, refresh_seconds)
-    return replace_text(Path(output), text)
+    return replace_bytes(Path(output), text.encode())
 
 
 def headline(results: Queryable, run_id: str | None = None) -> pl.DataFrame:
@@ -40,8 +41,8 @@ def headline(results: Queryable, run_id: str | None = None) -> pl.DataFrame:
     return rows(results, Scope(run_id))
 
 
-def replace_text(path: Path, text: str) -> Path:
-    """Write `text` beside `path` and rename; raises PruneBenchError where the folder cannot be written."""
+def replace_bytes(path: Path, content: bytes) -> Path:
+    """Write `content` beside `path` and rename; raises PruneBenchError where the folder cannot be written."""
     import os
 
     from prunebench.errors import PruneBenchError
@@ -49,9 +50,10 @@ def replace_text(path: Path, text: str) -> Path:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise PruneBenchError(f"{path}: cannot be written: {error.strerror or error}; name another with -o") from None
     return path

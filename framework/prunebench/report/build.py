@@ -12,6 +12,7 @@ from prunebench.report import sections
 from prunebench.report.charts import Chart, load_all
 from prunebench.report.frame import cleaned, payload
 from prunebench.report.headline import COLUMNS, by_setting, headline, sql
+from prunebench.report.labels import labelled, short_labels
 from prunebench.report.markup import paragraph, section
 from prunebench.report.page import Page, chart_entry, figure, render
 from prunebench.report.scope import Queryable, Scope
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 FINDER = (
     '<div class="finder"><input type="search" id="search" placeholder="Search settings" aria-label="Search settings">'
-    '<span class="soft" id="count" role="status"></span><button type="button" id="clear" hidden>Clear selection</button>'
+    '<span class="soft" id="count" role="status"></span>'
+    '<button type="button" id="clear" hidden>Clear selection</button>'
     '<button type="button" class="quiet" id="table-csv">CSV</button></div>'
     '<div class="scroll" tabindex="0"><table id="headline"></table></div>'
     '<p><button type="button" id="more" hidden></button></p>'
 )
-HINT = "Drag over an accuracy chart to select settings; shift and drag to pan, ctrl and wheel to zoom, double-click to go back."
+HINT = (
+    "Drag over an accuracy chart to select settings; shift and drag to pan, ctrl and wheel to zoom, double-click to go "
+    "back."
+)
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,20 @@ class Material:
     @cached_property
     def settings(self) -> tuple[pl.DataFrame, list[str]]:
         """A row a setting, and the names of the batch sizes."""
-        wide, batches = by_setting(cleaned(headline(self.results, self.scope)))
-        return wide, batches
+        rows = cleaned(headline(self.results, self.scope))
+        return by_setting(labelled(rows, short_labels(rows.select("method", "setting").iter_rows())))
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Full name of a setting -> its short one, the same in every chart."""
+        return dict(self.settings[0].select("setting", "label").iter_rows())
 
     @cached_property
     def series(self) -> list[Series]:
         """The methods with their looks."""
-        return series_of((name, bool(control)) for name, control in self.endings.select("method", "control").iter_rows())
+        return series_of(
+            (name, bool(control)) for name, control in self.endings.select("method", "control").iter_rows()
+        )
 
     @cached_property
     def missing(self) -> int:
@@ -71,9 +83,7 @@ class Material:
         return max(0, int(planned) - int(self.endings["trial_count"].sum()))
 
 
-def build(
-    results: Queryable, scope: Scope, paper: str | None = None, refresh_seconds: int | None = None
-) -> str:
+def build(results: Queryable, scope: Scope, paper: str | None = None, refresh_seconds: int | None = None) -> str:
     """The text of the page about `scope`."""
     material = Material(results, scope)
     page = Page(title=_title(material, paper), kicker=_kicker(material), refresh_seconds=refresh_seconds)
@@ -92,7 +102,9 @@ def _sections(
     material: Material, settings: pl.DataFrame, page: Page, figures: list[str]
 ) -> Iterator[tuple[str, str, str]]:
     yield "results", "Results", section("results", "What came out", _results(settings, page))
-    charts = "" if settings.is_empty() else paragraph(HINT, "note") + f'<div class="charts">{"".join(figures)}</div>'
+    charts = (
+        "" if settings.is_empty() else paragraph(HINT, "note hint") + f'<div class="charts">{"".join(figures)}</div>'
+    )
     yield "charts", "Charts", section("charts", "Charts", charts or paragraph("There is nothing to draw yet.", "empty"))
     yield "settings", "Settings", section("settings", "Every setting", "" if settings.is_empty() else FINDER)
     yield "missing", "Failed and declined", sections.refused(material.ask("refused"), material.missing)
@@ -110,7 +122,7 @@ def _results(settings: pl.DataFrame, page: Page) -> str:
 def _figures(material: Material, page: Page) -> Iterator[str]:
     for chart in load_all():
         text = material.scope.limit(chart.sql)
-        frame = cleaned(material.results.query(text))
+        frame = labelled(cleaned(material.results.query(text)), material.labels)
         if frame.is_empty():
             continue
         page.charts.append(chart_entry(chart, frame, text, page.series))
@@ -119,8 +131,8 @@ def _figures(material: Material, page: Page) -> Iterator[str]:
 
 def grouping_note(frame: pl.DataFrame) -> str:
     """What to say where rows stand for several settings, otherwise nothing."""
-    most = frame["point_count"].max() if "point_count" in frame.columns and frame.height else 1
-    return f"To stay light, a row stands for up to {most} settings." if most and int(str(most)) > 1 else ""
+    most: Any = frame["point_count"].max() if "point_count" in frame.columns and frame.height else 1
+    return f"To stay light, a row stands for up to {int(most)} settings." if int(most) > 1 else ""
 
 
 def _title(material: Material, paper: str | None) -> str:
@@ -139,14 +151,16 @@ def _kicker(material: Material) -> str:
     row: dict[str, Any] = material.runs.row(0, named=True)
     day = f"{row['started_at']:%d %B %Y}".lstrip("0") if row["started_at"] else ""
     scale = f"{row['scale']} scale" if row["scale"] else ""
-    return " · ".join(part for part in ("prunebench", row["run_id"] if material.scope.run_id else "", scale, day) if part)
+    return " · ".join(
+        part for part in ("prunebench", row["run_id"] if material.scope.run_id else "", scale, day) if part
+    )
 
 
 def _foot(material: Material) -> str:
     from prunebench import __version__
 
     now = datetime.datetime.now(datetime.UTC)
-    return f"Written {now:%Y-%m-%d %H:%M} UTC by prunebench {__version__}. This file is complete in itself: it loads nothing."
+    return f"Written {now:%Y-%m-%d %H:%M} UTC by prunebench {__version__}. The file is complete: it loads nothing."
 
 
 __all__ = ["Chart", "Material", "build", "grouping_note"]

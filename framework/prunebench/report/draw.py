@@ -29,7 +29,7 @@ def panel_spec(chart: Chart, series: Sequence[Series]) -> dict[str, Any]:
 
 def alone(chart: Chart, frame: pl.DataFrame, width: int = 340, theme: str = "light", font_size: int = 12) -> Any:
     """An Altair chart of every panel of `frame` (cleaned), two in a row, with a legend: for papers and notebooks."""
-    series = series_of(_methods(frame))
+    series = series_of(methods_of(frame))
     panels = [_panel(chart, part, Look(series), width, name) for name, part in _panels(frame)][:PANELS_AT_MOST]
     if not panels:
         nothing = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=chart.empty).properties(width=width, height=60)
@@ -44,7 +44,8 @@ def _panel(chart: Chart, rows: pl.DataFrame, look: Look, width: int, name: str) 
     return drawn.properties(width=width, title=alt.TitleParams(name, fontSize=12))
 
 
-def _methods(frame: pl.DataFrame) -> list[tuple[str, bool]]:
+def methods_of(frame: pl.DataFrame) -> list[tuple[str, bool]]:
+    """The methods of `frame` and whether each is a control."""
     if frame.is_empty() or "method" not in frame.columns:
         return []
     return [(name, bool(control)) for name, control in frame.select("method", "control").unique().iter_rows()]

@@ -15,6 +15,7 @@ COLUMNS = {
     "panel": ("data set · model", "text"),
     "method": ("method", "text"),
     "setting": ("method and setting", "text"),
+    "label": ("short name", "text"),
     "control": ("control", "bool"),
     "seed_count": ("seeds", "integer"),
     "accuracy": ("top-1 accuracy", "share"),
@@ -44,7 +45,9 @@ def by_setting(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
 
     batches = frame["batch"].drop_nulls().unique().sort().to_list()
     keys = ["panel", "setting"]
-    wide = frame.select([name for name in COLUMNS if name in frame.columns]).unique(keys, keep="first", maintain_order=True)
+    wide = frame.select([name for name in COLUMNS if name in frame.columns]).unique(
+        keys, keep="first", maintain_order=True
+    )
     for batch in batches:
         renamed = {name: f"{name} batch {batch}" for name in TIMED}
         one = frame.filter(pl.col("batch") == batch).select([*keys, *TIMED]).rename(renamed)

@@ -16,7 +16,8 @@ def esc(text: object, longest: int = 2000) -> str:
 def section(name: str, title: str, *parts: str) -> str:
     """A section with its heading."""
     inside = "\n".join(part for part in parts if part)
-    return f'<section id="{name}" aria-labelledby="{name}-title">\n<h2 id="{name}-title">{esc(title)}</h2>\n{inside}\n</section>'
+    head = f'<h2 id="{name}-title">{esc(title)}</h2>'
+    return f'<section id="{name}" aria-labelledby="{name}-title">\n{head}\n{inside}\n</section>'
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -32,7 +33,9 @@ def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> st
         "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+    )
 
 
 def pairs(items: Iterable[tuple[str, object]]) -> str:

@@ -30,8 +30,13 @@ def glance(settings: pl.DataFrame, batches: list[str]) -> str:
     known = settings.filter(pl.col("accuracy_drop").is_not_null() & (pl.col("method") != "dense"))
     if known.is_empty():
         return ""
-    heads = [("data set · model", ""), ("method", ""), ("times smaller", "number"), ("times fewer MACs", "number"),
-             *((f"times faster, {batch}", "number") for batch in batches)]  # fmt: skip
+    heads = [
+        ("data set · model", ""),
+        ("method", ""),
+        ("times smaller", "number"),
+        ("times fewer MACs", "number"),
+        *((f"times faster, {batch}", "number") for batch in batches),
+    ]
     rows = list(_glance_rows(known, batches))
     text = (
         "The furthest setting of each method whose mean accuracy is within one percentage point of its dense network. "
@@ -43,22 +48,24 @@ def glance(settings: pl.DataFrame, batches: list[str]) -> str:
 def _glance_rows(known: pl.DataFrame, batches: list[str]) -> Iterator[list[str]]:
     import polars as pl
 
+    last = None
     for (panel, method), group in known.group_by(["panel", "method"], maintain_order=True):
         near = group.filter(pl.col("accuracy_drop") <= WITHIN)
         cells = [_furthest(near, name) for name in ("compression_ratio", "theoretical_speedup")]
         faster = [near.filter(pl.col(f"verdict {b}") == "faster") for b in batches]
         cells += [_furthest(part, f"speedup {b}") for part, b in zip(faster, batches, strict=True)]
-        yield [esc(panel), esc(method), *cells]
+        yield [esc(panel if panel != last else ""), esc(method), *cells]
+        last = panel
 
 
 def _furthest(group: pl.DataFrame, name: str) -> str:
     best = group[name].max() if group.height else None
-    return "–" if best is None else f"{best:.2f}×"
+    return "–" if best is None else f"{float(best):.2f}×"  # type: ignore[arg-type]
 
 
 def refused(groups: pl.DataFrame, missing: int) -> str:
     """Declined and failed cells, a row a reason."""
-    parts = [paragraph(f"{count(missing, 'planned trial')} of this run has no result yet.", "note")] if missing else []
+    parts = [paragraph(f"Without a result so far: {count(missing, 'planned trial')}.", "note")] if missing else []
     rows = list(groups.iter_rows(named=True))
     faults = [row for row in rows if row["status"] != "skipped"]
     declined = [row for row in rows if row["status"] == "skipped"]
@@ -99,8 +106,15 @@ def asked(runs: pl.DataFrame) -> str:
 
 
 def _one_run(row: dict[str, Any], place: int) -> str:
-    facts = pairs([("run", row["run_id"]), ("started", _moment(row["started_at"])), ("scale", row["scale"]),
-                   ("trials planned", row["trial_count"]), ("command", row["command"])])  # fmt: skip
+    facts = pairs(
+        [
+            ("run", row["run_id"]),
+            ("started", _moment(row["started_at"])),
+            ("scale", row["scale"]),
+            ("trials planned", row["trial_count"]),
+            ("command", row["command"]),
+        ]
+    )
     grid = details("The grid", code(row["grid"], f"grid-{place}"), is_open=place == 0) if row["grid"] else ""
     return f"<h3>{esc(row['run_name'] or row['run_id'])}</h3>{facts}{grid}"
 
@@ -117,15 +131,23 @@ def provenance(machines: pl.DataFrame, protocols: pl.DataFrame) -> str:
 def _machine(row: dict[str, Any]) -> str:
     memory = f"{row['memory_bytes'] / 2**30:.0f} GiB" if row["memory_bytes"] else None
     cores = f"{row['core_count']} cores" if row["core_count"] else None
-    facts = pairs([
-        ("trials", f"{row['trial_count']:,}, {_moment(row['first_started_at'])} to {_moment(row['last_started_at'])}"),
-        ("processor", ", ".join(filter(None, [row["cpu"], cores, memory]))),
-        ("device", " ".join(filter(None, [row["device"], row["gpu"], row["driver"]]))),
-        ("threads", row["threads"]), ("system", row["os"]),
-        ("software", f"Python {row['python']}, torch {row['torch']}, prunebench {row['prunebench']}"),
-        ("commit", row["git_commit"]), ("plugins", _mapping(row["plugins"])), ("packages", _mapping(row["packages"])),
-        ("environment", row["environment_id"]),
-    ])  # fmt: skip
+    facts = pairs(
+        [
+            (
+                "trials",
+                f"{row['trial_count']:,}, {_moment(row['first_started_at'])} to {_moment(row['last_started_at'])}",
+            ),
+            ("processor", ", ".join(filter(None, [row["cpu"], cores, memory]))),
+            ("device", " ".join(filter(None, [row["device"], row["gpu"], row["driver"]]))),
+            ("threads", row["threads"]),
+            ("system", row["os"]),
+            ("software", f"Python {row['python']}, torch {row['torch']}, prunebench {row['prunebench']}"),
+            ("commit", row["git_commit"]),
+            ("plugins", _mapping(row["plugins"])),
+            ("packages", _mapping(row["packages"])),
+            ("environment", row["environment_id"]),
+        ]
+    )
     return f"<h3>{esc(row['host'] or 'unnamed machine')}</h3>{facts}"
 
 
@@ -169,8 +191,13 @@ def facts(endings: pl.DataFrame, missing: int) -> str:
 
     seeds = int(endings["seed_count"].max() or 0) if endings.height else 0  # type: ignore[arg-type]
     planned = total("ok", "skipped", *FAULTS) + missing
-    shown = [("measured", total("ok"), f" of {planned:,}"), ("methods", endings["method"].n_unique(), ""),
-             ("seeds, at most", seeds, ""), ("declined", total("skipped"), ""), ("failed", total(*FAULTS), "")]  # fmt: skip
+    shown = [
+        ("measured", total("ok"), f" of {planned:,}"),
+        ("methods", endings["method"].n_unique(), ""),
+        ("seeds, at most", seeds, ""),
+        ("declined", total("skipped"), ""),
+        ("failed", total(*FAULTS), ""),
+    ]
     inside = "".join(f"<div><dt>{name}</dt><dd>{n:,}<small>{more}</small></dd></div>" for name, n, more in shown)
     return f'<dl class="facts">{inside}</dl>'
 
@@ -189,4 +216,4 @@ def cautions(settings: pl.DataFrame, batches: list[str]) -> Iterator[str]:
     if not batches:
         told.append("Nothing was timed: a theoretical speedup says nothing about a clock.")
     if told:
-        yield f'<h3>Read with care</h3><ul>{"".join(f"<li>{esc(line)}</li>" for line in told)}</ul>'
+        yield f"<h3>Read with care</h3><ul>{''.join(f'<li>{esc(line)}</li>' for line in told)}</ul>"

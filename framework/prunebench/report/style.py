@@ -28,6 +28,10 @@ DARK = ("#5aaef0", "#ff935c", "#3fcfa2", "#ee9fce", "#f5c451", "#9bd8ff", "#b9a2
 PALETTES = {"light": LIGHT, "dark": DARK}
 DENSE_COLOURS = {"light": "#111418", "dark": "#f4f6f8"}
 CONTROL_COLOURS = {"light": "#767b83", "dark": "#9aa2ad"}
+RAMPS = {
+    "light": {"cool": ("#eaf2fa", "#8dbde3", "#0b4f8a"), "warm": ("#fdf1e6", "#f5a96b", "#9a3400")},
+    "dark": {"cool": ("#1d2935", "#2f6ea3", "#a9d5fb"), "warm": ("#2e241c", "#a9541d", "#ffc79a")},
+}
 INKS = {
     "light": {"ink": "#1b1f24", "soft": "#5b636d", "line": "#d9dde2", "faint": "#eef0f2", "paper": "#ffffff"},
     "dark": {"ink": "#e8ebee", "soft": "#a3abb5", "line": "#3a4048", "faint": "#262b31", "paper": "#16191d"},
@@ -74,27 +78,41 @@ def series_of(methods: Iterable[tuple[str, bool]]) -> list[Series]:
 def config(theme: str, series: Sequence[Series] = (), font_size: int = 12) -> dict[str, Any]:
     """The Vega-Lite config of a theme; the ranges give each method of a scale's domain its look, in order."""
     ink = INKS[theme]
-    axis = {
-        "labelColor": ink["soft"], "titleColor": ink["ink"], "gridColor": ink["faint"], "domainColor": ink["line"],
-        "tickColor": ink["line"], "titleFontWeight": 500, "titleFontSize": font_size, "labelFontSize": font_size - 1,
-        "labelFont": FONT, "titleFont": FONT, "titlePadding": 8, "labelPadding": 5, "tickSize": 4, "gridWidth": 1,
-    }  # fmt: skip
-    legend = {"labelColor": ink["ink"], "titleColor": ink["soft"], "labelFontSize": font_size - 1, "labelFont": FONT,
-              "titleFont": FONT, "titleFontWeight": 500, "symbolSize": 70}  # fmt: skip
     return {
         "background": None if theme == "dark" else ink["paper"],
         "font": FONT,
         "view": {"stroke": None},
-        "axis": axis,
-        "legend": legend,
-        "title": {"color": ink["ink"], "subtitleColor": ink["soft"], "font": FONT, "subtitleFont": FONT,
-                  "fontSize": font_size + 1, "fontWeight": 600, "anchor": "start", "offset": 10},  # fmt: skip
-        "header": {"labelColor": ink["ink"], "labelFont": FONT, "labelFontSize": font_size, "labelFontWeight": 600,
-                   "title": None, "labelAnchor": "start"},  # fmt: skip
+        "axis": _axis(ink, font_size),
+        "legend": _legend(ink, font_size),
+        "title": _title(ink, font_size),
         "text": {"color": ink["soft"], "font": FONT, "fontSize": font_size - 1},
         "rule": {"color": ink["soft"]},
         "range": {
             "category": [one.colour(theme) for one in series] or list(PALETTES[theme]),
+            "heatmap": list(RAMPS[theme]["cool"]),
+            "ramp": list(RAMPS[theme]["warm"]),
             "symbol": [one.shape for one in series] or list(SHAPES),
         },
     }
+
+
+def _axis(ink: dict[str, str], font_size: int) -> dict[str, Any]:
+    return {
+        "labelColor": ink["soft"], "titleColor": ink["ink"], "gridColor": ink["faint"], "domainColor": ink["line"],
+        "tickColor": ink["line"], "titleFontWeight": 500, "titleFontSize": font_size, "labelFontSize": font_size - 1,
+        "labelFont": FONT, "titleFont": FONT, "titlePadding": 8, "labelPadding": 5, "tickSize": 4, "gridWidth": 1,
+    }  # fmt: skip
+
+
+def _legend(ink: dict[str, str], font_size: int) -> dict[str, Any]:
+    return {
+        "labelColor": ink["ink"], "titleColor": ink["soft"], "labelFontSize": font_size - 1, "labelFont": FONT,
+        "titleFont": FONT, "titleFontWeight": 500, "titleFontSize": font_size - 1, "symbolSize": 70,
+    }  # fmt: skip
+
+
+def _title(ink: dict[str, str], font_size: int) -> dict[str, Any]:
+    return {
+        "color": ink["ink"], "subtitleColor": ink["soft"], "font": FONT, "subtitleFont": FONT,
+        "fontSize": font_size + 1, "fontWeight": 600, "anchor": "start", "offset": 10,
+    }  # fmt: skip

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 END_TAG = re.compile(r"<(?=/script|!--|script)", re.IGNORECASE)
@@ -13,12 +14,12 @@ END_TAG = re.compile(r"<(?=/script|!--|script)", re.IGNORECASE)
 
 def bundle() -> str:
     """The script, safe to stand inside a `<script>` element; about a second the first time, then a file."""
-    import vl_convert
-
-    path = cache_folder() / f"vega-{vl_convert.__version__}.js"
+    path = cache_folder() / f"vega-{metadata.version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8")
-    script = END_TAG.sub(r"\\x3c", vl_convert.javascript_bundle())
+    import vl_convert
+
+    script = END_TAG.sub(r"\\x3c", vl_convert.javascript_bundle(snippet=None))
     with contextlib.suppress(OSError):
         _keep(path, script)
     return script

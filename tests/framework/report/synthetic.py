@@ -131,7 +131,7 @@ def measurement(
 def accuracy_at(draw: random.Random, base: float, method: str, compression: float) -> float:
     """Between the base accuracy and chance."""
     steepness = FRAGILITY.get(method, 0.2)
-    fall = 1 / (1 + math.exp(-(math.log2(compression) * steepness * 4 - 4))) if compression > 1 else 0
+    fall = 1 / (1 + math.exp(-(math.log2(compression) * steepness * 6 - 6))) if compression > 1 else 0
     return min(1.0, max(0.08, base - fall * (base - 0.1) + draw.gauss(0, 0.004)))
 
 

@@ -18,13 +18,26 @@ function configOf(theme) {
   return config;
 }
 
+/** A finger scrolls the page: it neither selects nor zooms. */
+const isTouch = matchMedia("(hover: none) and (pointer: coarse)").matches;
+
+/** Whether the chart's height follows from its number of rows. */
+const hasRows = (slot) => Boolean(slot.chart.spec.height?.step);
+
+function rowCount(slot, spec) {
+  const { field } = (spec.layer ? spec.layer[0] : spec).encoding.y;
+  return new Set(slot.rows.filter((row) => !state.hidden[`m:${row.method}`]).map((row) => row[field])).size;
+}
+
 /** The chart's specification for one panel: its rows, the page's choices, the width of its container. */
 function specOf(slot) {
   const spec = structuredClone(slot.chart.spec);
   spec.data = { name: "rows", values: slot.rows };
   spec.width = "container";
-  spec.autosize = { type: "fit-x", contains: "padding", resize: true };
+  spec.autosize = { type: "fit-x", contains: "padding" };
   spec.description = [slot.chart.title, slot.panel, slot.part, slot.chart.about].filter(Boolean).join(". ");
+  if (hasRows(slot)) spec.height = spec.height.step * Math.max(2, rowCount(slot, spec));
+  if (isTouch) spec.params = spec.params.filter((param) => !["brush", "zoom"].includes(param.name));
   for (const param of spec.params || []) {
     if (param.name === "hidden") param.value = state.hidden;
     if (param.name === "chosen") param.value = chosenForVega();
@@ -46,7 +59,7 @@ async function draw(slot) {
     slot.made = made;
     slot.view = made.view;
     slot.node.classList.add("drawn");
-    if (slot.chart.brush) listenToBrush(slot);
+    if (slot.chart.brush && !isTouch) listenToBrush(slot);
   } catch (error) {
     slot.node.replaceChildren(element("p", { class: "empty" }, `This chart could not be drawn: ${error.message}`));
     console.error(error);
@@ -142,7 +155,10 @@ function startCharts() {
   const fillAll = () => { brushed = null; if (state.chosen) change("chosen", null); page.charts.forEach(fill); drawRest(); };
   fillAll();
   on("panel", fillAll);
-  on("hidden", () => tell("hidden", state.hidden));
+  on("hidden", () => {
+    tell("hidden", state.hidden);
+    slots.filter((slot) => slot.wanted && hasRows(slot)).forEach(draw);
+  });
   on("chosen", () => tell("chosen", chosenForVega()));
   on("theme", () => slots.filter((slot) => slot.wanted).forEach(draw));
 }

@@ -82,12 +82,25 @@ function startLegend() {
   }
 }
 
+/** Which pair of data set and model is shown: buttons for a few, a list for many. */
 function startPanels() {
-  const select = byId("panel");
-  select.parentElement.hidden = page.panels.length < 2;
-  select.append(element("option", { value: "" }, `All ${page.panels.length} pairs`));
-  select.append(...page.panels.map((panel) => element("option", { value: panel }, panel)));
-  state.panel = page.panels.length > 4 ? page.panels[0] : "";
-  select.value = state.panel;
-  select.addEventListener("change", () => change("panel", select.value));
+  const box = byId("panels");
+  box.hidden = page.panels.length < 2;
+  state.panel = page.panels.length > 2 ? page.panels[0] : "";
+  const names = [...page.panels, ""];
+  const title = (panel) => panel || `All ${page.panels.length}`;
+  if (page.panels.length > 6 || names.join("").length > 70) {
+    const select = element("select", { "aria-label": "Data set and model" });
+    select.append(...names.map((panel) => element("option", { value: panel }, title(panel))));
+    select.value = state.panel;
+    select.addEventListener("change", () => change("panel", select.value));
+    return box.append(select);
+  }
+  for (const panel of names) {
+    const tab = element("button", { type: "button", class: "tab", onclick: () => change("panel", panel) }, title(panel));
+    const mark = () => tab.setAttribute("aria-pressed", String(state.panel === panel));
+    on("panel", mark);
+    mark();
+    box.append(tab);
+  }
 }

@@ -44,7 +44,7 @@ function startTools(chart) {
 }
 
 const verdictTone = (word) =>
-  /^(faster|improved|better)/.test(word) ? "good" : /^(slower|regress|worse)/.test(word) ? "bad" : "";
+  /^(faster|better)/.test(word) ? "good" : /^(slower|worse)/.test(word) ? "bad" : "soft";
 
 /** Speedup with its interval and verdict in one cell. */
 function timingCell(row, part) {
@@ -62,6 +62,12 @@ function accuracyCell(row) {
   return element("td", { class: "number" }, shown("share", row.accuracy), spread);
 }
 
+/** The short name of a setting; the whole one is in its title. */
+function settingCell(row) {
+  const rest = row.label.startsWith(row.method) ? row.label.slice(row.method.length) : "";
+  return element("td", { class: "wordy", title: row.setting }, rest ? row.method : row.label, rest ? element("small", {}, rest) : null);
+}
+
 function headlineColumns() {
   const plain = (name, title, kind) => ({ name, title, kind, draw: (row) => cell({ kind }, row[name]) });
   const timings = page.parts.map((part) => ({
@@ -70,7 +76,7 @@ function headlineColumns() {
   const pair = page.panels.length > 1 ? [plain("panel", "data set · model", "text")] : [];
   return [
     ...pair,
-    plain("setting", "method and setting", "text"),
+    { name: "label", title: "method and setting", kind: "text", draw: settingCell },
     plain("seed_count", "seeds", "integer"),
     { name: "accuracy", title: "top-1 accuracy", kind: "share", draw: accuracyCell },
     plain("accuracy_drop", "drop, points", "points"),
@@ -125,6 +131,7 @@ function startHeadline() {
       if (columns[i] === view.sort) head.setAttribute("aria-sort", view.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     });
+    table.classList.toggle("one-panel", Boolean(state.panel));
     body.replaceChildren(...rows.slice(0, view.most).map((row) =>
       element("tr", { class: row.control && "control" }, ...columns.map((column) => column.draw(row)))));
     const all = page.headline.length;

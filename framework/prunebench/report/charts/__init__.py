@@ -22,14 +22,14 @@ NAMES = (
     "accuracy_compression",
     "accuracy_theoretical_speedup",
     "accuracy_speedup",
-    "accuracy_stored_bytes",
     "promised_speedup",
+    "accuracy_stored_bytes",
+    "prune_time",
     "latency",
-    "requested",
     "layer_kept",
     "layer_error",
     "curves",
-    "prune_time",
+    "requested",
 )
 
 

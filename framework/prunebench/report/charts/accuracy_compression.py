@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
-
 from prunebench.report.charts.columns import ACCURACY, WHICH
 from prunebench.report.charts.marks import Look, ratio_axis, tip
 from prunebench.report.charts.tradeoff import tradeoff
@@ -20,6 +18,6 @@ COLUMNS = {**WHICH, **ACCURACY, "x": ("compression ratio", "ratio")}
 BRUSH = ("compression_ratio", "accuracy")
 
 
-def draw(rows: Any, look: Look) -> alt.LayerChart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel."""
     return tradeoff(rows, look, ratio_axis("x", "Times fewer parameters"), [tip("x", "compression", ".2f")])

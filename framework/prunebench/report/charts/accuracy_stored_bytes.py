@@ -20,8 +20,8 @@ COLUMNS = {**WHICH, **ACCURACY, "x": ("stored bytes", "bytes")}
 BRUSH = ("stored_bytes", "accuracy")
 
 
-def draw(rows: Any, look: Look) -> alt.LayerChart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel."""
-    shown = alt.Axis(title="Bytes on disk", format="~s", tickCount=6)
+    shown = alt.Axis(title="Bytes on disk", format="~s", tickCount=4, grid=False)
     x = alt.X("x", type="quantitative", scale=alt.Scale(type="log", nice=False, padding=12), axis=shown)
     return tradeoff(rows, look, x, [tip("x", "bytes", ",.0f")])

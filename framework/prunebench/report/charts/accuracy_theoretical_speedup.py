@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
-
 from prunebench.report.charts.columns import ACCURACY, WHICH
 from prunebench.report.charts.marks import Look, ratio_axis, tip
 from prunebench.report.charts.tradeoff import tradeoff
@@ -20,7 +18,7 @@ COLUMNS = {**WHICH, **ACCURACY, "x": ("theoretical speedup", "ratio")}
 BRUSH = ("theoretical_speedup", "accuracy")
 
 
-def draw(rows: Any, look: Look) -> alt.LayerChart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel."""
     axis = ratio_axis("x", "Times fewer multiply-accumulates")
     return tradeoff(rows, look, axis, [tip("x", "theoretical speedup", ".2f")])

@@ -7,6 +7,7 @@ WHICH = {
     "part": ("part", "text"),
     "method": ("method", "text"),
     "setting": ("method and setting", "text"),
+    "label": ("short name", "text"),
     "control": ("control", "bool"),
     "seed_count": ("seeds", "integer"),
     "point_count": ("settings in this row", "integer"),

@@ -7,10 +7,13 @@ from typing import Any
 import altair as alt
 
 from prunebench.report.charts.columns import WHICH
-from prunebench.report.charts.marks import HEIGHT, Look, accuracy_axis, steered, tip
+from prunebench.report.charts.marks import HEIGHT, Look, accuracy_axis, faded, steered, tip
 
 TITLE = "Training and fine-tuning"
-ABOUT = "Validation accuracy by epoch; the band is one standard deviation over seeds and settings of a method."
+ABOUT = (
+    "Validation accuracy by epoch, a line a setting, averaged over seeds; the band around the dense network's training "
+    "is one standard deviation."
+)
 EMPTY = "No trial here was trained or fine-tuned, so that there is no curve."
 COLUMNS = {
     **WHICH,
@@ -23,17 +26,16 @@ COLUMNS = {
 }
 
 
-def draw(rows: Any, look: Look) -> alt.LayerChart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel and phase."""
-    x = alt.X("epoch", type="quantitative", axis=alt.Axis(title="Epoch", tickMinStep=1, tickCount=6, grid=False))
-    base = alt.Chart(rows).encode(x=x, color=look.colour())
-    band = base.mark_area(opacity=0.16, line=False).encode(
-        y=alt.Y("accuracy_low", type="quantitative", scale=alt.Scale(zero=False)), y2="accuracy_high"
-    )
-    told = [tip("method", "method", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", "accuracy", ".2%"),
+    axis = alt.Axis(title="Epoch", format="d", tickMinStep=1, grid=False)
+    x = alt.X("epoch", type="quantitative", axis=axis, scale=alt.Scale(nice=False, padding=10))
+    base = alt.Chart(rows).encode(x=x, color=look.colour(), detail=alt.Detail("setting", type="nominal"))
+    band = base.mark_area(opacity=0.16, line=False).transform_filter("datum.part === 'training'")
+    told = [tip("setting", "setting", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", "accuracy", ".2%"),
             tip("loss", "loss", ".4f"), tip("curve_count", "curves")]  # fmt: skip
-    line = base.mark_line(strokeWidth=1.8).encode(y=accuracy_axis(title="Validation accuracy"))
-    points = base.mark_point(filled=True, size=32).encode(
-        y=accuracy_axis(title="Validation accuracy"), shape=look.shape(), tooltip=told, opacity=alt.value(1)
-    )
-    return steered(alt.layer(band, line, points), look, chosen=False).properties(height=HEIGHT)
+    y = accuracy_axis(title="Validation accuracy")
+    line = base.mark_line(strokeWidth=1.3).encode(y=y, opacity=faded(0.7))
+    points = base.mark_point(filled=True, size=26).encode(y=y, shape=look.shape(), tooltip=told, opacity=faded(0.9))
+    spread = band.encode(y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high")
+    return steered(alt.layer(spread, line, points), look).properties(height=HEIGHT)

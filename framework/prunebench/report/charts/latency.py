@@ -27,10 +27,10 @@ COLUMNS = {
 IS_WIDE = True
 
 
-def draw(rows: Any, look: Look) -> alt.LayerChart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel and batch size; a row a setting, the fastest on top."""
     order = alt.EncodingSortField("p50", op="min", order="ascending")
-    y = alt.Y("setting", type="nominal", sort=order,
+    y = alt.Y("label", type="nominal", sort=order,
               axis=alt.Axis(title=None, labelLimit=190, grid=False, ticks=False, domain=False))  # fmt: skip
     base = alt.Chart(rows).encode(y=y, color=look.colour())
     axis = alt.Axis(title="Milliseconds a batch", tickCount=5)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
-
 from prunebench.report.charts.columns import WHICH
 from prunebench.report.charts.heat import heat
 from prunebench.report.charts.marks import Look
@@ -27,9 +25,8 @@ LAYER = {
     "left_alone": ("left alone because", "text"),
 }
 COLUMNS = {**WHICH, **LAYER}
-IS_WIDE = True
 
 
-def draw(rows: Any, look: Look) -> alt.LayerChart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel."""
-    return heat(rows, look, "kept", "parameters kept", "blues", ".0%")
+    return heat(rows, look, "kept", "parameters kept", "heatmap", ".0%")

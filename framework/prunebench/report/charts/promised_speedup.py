@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from prunebench.report.charts.columns import SPEEDUP, WHICH
-from prunebench.report.charts.marks import HEIGHT, Look, faded, ratio_axis, setting_tips, steered, tip
+from prunebench.report.charts.marks import HEIGHT, Look, faded, ratio_axis, ratio_axis_up, setting_tips, steered, tip
 
 TITLE = "How much of the promised speed is real"
 ABOUT = (
@@ -19,13 +19,12 @@ COLUMNS = {**WHICH, **SPEEDUP, "theoretical_speedup": ("theoretical speedup", "r
            "realised": ("share of the promise kept", "share")}  # fmt: skip
 
 
-def draw(rows: Any, look: Look) -> alt.LayerChart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel and batch size."""
     x = ratio_axis("theoretical_speedup", "Times fewer multiply-accumulates")
-    y = alt.Y("speedup", type="quantitative", scale=alt.Scale(type="log", base=2, nice=False, padding=12),
-              axis=alt.Axis(title="Times faster, measured", labelExpr="format(datum.value, '~r') + '×'", tickCount=6))  # fmt: skip
+    y = ratio_axis_up("speedup", "Times faster, measured")
     base = alt.Chart(rows).encode(x=x, y=y)
-    even = alt.Chart(rows).mark_rule(opacity=0.35).encode(y=alt.Y(datum=1, type="quantitative"))
+    even = alt.Chart(alt.InlineData(values=[{}])).mark_rule(opacity=0.5).encode(y=alt.Y(datum=1, type="quantitative"))
     promise = base.mark_line(strokeDash=[4, 3], opacity=0.6, color="#7d8590").encode(
         y=alt.Y("theoretical_speedup", type="quantitative")
     )

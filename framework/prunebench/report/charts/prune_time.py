@@ -10,12 +10,14 @@ from prunebench.report.charts.columns import WHICH
 from prunebench.report.charts.marks import Look, faded, steered, tip
 
 TITLE = "What pruning costs"
-ABOUT = "Seconds that the method took on the dense network, without fine-tuning; one mark a setting, on a logarithmic axis."
+ABOUT = (
+    "Seconds that the method took on the dense network, without fine-tuning; one mark a setting, on a logarithmic axis."
+)
 EMPTY = "No trial here has a pruning time above zero."
 COLUMNS = {**WHICH, "prune_seconds": ("prune, mean", "seconds"), "finetune_seconds": ("fine-tune, mean", "seconds")}
 
 
-def draw(rows: Any, look: Look) -> alt.Chart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel; a row a method."""
     x = alt.X("prune_seconds", type="quantitative", scale=alt.Scale(type="log", nice=True, padding=10),
               axis=alt.Axis(title="Seconds", tickCount=5, format="~g"))  # fmt: skip

@@ -7,19 +7,26 @@ from typing import Any
 import altair as alt
 
 from prunebench.report.charts.columns import WHICH
-from prunebench.report.charts.marks import HEIGHT, Look, faded, ratio_axis, setting_tips, steered, tip
+from prunebench.report.charts.marks import HEIGHT, Look, faded, ratio_axis, ratio_axis_up, setting_tips, steered, tip
 
 TITLE = "Requested against achieved"
-ABOUT = "Where a grid asks for a result instead of a method's own setting: asked across, achieved upwards, equal on the line."
+ABOUT = (
+    "Where a grid asks for a result instead of a method's own setting: asked across, achieved upwards, equal on the "
+    "line."
+)
 EMPTY = "No setting here asked for a target, such as a compression."
-COLUMNS = {**WHICH, "target": ("target", "text"), "requested": ("requested", "ratio"), "achieved": ("achieved", "ratio")}
+COLUMNS = {
+    **WHICH,
+    "target": ("target", "text"),
+    "requested": ("requested", "ratio"),
+    "achieved": ("achieved", "ratio"),
+}
 
 
-def draw(rows: Any, look: Look) -> alt.LayerChart:
+def draw(rows: Any, look: Look) -> Any:
     """One panel and target."""
     x = ratio_axis("requested", "Requested")
-    y = alt.Y("achieved", type="quantitative", scale=alt.Scale(type="log", base=2, nice=False, padding=12),
-              axis=alt.Axis(title="Achieved", labelExpr="format(datum.value, '~r') + '×'", tickCount=6))  # fmt: skip
+    y = ratio_axis_up("achieved", "Achieved")
     base = alt.Chart(rows).encode(x=x, y=y)
     equal = base.mark_line(strokeDash=[4, 3], opacity=0.6, color="#7d8590").encode(
         y=alt.Y("requested", type="quantitative")

@@ -23,7 +23,7 @@ from prunebench.report.charts.marks import (
 )
 
 
-def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: bool = False) -> alt.LayerChart:
+def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: bool = False) -> Any:
     """The layered chart of rows with `x`, `accuracy` and their `_low` and `_high`."""
     base = alt.Chart(rows).encode(x=x, y=accuracy_axis())
     layers = [best_of_all(base), dense_line(rows), *error_bars(base, look, x_bars), own_front(base, look)]
@@ -33,25 +33,25 @@ def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: b
     return steered(alt.layer(*layers, points), look).properties(height=HEIGHT)
 
 
-def best_of_all(base: alt.Chart) -> alt.Chart:
+def best_of_all(base: Any) -> Any:
     """The front of all methods together, behind everything."""
     line = base.mark_line(strokeWidth=9, opacity=0.16, color="#7d8590", strokeCap="round", strokeJoin="round")
     return line.transform_filter("datum.is_best").encode(order=alt.Order("x", type="quantitative"))
 
 
-def own_front(base: alt.Chart, look: Look) -> alt.Chart:
+def own_front(base: Any, look: Look) -> Any:
     """Each method's own front."""
     line = base.mark_line(strokeWidth=1.6).transform_filter("datum.is_front")
     return line.encode(color=look.colour(), order=alt.Order("x", type="quantitative"), opacity=alt.value(0.75))
 
 
-def dense_line(rows: Any) -> alt.Chart:
+def dense_line(rows: Any) -> Any:
     """The accuracy of the dense network, across the chart."""
     rule = alt.Chart(rows).mark_rule(strokeDash=[4, 3], opacity=0.7)
     return rule.encode(y=alt.Y("dense_accuracy", type="quantitative", aggregate="mean"))
 
 
-def error_bars(base: alt.Chart, look: Look, x_bars: bool) -> list[alt.Chart]:
+def error_bars(base: Any, look: Look, x_bars: bool) -> list[Any]:
     """Standard deviation over seeds upwards; sideways, the interval of a measured speedup."""
     colour = look.colour()
     up = base.mark_rule(strokeWidth=1.1).encode(
@@ -64,7 +64,7 @@ def error_bars(base: alt.Chart, look: Look, x_bars: bool) -> list[alt.Chart]:
     return [up, over]
 
 
-def marks(base: alt.Chart, look: Look, tips: list[alt.Tooltip]) -> alt.Chart:
+def marks(base: Any, look: Look, tips: list[alt.Tooltip]) -> Any:
     """One mark a setting."""
     points = base.mark_point(filled=True, size=62, strokeWidth=1.6)
     told = [*setting_tips(), tip("accuracy", "top-1 accuracy", ".2%"), tip("dense_accuracy", "dense", ".2%"), *tips]

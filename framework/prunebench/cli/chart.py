@@ -1,0 +1,119 @@
+"""`bench chart`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from prunebench.cli.options import db_option, json_option
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@click.command("chart")
+@click.argument("name", required=False)
+@click.argument("run", required=False)
+@click.option("--list", "listing", is_flag=True, help="Name the charts.")
+@click.option("--all", "everything", is_flag=True, help="Every trial in the database, not only the latest run's.")
+@click.option("--sql", metavar="SQL", help="Draw these rows in place of the chart's own; `--show-sql` is a beginning.")
+@click.option("--show-sql", is_flag=True, help="Print the chart's query.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="x.svg, .png, .pdf, .html or .json."
+)
+@click.option("--width", type=click.IntRange(80, 4000), default=340, show_default=True, help="Of a panel, in points.")
+@click.option("--font-size", type=click.IntRange(5, 60), default=12, show_default=True, help="In points.")
+@click.option(
+    "--scale", type=click.FloatRange(0.25, 8), default=2.0, show_default=True, help="Pixels a point, for PNG."
+)
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@json_option
+@db_option
+def command(
+    name: str | None,
+    run: str | None,
+    listing: bool,
+    everything: bool,
+    sql: str | None,
+    show_sql: bool,
+    output: Path | None,
+    width: int,
+    font_size: int,
+    scale: float,
+    theme: Literal["light", "dark"],
+    as_json: bool,
+    db: Path,
+) -> int:
+    """Draw one chart of a RUN (by default the latest) in the form that the file's name ends in.
+
+    NAME is one of `bench chart --list`, or `points`, which draws the first three columns of any --sql.
+    """
+    if listing or name is None:
+        return _list(as_json)
+    from prunebench.report.charts import load
+    from prunebench.report.export import Sizes, write
+    from prunebench.report.generic import NAME
+
+    sizes = Sizes(width, font_size, scale, theme)
+    output = output or Path(f"{name}.svg")
+    if name == NAME:
+        return _points(db, sql, output, sizes)
+    chart = load(name)
+    if show_sql:
+        click.echo(chart.sql, nl=False)
+        return 0
+    frame, text = _rows(chart, db, run, everything, sql)
+    click.echo(write(output, chart, frame, text, sizes))
+    return 0
+
+
+def _rows(chart: Any, db: Path, run: str | None, everything: bool, sql: str | None) -> tuple[pl.DataFrame, str]:
+    """The chart's rows and the query that they come from; a query given on the command line is run sealed."""
+    from prunebench.report.export import chart_rows, ready
+    from prunebench.report.runs import find_run
+    from prunebench.report.scope import Scope
+    from prunebench.store import open_results
+
+    if sql is not None:
+        return ready(chart, sealed_frame(db, sql)), sql
+    with open_results(db) as results:
+        scope = Scope(None if everything else find_run(results, run))
+        return chart_rows(chart, results, scope), scope.limit(chart.sql)
+
+
+def _points(db: Path, sql: str | None, output: Path, sizes: Any) -> int:
+    from prunebench.report.export import write_spec
+    from prunebench.report.generic import points
+
+    if sql is None:
+        raise click.UsageError("the chart points needs --sql")
+    drawn = points(sealed_frame(db, sql), sizes.width, sizes.theme, sizes.font_size)
+    click.echo(write_spec(output, drawn.to_dict(validate=False), sizes))
+    return 0
+
+
+def sealed_frame(db: Path, sql: str) -> pl.DataFrame:
+    """The rows of a stranger's SQL, run in the sealed child process."""
+    import polars as pl
+
+    from prunebench.store.sealed import sealed_query
+
+    answer = sealed_query(db, sql, row_limit=200_000)
+    names = [
+        name if answer.columns.count(name) == 1 else f"{name} {place}" for place, name in enumerate(answer.columns)
+    ]
+    return pl.DataFrame(answer.rows, schema=names, orient="row", infer_schema_length=None)
+
+
+def _list(as_json: bool) -> int:
+    from prunebench.cli.tables import json_text, print_table
+    from prunebench.report.charts import load_all
+
+    rows = [(chart.name, chart.title, chart.about) for chart in load_all()]
+    if as_json:
+        click.echo(json_text(("name", "title", "about"), rows))
+    else:
+        print_table(("name", "title"), [row[:2] for row in rows])
+    return 0

@@ -1,0 +1,79 @@
+"""`bench report`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from prunebench.cli.options import db_option
+
+
+@click.command("report")
+@click.argument("run", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every trial in the database.")
+@click.option("--query", metavar="SQL", help="The trials of a select that returns `trial_id`.")
+@click.option("--paper", metavar="NAME", help="A paper's latest run, beside what the paper published.")
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="By default beside the run.")
+@click.option("--watch", is_flag=True, help="Write it anew while the run goes on; the open page follows.")
+@click.option(
+    "--every", type=click.FloatRange(1), default=5.0, show_default=True, help="Seconds between, with --watch."
+)
+@db_option
+def command(
+    run: str | None,
+    everything: bool,
+    query: str | None,
+    paper: str | None,
+    output: Path | None,
+    watch: bool,
+    every: float,
+    db: Path,
+) -> int:
+    """Write the results of a RUN (its id or its grid's name; by default the latest) as one page that works offline."""
+    if sum((run is not None, everything, query is not None, paper is not None)) > 1:
+        raise click.UsageError("give one of RUN, --all, --query and --paper")
+    from prunebench.report import write_report
+
+    run_id = None if everything or query is not None else _run_id(db, run or paper)
+    if query is not None:
+        check_query(db, query)
+    output = output or (db.parent / run_id / "report.html" if run_id else db.parent / "report.html")
+    if watch and run_id:
+        _follow(db, run_id, output, paper, every)
+    click.echo(write_report(db, run_id, output, query, paper))
+    return 0
+
+
+def _run_id(db: Path, wanted: str | None) -> str:
+    from prunebench.report.runs import find_run
+    from prunebench.store import open_results
+
+    with open_results(db) as results:
+        return find_run(results, wanted)
+
+
+def check_query(db: Path, query: str) -> None:
+    """Raise QueryError unless `query` alone is a harmless select with a column `trial_id`: it is run sealed, once."""
+    from prunebench.errors import QueryError
+    from prunebench.store.sealed import sealed_query
+
+    columns = sealed_query(db, query, row_limit=1).columns
+    if "trial_id" not in columns:
+        raise QueryError(f"--query must return a column trial_id; it returns {', '.join(columns)}")
+
+
+def _follow(db: Path, run_id: str, output: Path, paper: str | None, every: float) -> None:
+    """Write the page until every planned trial has its row; Ctrl-C ends it with a page that stands still."""
+    from prunebench.report import write_report
+    from prunebench.report.progress import progress
+
+    click.echo(f"{output}: written every {every:g} s until the run ends; Ctrl-C stops")
+    try:
+        while not (now := progress(db, run_id)).is_over:
+            write_report(db, run_id, output, paper=paper, refresh_seconds=max(1, round(every)))
+            click.echo(f"{now.done:,} of {now.planned:,} trials")
+            time.sleep(every)
+    except KeyboardInterrupt:
+        click.echo("stopped watching")
