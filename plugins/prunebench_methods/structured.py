@@ -5,8 +5,9 @@ from __future__ import annotations
 from prunebench import Method
 
 from prunebench_methods.cp import Cp
+from prunebench_methods.interpolative import InterpolativeChannels
 from prunebench_methods.separable_basis import SeparableBasis
 from prunebench_methods.spatial_svd import SpatialSvd
 from prunebench_methods.tucker2 import Tucker2
 
-METHODS: list[type[Method]] = [SpatialSvd, SeparableBasis, Cp, Tucker2]
+METHODS: list[type[Method]] = [SpatialSvd, SeparableBasis, Cp, Tucker2, InterpolativeChannels]

@@ -30,10 +30,8 @@ def channel_vectors(layer: nn.Conv2d) -> ChannelVectors:
 def _leading(tensor: Tensor, rank: int | None = None) -> Tensor:
     """The first left singular vectors of `tensor` as a matrix with its first axis for rows, completed to a basis."""
     matrix = tensor.flatten(1)
-    if matrix.shape[0] > matrix.shape[1]:
-        vectors = torch.linalg.svd(matrix, full_matrices=True)[0]
-    else:
-        vectors = svd(matrix).left
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    vectors = torch.linalg.svd(matrix, full_matrices=True)[0] if is_tall else svd(matrix).left
     return vectors[:, :rank]
 
 

@@ -1,0 +1,56 @@
+"""Removing channels whose work the others can do, without retraining."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prunebench import Method, Task, param
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CHOICES = ("auto", "pivots", "responses")
+GREEDY_WIDTH = 1024  # channels up to which "auto" chooses greedily: the time grows with their third power
+
+
+@dataclass(frozen=True)
+class InterpolativeChannels(Method):
+    """Keeps the channels that best represent all of a layer's, and folds the rest into the layers that read them.
+
+    Chee, Renz, Damle and De Sa, 2022. Departs from it in choosing channels that residual additions or concatenations
+    share for all their readers at once, and in refitting every layer, first to last, from what it now receives to what
+    the dense one answered (`refit`). `choose`: "pivots" of a Cholesky factorization, as in the paper but weighted by
+    the readers' weights, or one by one what explains most of the readers' "responses". No layer is added and nothing
+    is trained; the network has the same modules, narrower.
+    """
+
+    name = "interpolative_channels"
+    paper = "https://arxiv.org/abs/2108.00065"
+    stochastic = True
+    loosest = {"keep": 1.0}
+
+    keep: float = param(0.5, "share of the channels that each layer keeps, rounded up", above=0, at_most=1)
+    round_to: int = param(1, "channel counts are rounded up to a multiple of this", at_least=1)
+    choose: str = param(
+        "auto", f"how channels are chosen; auto: responses up to {GREEDY_WIDTH} channels", choices=CHOICES
+    )
+    refit: bool = param(True, "refit each layer on the inputs that the narrowed ones before it produce")
+    shared: bool = param(True, "also remove channels that several layers write or read, as around residual additions")
+    images: int = param(512, "calibration images that are looked at, at most", at_least=1)
+
+    def prune(self, network: nn.Module, task: Task) -> nn.Module:
+        """The same modules, narrower; layers whose outputs must stay are recorded with the reason."""
+        from prunebench_methods.interpolative_prune import remove_channels
+
+        return remove_channels(self, network, task)
+
+    def is_greedy(self, channels: int) -> bool:
+        """Whether so many channels are chosen by the readers' responses."""
+        return self.choose == "responses" or (self.choose == "auto" and channels <= GREEDY_WIDTH)
+
+    def width(self, channels: int) -> int:
+        """Channels kept of so many."""
+        wanted = math.ceil(self.keep * channels - 1e-9)
+        return min(channels, -(-max(wanted, 1) // self.round_to) * self.round_to)

@@ -1,0 +1,140 @@
+"""Choosing channels that represent the others, and teaching the layers that read them to do without the rest.
+
+Letters: a group has C channels, k of them kept; a Gram matrix (C, C) is the mean of a·a' over samples and positions of
+what a reader sees, after normalisation and activation; Z (k, C) predicts all channels from the kept ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prunebench_methods.channel_graph import Group, Slot
+from prunebench_methods.numerics import working
+
+BATCH = 64  # images a forward pass of the calibration
+ROWS = 16_384  # samples times positions that a Gram matrix is averaged over, at least
+ROWS_A_CHANNEL = 16
+RIDGE = 1e-6  # of the regression on kept channels, relative to their mean square
+SILENT = 1e-9  # share of the mean energy below which a channel has nothing left to explain
+
+
+def reader_grams(
+    network: nn.Module, groups: Sequence[Group], images: Tensor, generator: torch.Generator
+) -> dict[Slot, Tensor]:
+    """The Gram matrix of every reader of every group in float64, over random positions where there are many."""
+    widths = {slot: group.width for group in groups for slot in group.readers}
+    sums = {slot: torch.zeros(width, width, dtype=torch.float64) for slot, width in widths.items()}
+    counts = dict.fromkeys(widths, 0)
+
+    def see(slot: Slot, entries: Tensor) -> None:
+        share = -(-_wanted_rows(widths[slot]) * len(entries) // len(images))
+        rows = working(_sampled(slot_rows(entries, slot, widths[slot]), share, generator))
+        sums[slot] += (rows.T @ rows).double().cpu()
+        counts[slot] += len(rows)
+
+    handles = [
+        network.get_submodule(slot.module).register_forward_pre_hook(lambda _, inputs, slot=slot: see(slot, inputs[0]))
+        for slot in widths
+    ]
+    with torch.no_grad():
+        for batch in images.split(BATCH):
+            network(batch)
+    for handle in handles:
+        handle.remove()
+    return {slot: total / max(counts[slot], 1) for slot, total in sums.items()}
+
+
+def slot_rows(entries: Tensor, slot: Slot, channels: int) -> Tensor:
+    """What a reader sees of a group, one row a sample and position: (rows, C)."""
+    part = entries[:, slot.offset : slot.offset + channels * slot.repeat]
+    if entries.ndim == 2:
+        return part.reshape(len(entries), channels, slot.repeat).transpose(1, 2).reshape(-1, channels)
+    return part.permute(0, 2, 3, 1).reshape(-1, channels)
+
+
+def _wanted_rows(channels: int) -> int:
+    return max(ROWS, ROWS_A_CHANNEL * channels)
+
+
+def _sampled(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    if len(rows) <= count:
+        return rows
+    return rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
+
+
+def strongest(gram: Tensor, count: int) -> Tensor:
+    """The first `count` pivots of the Cholesky factorization with complete pivoting, in the order they are chosen."""
+    left = gram.diagonal().clone()
+    rows, chosen = torch.zeros(count, len(gram), dtype=gram.dtype), []
+    for step in range(count):
+        pivot = int(left.argmax())
+        chosen.append(pivot)
+        if left[pivot] > 0:
+            rows[step] = (gram[pivot] - rows[:step, pivot] @ rows[:step]) / left[pivot].sqrt()
+            left = (left - rows[step].square()).clamp_min(0)
+        left[chosen] = -1
+    return torch.tensor(chosen)
+
+
+def weighted(grams: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """One Gram matrix for all readers, each channel times the norm of the weights that read it.
+
+    Readers count alike whatever the size of what they see. The norms are those of all readers together, so that
+    channels which depend on one another keep doing so.
+    """
+    seen, norms = torch.zeros_like(grams[0]), torch.zeros(len(grams[0]), dtype=grams[0].dtype)
+    for gram, weight in zip(grams, weights, strict=True):
+        response = (gram.diagonal() * weight.diagonal()).sum().clamp_min(1e-300)
+        seen += gram / gram.diagonal().sum().clamp_min(1e-300)
+        norms += weight.diagonal() * gram.diagonal().sum() / response
+    return seen * norms.sqrt()[:, None] * norms.sqrt()
+
+
+def most_telling(grams: Sequence[Tensor], weights: Sequence[Tensor], count: int) -> Tensor:
+    """`count` channels one by one, each the one that explains most of what the readers' responses still miss.
+
+    `weights` are the readers' products of weights (C, C), summed over outputs and taps of the kernel.
+    """
+    left = [gram.clone() for gram in grams]
+    products = [gram @ weight for gram, weight in zip(grams, weights, strict=True)]
+    totals = [product.diagonal().sum().clamp_min(1e-300) for product in products]
+    quiet = [SILENT * gram.diagonal().mean() for gram in grams]
+    chosen: list[int] = []
+    for _ in range(count):
+        score = torch.zeros(len(grams[0]), dtype=grams[0].dtype)
+        for gram, product, total, least in zip(left, products, totals, quiet, strict=True):
+            gain = (product * gram).sum(dim=1) / gram.diagonal().clamp_min(least) / total
+            score += torch.where(gram.diagonal() > least, gain, 0.0)
+        score[chosen] = -1
+        chosen.append(int(score.argmax()))
+        for gram, product, weight, least in zip(left, products, weights, quiet, strict=True):
+            _deflate(gram, product, weight, chosen[-1], float(least))
+    return torch.tensor(chosen)
+
+
+def _deflate(gram: Tensor, product: Tensor, weight: Tensor, pivot: int, least: float) -> None:
+    """Take what channel `pivot` explains out of a Gram matrix, and out of its product with the weights, in place."""
+    column = gram[:, pivot].clone()
+    if column[pivot] > least:
+        product -= torch.outer(column, (weight @ column) / column[pivot])
+        gram -= torch.outer(column, column / column[pivot])
+
+
+def predictor(gram: Tensor, kept: Tensor) -> Tensor:
+    """Z (k, C): all channels from the kept ones, by least squares; exactly the identity on the kept ones."""
+    inner = gram[kept][:, kept]
+    ridge = RIDGE * inner.diagonal().mean().clamp_min(torch.finfo(inner.dtype).tiny)
+    result = torch.linalg.solve(inner + ridge * torch.eye(len(kept), dtype=inner.dtype), gram[kept])
+    result[:, kept] = torch.eye(len(kept), dtype=result.dtype)
+    return result
+
+
+def unexplained(gram: Tensor, kept: Tensor) -> float:
+    """Share of the channels' energy that the kept ones do not predict."""
+    mixture = predictor(gram, kept)
+    left = gram - mixture.T @ gram[kept]
+    total = float(gram.diagonal().sum())
+    return max(0.0, float(left.diagonal().sum()) / total) if total else 0.0
