@@ -201,7 +201,7 @@ class ChangesGlobals(Wrong):
     name = "changes_globals"
 
     def prune(self, network, task):
-        torch.set_num_threads(torch.get_num_threads() % 2 + 1)
+        torch.set_num_threads(torch.get_num_threads() + 1)
         return super().prune(network, task)
 
 

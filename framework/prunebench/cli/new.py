@@ -1,0 +1,32 @@
+"""`bench new`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from prunebench.cli.options import json_option
+from prunebench.scaffold import KINDS, new_package
+
+
+@click.command("new")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), default=Path("."), help="The folder to write it in.")
+@json_option
+def command(kind: str, name: str, into: Path, as_json: bool) -> None:
+    """Start a plugin package: entry point, one file, tests, README, CI; it installs and runs as it is."""
+    written = new_package(kind, name, into)
+    root = written[0]
+    while root.parent != into:
+        root = root.parent
+    if as_json:
+        click.echo(json.dumps([str(path) for path in written]))
+        return
+    for path in written:
+        click.echo(f"wrote {path}")
+    shown = name.replace("_", "-") if kind == "paper" else name
+    grid = shown if kind == "paper" else "grid.toml"
+    click.echo(f"\ncd {root}\npip install -e '.[test]'\nbench check {shown}\nbench run --grid {grid}")

@@ -1,0 +1,58 @@
+"""A ready plugin package from the templates beside this file: it installs, passes the kit and runs as it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Template
+
+from prunebench import __version__
+from prunebench.errors import PluginError
+
+KINDS = ("method", "model", "dataset", "paper")
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def new_package(kind: str, name: str, into: Path) -> list[Path]:
+    """The files written for a plugin called `name`; raises `PluginError` for a name or folder that will not do."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,50}", name):
+        raise PluginError(f"{name!r} cannot be a package: use small letters, digits and _, starting with a letter")
+    root = into / f"prunebench-{name.replace('_', '-')}"
+    if root.exists():
+        raise PluginError(f"{root} is there already: choose another name or folder")
+    words = {
+        "name": name,
+        "dash": name.replace("_", "-"),
+        "cls": "".join(part.capitalize() for part in name.split("_")),
+        "kind": kind,
+        "plugin": name.replace("_", "-") if kind == "paper" else name,
+        "grid": name.replace("_", "-") if kind == "paper" else "grid.toml",
+        "version": __version__,
+        "packing": _packing(kind, name),
+    }
+    written = []
+    for source, target in _files(kind, name):
+        path = root / target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Template(source.read_text(encoding="utf-8")).substitute(words), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _packing(kind: str, name: str) -> str:
+    return f'packages = ["prunebench_{name}"]' if kind == "paper" else f'include = ["prunebench_{name}.py"]'
+
+
+def _files(kind: str, name: str) -> list[tuple[Path, str]]:
+    """Template -> where it goes; a paper brings data and so is a package, the others are one module."""
+    common = TEMPLATES / "common"
+    files = [(path, str(path.relative_to(common))) for path in sorted(common.rglob("*")) if path.is_file()]
+    package = f"prunebench_{name}"
+    for path in sorted((TEMPLATES / kind).iterdir()):
+        place = {"module.py": f"{package}.py", "test.py": f"tests/test_{name}.py", "grid.toml": "grid.toml"}.get(
+            path.name
+        )
+        if kind == "paper" and path.name != "test.py":
+            place = f"{package}/{'__init__.py' if path.name == 'module.py' else path.name}"
+        files.append((path, place or path.name))
+    return files
