@@ -55,13 +55,14 @@ class Comparison:
     a_count: int
     b_count: int
     pair_count: int
+    lost_count: int  # trials that are ok in A and ended otherwise in B
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def has_regression(self) -> bool:
-        """Whether B is worse than A in a metric that counts."""
-        return any(difference.is_regression for difference in self.differences)
+        """Whether B is worse than A in a metric that counts, or lost trials that A has."""
+        return self.lost_count > 0 or any(difference.is_regression for difference in self.differences)
 
 
 def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Comparison:
@@ -69,18 +70,21 @@ def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Compari
     sides = [_side(path, text) for text in (a, b)]
     pairs_on = _pairs_on(path, sides)
     sql = _pairs_sql(sides, pairs_on)
-    counts = [f"select count(*) from ({_rows_sql(side)})" for side in sides]
-    answers = sealed_queries(path, [sql, *counts], row_limit=1_000_000)
+    counts = [f"select count(*) from ({_rows_sql(side)}) where status = 'ok'" for side in sides]
+    answers = sealed_queries(path, [sql, _lost_sql(sides, pairs_on), *counts], row_limit=1_000_000)
     for answer in answers:
         if answer.error:
             raise QueryError(answer.error)
-    a_count, b_count = (int(answer.rows[0][0]) for answer in answers[1:])
+    a_count, b_count = (int(answer.rows[0][0]) for answer in answers[2:])
     for side, count in zip((a, b), (a_count, b_count), strict=True):
         if not count:
             raise QueryError(f"{side!r}: no results; say run:ID, version:0.1.0, environment:ID, host:NAME or method:NAME")
     rows = [dict(zip(answers[0].columns, row, strict=True)) for row in answers[0].rows]
+    lost_count = int(answers[1].rows[0][0])
+    if not rows and not lost_count:
+        raise QueryError(f"{a!r} and {b!r} have no {pairs_on} in common: nothing to compare")
     made = [_difference(name, rows, tolerance) for name in METRICS]
-    return Comparison(a, b, a_count, b_count, len(rows), tuple(d for d in made if d), _notes(rows))
+    return Comparison(a, b, a_count, b_count, len(rows), lost_count, tuple(d for d in made if d), _notes(rows, lost_count))
 
 
 def _side(path: Path | str, text: str) -> tuple[str, str]:
@@ -103,7 +107,7 @@ def _rows_sql(side: tuple[str, str]) -> str:
     }[kind].replace("$v", quoted(value))
     return f"""
         select
-            r.trial_id, dataset.label as dataset, model.label as model, method.setting, r.protocol, r.seed,
+            r.trial_id, r.status, dataset.label as dataset, model.label as model, method.setting, r.protocol, r.seed,
             environment.environment_id, r.top1_accuracy, dense.parameter_count / nullif(r.nonzero_parameter_count, 0)
             as compression_ratio, r.speedup, r.latency_ms, r.prune_seconds, r.stored_bytes
         from result as r
@@ -115,8 +119,8 @@ def _rows_sql(side: tuple[str, str]) -> str:
         join environment on environment.id = r.environment
         left join (from result select baseline, max(parameter_count) as parameter_count
             where is_dense and status = 'ok' group by baseline) as dense on dense.baseline = r.baseline
-        where r.status = 'ok' and {condition}
-        qualify row_number() over (partition by r.trial_id order by r.started_at desc, r.attempt desc) = 1
+        where {condition}
+        qualify row_number() over (partition by r.trial_id order by r.status = 'ok' desc, r.started_at desc, r.attempt desc) = 1
     """
 
 
@@ -135,13 +139,17 @@ def _pairs_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
         select a.environment_id = b.environment_id as same_environment, {values}
         from ({_rows_sql(sides[0])}) as a
         join ({_rows_sql(sides[1])}) as b using ({keys})
+        where a.status = 'ok' and b.status = 'ok'
     """
 
 
-def _notes(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    notes = []
-    if not rows:
-        notes.append("no trial is on both sides: nothing to compare")
+def _lost_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
+    a, b = map(_rows_sql, sides)
+    return f"select count(*) from ({a}) as a join ({b}) as b using ({keys}) where a.status = 'ok' and b.status <> 'ok'"
+
+
+def _notes(rows: Sequence[dict[str, Any]], lost_count: int) -> tuple[str, ...]:
+    notes = [f"{lost_count} trials that are ok in A ended otherwise in B"] if lost_count else []
     if any(not row["same_environment"] for row in rows):
         notes.append("speed is compared only between pairs of the same environment")
     return tuple(notes)

@@ -90,6 +90,7 @@ SHAPE = {
 _RUN = {
     **dict.fromkeys(("id", "name", "started_at", "grid", "scale", "command"), "VARCHAR"),
     "trial_count": "BIGINT",
+    "trial_ids": ["VARCHAR"],
     "claims": "JSON",
     "options": "JSON",
 }
@@ -130,15 +131,13 @@ def _add_runs(connection: DuckDBPyConnection, runs: list[str], to: str) -> None:
 
 
 def _insert_run(connection: DuckDBPyConnection, number: int, run: dict[str, Any], to: str) -> None:
-    options = json.loads(run["options"] or "{}")
-    trial_ids = options.pop("trial_ids", None) or []
     values = (number, run["id"], run["name"] or run["id"], run["scale"] or "", run["started_at"] or None)
     connection.execute(
         f"insert into {to}run values (?, ?, ?, ?, try_cast(? as timestamp), ?, ?, ?, ?, ?)",
-        [*values, run["command"] or "", run["grid"] or "", run["trial_count"], run["claims"], json.dumps(options)],
+        [*values, run["command"] or "", run["grid"] or "", run["trial_count"], run["claims"], run["options"]],
     )
-    if trial_ids:
-        text = "\n".join(str(trial_id) for trial_id in trial_ids)
+    if run["trial_ids"]:
+        text = "\n".join(run["trial_ids"])
         connection.execute(f"insert into {to}run_trial select ?, unnest(string_split(?, chr(10)))", [number, text])
 
 

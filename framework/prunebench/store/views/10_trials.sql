@@ -60,7 +60,7 @@ select
     r.realised,
     r.is_dense,
     r.is_dense
-        or method.name like 'random%'
+        or method.name in ('random', 'random_matched')
         or coalesce(list_contains(cast(run.options -> '$.controls' as varchar[]), method.name), false) as is_control,
     r.storage,
     r.notes,

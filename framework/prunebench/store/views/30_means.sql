@@ -139,7 +139,7 @@ select
     g.realised,
     g.is_dense,
     g.is_dense
-        or method.name like 'random%'
+        or method.name in ('random', 'random_matched')
         or coalesce(list_contains(cast(run.options -> '$.controls' as varchar[]), method.name), false) as is_control
     $settings
 from grouped as g
