@@ -52,12 +52,12 @@ def evaluate(
     Raises `InvalidOutput` where the output is no (B, classes) tensor of finite logits, or the forward pass changes the
     network's own weights.
     """
+    if not len(split):
+        raise InvalidOutput("there is no test sample to score: the split is empty")
     before = snapshot(network)
     with evaluating(network), torch.inference_mode():
         batches = list(_score_batches(network, split, device, limit or len(split), breathe))
     require_unchanged(network, before)
-    if not batches:
-        raise InvalidOutput("there is no test sample to score: the split is empty")
     return _scores(batches)
 
 

@@ -43,7 +43,7 @@ class CpuClock:
     """CPU time of the calling thread: what other processes take away is not counted. For one thread only."""
 
     name: ClockName = "cpu"
-    block_ms = 2.0
+    block_ms = 0.5
 
     def block(self, side: Side, calls: int) -> Block:
         """Timed inside the wall clock's pair of readings, so that CPU time is never above wall time."""

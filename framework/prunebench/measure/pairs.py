@@ -11,7 +11,7 @@ import copy
 import math
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -23,7 +23,8 @@ WARM_SHARE = 0.15  # of the time for one batch size, for both sides together
 WARM_CALLS = 10
 AGREEMENT = 0.05  # between two warm-up blocks
 COPIED_BYTES = 32 << 20  # larger networks are timed where they are: the bias is one of small, cached ones
-GROUPS_A_ROUND = 2
+ROUNDS = 10  # as many as the groups allow
+LEAD_MS = 20.0  # a shorter call is made once untimed before its block: the other side has emptied the caches
 PRECISION = 0.01  # half-width of the interval at which it stops
 MOST_ROUNDS = 20  # times as many as are asked for at least
 
@@ -64,6 +65,7 @@ class Pair:
     pruned: Side
     clock: Clock
     rng: random.Random
+    lead: bool = False  # an untimed call before each block
 
     def blocks(self, calls: tuple[int, int]) -> tuple[Block, Block]:
         """A block of each, one right after the other, in random order."""
@@ -76,18 +78,23 @@ class Pair:
 
     def _in_order(self, calls: tuple[int, int], dense_first: bool) -> tuple[Block, Block]:
         if dense_first:
-            dense = self.clock.block(self.dense, calls[0])
-            return dense, self.clock.block(self.pruned, calls[1])
-        pruned = self.clock.block(self.pruned, calls[1])
-        return self.clock.block(self.dense, calls[0]), pruned
+            dense = self._block(self.dense, calls[0])
+            return dense, self._block(self.pruned, calls[1])
+        pruned = self._block(self.pruned, calls[1])
+        return self._block(self.dense, calls[0]), pruned
+
+    def _block(self, side: Side, calls: int) -> Block:
+        if self.lead:
+            side.network(side.x)
+        return self.clock.block(side, calls)
 
     def fresh(self) -> Pair:
         """New copies of both at other addresses, in random order, so that neither always gets the better place."""
         if self.rng.random() < 0.5:
             dense = self._copy(self.dense)
-            return Pair(dense, self._copy(self.pruned), self.clock, self.rng)
+            return replace(self, dense=dense, pruned=self._copy(self.pruned))
         pruned = self._copy(self.pruned)
-        return Pair(self._copy(self.dense), pruned, self.clock, self.rng)
+        return replace(self, dense=self._copy(self.dense), pruned=pruned)
 
     def _copy(self, side: Side) -> Side:
         """A copy behind memory of random size, given back at once."""
@@ -119,6 +126,7 @@ def time_pair(pair: Pair, groups: int, seconds: float, *, copies: bool = True, p
     call_ms = _warm(pair.dense, pair.clock, warm), _warm(pair.pruned, pair.clock, warm)
     schedule = _schedule(call_ms, pair.clock.block_ms, groups, seconds - (time.perf_counter() - start))
     blocks = Blocks(cold_ms=(cold[0].wall_ms, cold[1].wall_ms), calls=schedule.calls)
+    pair = replace(pair, lead=max(call_ms) < LEAD_MS)
     copies = copies and pair.byte_count <= COPIED_BYTES
     blocks.stopped = _rounds(pair, blocks, schedule, start + seconds, copies, precision)
     return blocks
@@ -161,17 +169,18 @@ def _warm(side: Side, clock: Clock, seconds: float) -> float:
 
 
 def _schedule(call_ms: tuple[float, float], block_ms: float, groups: int, seconds: float) -> Schedule:
-    """As many rounds of two groups as asked for; rounds of one group, or of one pair, where time is short."""
+    """Ten rounds of as many groups as the time allows; rounds of one group, or of one pair, where it is short."""
     calls = _calls(call_ms, block_ms)
-    pair_seconds = (call_ms[0] * calls[0] + call_ms[1] * calls[1]) / 1000
+    lead = 1 if max(call_ms) < LEAD_MS else 0
+    pair_seconds = sum(ms * (count + lead) for ms, count in zip(call_ms, calls, strict=True)) / 1000
     affordable = seconds / pair_seconds
-    pairs = 2 * GROUPS_A_ROUND if affordable >= 2 * groups else 2 if affordable >= 8 else 1
+    pairs = 2 * max(1, groups // ROUNDS) if affordable >= 2 * groups else 2 if affordable >= 8 else 1
     return Schedule(pairs, max(2, math.ceil(2 * groups / pairs)), calls, pair_seconds * (pairs + 1))
 
 
 def _calls(call_ms: tuple[float, float], block_ms: float) -> tuple[int, int]:
     """Calls a block of either side; the same where they are nearly alike."""
     dense, pruned = (max(1, math.ceil(block_ms / max(ms, 1e-6))) for ms in call_ms)
-    if 0.8 < dense / pruned < 1.25:
+    if 0.4 < dense / pruned < 2.5:
         return max(dense, pruned), max(dense, pruned)
     return dense, pruned

@@ -1,0 +1,224 @@
+"""Can the latency protocol be believed? Networks against their own copies, and against ones that do 5 % more work.
+
+    python benchmarks/latency_aa.py --repeats 120 --load 3
+
+Every repeat times each network of the paper's small pair with the default protocol and with what people usually do
+(the mean of twenty calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` processes keep the
+cores busy. Repeats are spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network
+makes 21 passes for the first one's 20.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from prunebench.measure.latency import latency
+from prunebench.measure.significance import verdict
+from prunebench.records import LatencyProtocol
+from prunebench_models.convolutional import LeNet5
+from prunebench_models.fully_connected import SimpleFcn
+from torch import Tensor, nn
+from torch.utils import benchmark
+
+PASSES = 20
+MODELS = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5()}
+Row = dict[str, Any]
+
+
+class Repeated(nn.Module):
+    """The same network so many times on the same input, so that the work of a call is known exactly."""
+
+    def __init__(self, network: nn.Module, passes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.passes = passes
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.passes - 1):
+            self.network(x)
+        return self.network(x)
+
+
+def pair_of(model: str, planted: bool, seed: int) -> tuple[nn.Module, nn.Module, float]:
+    """Two networks and the true speed-up of the second over the first."""
+    torch.manual_seed(seed)
+    network = MODELS[model].build(10).eval()
+    if planted:
+        return Repeated(network, PASSES), Repeated(copy.deepcopy(network), PASSES + 1), PASSES / (PASSES + 1)
+    return network, copy.deepcopy(network), 1.0
+
+
+def paired(first: nn.Module, second: nn.Module, x: Tensor, seed: int, protocol: LatencyProtocol) -> Row:
+    """What prunebench says."""
+    found = latency(first, second, x, protocol, "cpu", seed)[0]
+    said = verdict(found.speedup, found.speedup_low, found.speedup_high)
+    blocks = {"dense": found.dense_ms, "pruned": found.pruned_ms, "rounds": found.round_index}
+    bounds = {"low": found.speedup_low, "high": found.speedup_high, "contention": found.contention}
+    return {"speedup": found.speedup, "verdict": said, "stopped": found.stopped, **bounds, **blocks}
+
+
+def mean_of_20(first: nn.Module, second: nn.Module, x: Tensor) -> Row:
+    """Twenty calls of one network, then twenty of the other, by the wall clock."""
+
+    def mean(network: nn.Module) -> float:
+        start = time.perf_counter()
+        for _ in range(20):
+            network(x)
+        return time.perf_counter() - start
+
+    with torch.inference_mode():
+        return {"speedup": mean(first) / mean(second)}
+
+
+def autorange(first: nn.Module, second: nn.Module, x: Tensor) -> Row:
+    """`Timer.blocked_autorange` of each, at its defaults."""
+
+    def middle(network: nn.Module) -> float:
+        timer = benchmark.Timer("network(x)", globals={"network": network, "x": x})
+        return float(timer.blocked_autorange().median)
+
+    with torch.inference_mode():
+        return {"speedup": middle(first) / middle(second)}
+
+
+def measure(seed: int, protocol: LatencyProtocol) -> Iterator[Row]:
+    """One repeat: every network, copied and planted, by every protocol, in random order."""
+    tasks = [(model, planted) for model in MODELS for planted in (False, True)]
+    rng = random.Random(seed)
+    for model, planted in rng.sample(tasks, len(tasks)):
+        first, second, truth = pair_of(model, planted, seed)
+        x = torch.randn(protocol.batch[0], *MODELS[model].input_shape)
+        ways: dict[str, Callable[[], Row]] = {
+            "prunebench": lambda f=first, s=second, x=x: paired(f, s, x, seed, protocol),
+            "mean of 20": lambda f=first, s=second, x=x: mean_of_20(f, s, x),
+            "blocked_autorange": lambda f=first, s=second, x=x: autorange(f, s, x),
+        }
+        for way in rng.sample(list(ways), len(ways)):
+            start = time.perf_counter()
+            row = ways[way]()
+            seconds = time.perf_counter() - start
+            yield {"model": model, "planted": planted, "truth": truth, "way": way, "seconds": seconds, **row}
+
+
+def keep_busy(seed: int) -> None:
+    """A neighbour: products of all sizes, copies of much memory, now and then a rest; until it is killed."""
+    torch.set_num_threads(1)
+    rng = random.Random(seed)
+    parent = os.getppid()
+    while os.getppid() == parent:
+        size = int(2 ** rng.uniform(5, 10))
+        a = torch.randn(size, size)
+        end = time.perf_counter() + rng.expovariate(1 / 0.1)
+        while time.perf_counter() < end:
+            a = (a @ a).clamp(-1, 1)
+        time.sleep(rng.expovariate(1 / 0.02))
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """`count` processes that compete for the cores."""
+    started = [subprocess.Popen([sys.executable, __file__, "--busy", str(seed)]) for seed in range(count)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def rows_of(args: argparse.Namespace) -> list[Row]:
+    """All repeats, `--per-process` of them in each fresh process."""
+    rows: list[Row] = []
+    with neighbours(args.load):
+        for first in range(0, args.repeats, args.per_process):
+            last = min(args.repeats, first + args.per_process)
+            command = [sys.executable, __file__, "--child", str(first), str(last), "--seconds", str(args.seconds)]
+            done = subprocess.run([*command, "--batch", str(args.batch)], capture_output=True, text=True, check=True)
+            rows += [json.loads(line) for line in done.stdout.splitlines()]
+            print(f"{last}/{args.repeats}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    return rows
+
+
+def summary(rows: list[Row]) -> str:
+    """A line for each network, truth and protocol."""
+    groups: dict[tuple[str, bool, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["model"], row["planted"], row["way"]].append(row)
+    head = ("network", "truth", "protocol", "n", "median", "sd %", "off ≥ 5 %", "faster/slower", "covers", "seconds")
+    lines = [head, *(_line(*key, found) for key, found in sorted(groups.items()))]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def _line(model: str, planted: bool, way: str, rows: list[Row]) -> tuple[str, ...]:
+    off = [row["speedup"] / row["truth"] for row in rows]
+    claims = [row["verdict"] != "can't tell" for row in rows if "verdict" in row]
+    covers = [row["low"] <= row["truth"] <= row["high"] for row in rows if "low" in row]
+    return (
+        model,
+        "20/21" if planted else "1",
+        way,
+        str(len(rows)),
+        f"{statistics.median(row['speedup'] for row in rows):.4f}",
+        f"{100 * statistics.stdev(math.log(value) for value in off):.2f}",
+        _share([abs(math.log(value)) >= 0.05 for value in off]),
+        _share(claims),
+        _share(covers),
+        f"{statistics.mean(row['seconds'] for row in rows):.2f} (max {max(row['seconds'] for row in rows):.2f})",
+    )
+
+
+def _share(found: list[bool]) -> str:
+    return f"{100 * sum(found) / len(found):.1f} %" if found else "-"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=120)
+    parser.add_argument("--per-process", type=int, default=5, help="repeats in one process")
+    parser.add_argument("--load", type=int, default=3, help="busy processes beside it")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=LatencyProtocol().max_seconds, help="for one pair, at most")
+    parser.add_argument("--out", type=Path, help="keep every row, raw blocks included, as JSON lines")
+    parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--busy", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run what the command line says."""
+    args = arguments()
+    if args.busy is not None:
+        return keep_busy(args.busy)
+    protocol = LatencyProtocol(batch=(args.batch,), max_seconds=args.seconds)
+    if args.child:
+        torch.set_num_threads(1)
+        for seed in range(*args.child):
+            for row in measure(seed, protocol):
+                print(json.dumps(row))
+        return None
+    rows = rows_of(args)
+    if args.out:
+        args.out.write_text("\n".join(json.dumps(row) for row in rows))
+    print(summary(rows))
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Intervals, verdicts and paired tests against what is known of them."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from prunebench.measure import significance
+from prunebench.measure.significance import Interval
+
+
+@pytest.mark.parametrize(
+    ("freedom", "wanted"), [(1, 12.7062047), (2, 4.30265273), (4, 2.77644511), (9, 2.26215716), (200, 1.97189622)]
+)
+def test_the_t_quantile_is_the_one_of_the_tables(freedom: int, wanted: float) -> None:
+    assert significance.t_quantile(0.975, freedom) == pytest.approx(wanted, rel=1e-8)
+
+
+def test_a_t_interval_covers_the_mean_as_often_as_it_says() -> None:
+    rng = random.Random(0)
+    covered = 0
+    for _ in range(1000):
+        found = significance.t_interval([rng.gauss(3, 2) for _ in range(5)])
+        covered += found.low <= 3 <= found.high
+    assert 930 <= covered <= 970
+
+
+def test_one_value_says_nothing_about_the_spread() -> None:
+    assert significance.t_interval([2.0]) == Interval(2.0, -math.inf, math.inf)
+
+
+def test_the_speedup_of_constant_blocks_is_their_ratio() -> None:
+    found = significance.speedup_interval([2.0] * 8, [1.0] * 8, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_linear_drift_cancels_in_an_abba_group() -> None:
+    # A B B A at times 0, 1, 2, 3, each one growing by 1 % a step: pairs are (A0, B1) and (A3, B2).
+    dense, pruned = [1.00, 1.03], [1.01, 1.02]
+    assert significance.round_logs(dense, pruned, [0, 0])[0] == pytest.approx(0.0, abs=2e-4)
+
+
+def test_an_outlying_block_does_not_move_a_round() -> None:
+    dense = [1.0] * 10
+    dense[3] = 50.0
+    assert significance.round_logs(dense, [1.0] * 10, [0] * 10) == [0.0]
+
+
+def test_a_biased_round_widens_the_interval() -> None:
+    rounds = [index for index in range(4) for _ in range(4)]
+    steady = significance.speedup_interval([1.0] * 16, [1.0] * 16, rounds)
+    biased = significance.speedup_interval([1.0 + 0.05 * (r == 2) for r in rounds], [1.0] * 16, rounds)
+    assert steady.high - steady.low < 1e-9 < 0.05 < biased.high - biased.low
+
+
+def test_a_single_round_has_an_unbounded_interval_and_no_verdict() -> None:
+    found = significance.speedup_interval([2.0, 2.0], [1.0, 1.0], [0, 0])
+    assert found.low == 0.0
+    assert significance.verdict(found.value, found.low, found.high) == "can't tell"
+
+
+@pytest.mark.parametrize(
+    ("speedup", "low", "high", "floor", "wanted"),
+    [
+        (1.10, 1.05, 1.15, 0.0, "faster"),
+        (0.90, 0.85, 0.95, 0.0, "slower"),
+        (1.10, 0.99, 1.22, 0.0, "can't tell"),
+        (1.009, 1.005, 1.013, 0.0, "can't tell"),
+        (0.992, 0.990, 0.994, 0.0, "can't tell"),
+        (1.04, 1.03, 1.05, 0.05, "can't tell"),
+        (0.96, 0.95, 0.97, 0.05, "can't tell"),
+        (1.06, 1.03, 1.09, 0.05, "faster"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_one_and_an_effect_above_the_floor(
+    speedup: float, low: float, high: float, floor: float, wanted: str
+) -> None:
+    assert significance.verdict(speedup, low, high, floor) == wanted
+
+
+def test_a_verdict_does_not_depend_on_which_network_is_called_first() -> None:
+    swapped = {"faster": "slower", "slower": "faster", "can't tell": "can't tell"}
+    rng = random.Random(1)
+    for _ in range(200):
+        low, value, high = sorted(math.exp(rng.gauss(0, 0.03)) for _ in range(3))
+        there = significance.verdict(value, low, high, 0.015)
+        assert significance.verdict(1 / value, 1 / high, 1 / low, 0.015) == swapped[there]
+
+
+def test_the_floor_is_the_far_end_of_the_interval_of_a_network_against_itself() -> None:
+    assert significance.floor_of(0.98, 1.01) == pytest.approx(1 / 0.98 - 1)
+    assert significance.floor_of(0.0, 2.0) == math.inf
+
+
+def test_a_bitmap_comes_back_as_it_went() -> None:
+    bits = np.random.default_rng(0).random(1001) < 0.3
+    assert (significance.unpack_bits(significance.pack_bits(bits), 1001) == bits).all()
+
+
+def test_the_first_sample_is_the_highest_bit() -> None:
+    assert significance.pack_bits(np.array([True] + [False] * 7)) == "gA=="  # base64 of 0x80
+
+
+def test_mcnemar_is_the_binomial_test_of_the_samples_that_only_one_gets_right() -> None:
+    first = np.array([True] * 9 + [False] * 1 + [True] * 5)
+    second = np.array([False] * 9 + [True] * 1 + [True] * 5)
+    found = significance.mcnemar(first, second)
+    tail = (1 + 10) / 2**10
+    assert (found.only_first, found.only_second) == (9, 1)
+    assert found.p_exact == pytest.approx(2 * tail)
+    assert found.p_mid == pytest.approx(2 * tail - 10 / 2**10)
+
+
+def test_equal_networks_are_no_surprise() -> None:
+    same = np.array([True, False, True])
+    found = significance.mcnemar(same, same)
+    assert found.p_exact == 1.0
+    assert found.p_mid == 1.0
+
+
+def test_mcnemar_takes_ten_thousand_discordant_samples() -> None:
+    first = np.arange(10_000) < 5_200
+    assert significance.mcnemar(first, ~first).p_exact == pytest.approx(6.6e-5, rel=0.05)  # z = 3.99
+
+
+def test_the_bootstrap_of_the_drop_agrees_with_the_paired_normal_interval() -> None:
+    rng = np.random.default_rng(2)
+    dense, flips = rng.random(5000) < 0.9, rng.random(5000) < 0.05
+    pruned = dense ^ flips
+    found = significance.accuracy_drop(dense, pruned)
+    differences = dense.astype(float) - pruned
+    half = 1.96 * differences.std(ddof=1) / math.sqrt(5000)
+    assert found.value == pytest.approx(differences.mean())
+    assert found.low == pytest.approx(differences.mean() - half, abs=6e-4)
+    assert found.high == pytest.approx(differences.mean() + half, abs=6e-4)
