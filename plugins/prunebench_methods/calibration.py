@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from prunebench import Task
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Stop = Callable[[Tensor], None]
 
 BATCH = 128  # calibration samples in one forward pass
 EPSILON = 1e-12  # share of the largest variance below which a direction is not there
@@ -148,16 +151,32 @@ class _Reached(Exception):
 
 
 @torch.no_grad()
-def call(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Input and output of the layer called `name` for these images; the forward pass ends there."""
-    seen: list[tuple[Tensor, Tensor]] = []
+def input_of(network: nn.Module, name: str, images: Tensor) -> Tensor:
+    """What the layer called `name` is given for these images; the forward pass ends there."""
+    return _until(network, name, images, lambda layer, stop: layer.register_forward_pre_hook(lambda _, x: stop(x[0])))
 
-    def see(_: str, inputs: Tensor, outputs: Tensor) -> None:
-        seen.append((inputs, outputs))
+
+@torch.no_grad()
+def output_of(network: nn.Module, name: str, images: Tensor) -> Tensor:
+    """What the layer called `name` answers to these images; the forward pass ends there."""
+    return _until(network, name, images, lambda layer, stop: layer.register_forward_hook(lambda _, x, y: stop(y)))
+
+
+def _until(
+    network: nn.Module, name: str, images: Tensor, attach: Callable[[nn.Module, Stop], RemovableHandle]
+) -> Tensor:
+    seen: list[Tensor] = []
+
+    def stop(value: Tensor) -> None:
+        seen.append(value)
         raise _Reached
 
-    with watched(network, [name], see), contextlib.suppress(_Reached):
-        network(images)
+    handle = attach(network.get_submodule(name), stop)
+    try:
+        with contextlib.suppress(_Reached):
+            network(images)
+    finally:
+        handle.remove()
     return seen[0]
 
 

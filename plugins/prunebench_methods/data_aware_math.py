@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.calibration import BATCH, Inputs, call, channel_rows, run_calibration, watched
+from prunebench_methods.calibration import BATCH, Inputs, channel_rows, input_of, output_of, run_calibration, watched
 from prunebench_methods.layers import two_layers
 from prunebench_methods.numerics import flattened
 from prunebench_methods.pca_math import completed
 from prunebench_methods.ranks import shared_budget
 from prunebench_methods.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.responses import (
+    KEPT_BYTES,
     Fit,
     Responses,
+    Solution,
     chosen_positions,
     damped_fit,
     dense_responses_of,
@@ -43,12 +45,12 @@ def factorize_by_data(method: DataAwareLowRank, network: nn.Module, task: Task) 
     found = {} if method.asymmetric else dense_responses(network, task, tuple(_changeable(refused)))
     for name, layer in chosen.items():
         if method.asymmetric:
-            matrix, answer, inputs_mean = _fitted(dense, network, name, task, method.ridge)
-            shift = answer.mean - matrix @ inputs_mean
+            solution, answer, inputs_mean = _fitted(dense, network, name, task, method.ridge)
+            base = solution.at(inputs_mean)
         else:
-            matrix, answer = flattened(layer).double(), found[name]
-            shift = torch.zeros_like(answer.mean)
-        network = replace_module(network, name, _projected(layer, matrix, answer, shift, ranks[name]))
+            solution, answer = Solution(flattened(layer).double()), found[name]
+            base = answer.mean
+        network = replace_module(network, name, _projected(layer, solution, answer, base, ranks[name]))
         task.layer(name, rank=ranks[name], output_error=answer.relative_error(ranks[name]))
     return network
 
@@ -91,34 +93,57 @@ def _dense_responses(network: nn.Module, task: Task, names: tuple[str, ...]) -> 
 
 def _fitted(
     dense: nn.Module, network: nn.Module, name: str, task: Task, ridge: float
-) -> tuple[Tensor, Responses, Tensor]:
+) -> tuple[Solution, Responses, Tensor]:
     """The weight that answers the pruned network's inputs as the dense layer answers its own."""
     layer: Layer = dense.get_submodule(name)  # type: ignore[assignment]
+    matrix, chosen = flattened(layer), _positions(task, name)
+    fit = Fit(matrix.shape[1])
+    for images, targets in zip(task.calibration.split(BATCH), _targets(dense, task, name), strict=True):
+        fit.add(patches(layer, input_of(network, name, images), chosen), targets)
+    return damped_fit(fit, matrix, ridge)
+
+
+def _positions(task: Task, name: str) -> Tensor | None:
     shape = shapes_by_name(task)[name]
-    width = flattened(layer).shape[1]
-    fit = Fit(width, row_limit=width if shape.out_channels <= width else 0)
-    chosen = chosen_positions(shape.positions, len(task.calibration), task.seed) if shape.kind == "conv2d" else None
-    for images in task.calibration.split(BATCH):
-        _, outputs = call(dense, name, images)
-        inputs, _ = call(network, name, images)
-        fit.add(patches(layer, inputs, chosen), responses(layer, outputs, chosen))
-    return damped_fit(fit, flattened(layer), ridge)
+    return chosen_positions(shape.positions, len(task.calibration), task.seed) if shape.kind == "conv2d" else None
 
 
-def _projected(layer: Layer, matrix: Tensor, answer: Responses, shift: Tensor, rank: int) -> nn.Sequential:
-    """W x + b as U U' (W x) + (I - U U') mean + shift + b: exact in the mean of the responses.
+def _targets(dense: nn.Module, task: Task, name: str) -> Iterable[Tensor]:
+    """The dense layer's responses, batch by batch: from memory where those of all layers fit in there."""
+    rows = len(task.calibration) * sum(s.out_channels * s.positions for s in task.shapes)
+    if rows * 4 <= KEPT_BYTES:
+        return task.once(("targets",), lambda: _all_targets(dense, task))[name]
+    layer, chosen = dense.get_submodule(name), _positions(task, name)
+    return (responses(layer, output_of(dense, name, images), chosen) for images in task.calibration.split(BATCH))
 
-    Both factors get the root of the responses' deviations, so that they are of one size.
+
+def _all_targets(dense: nn.Module, task: Task) -> dict[str, list[Tensor]]:
+    """Layer -> its responses by batch, for all layers in one pass."""
+    found: dict[str, list[Tensor]] = {shape.name: [] for shape in task.shapes}
+
+    def see(name: str, inputs: Tensor, outputs: Tensor) -> None:
+        found[name].append(responses(dense.get_submodule(name), outputs, _positions(task, name)).clone())
+
+    with watched(dense, found, see):
+        run_calibration(dense, task)
+    return found
+
+
+def _projected(layer: Layer, solution: Solution, answer: Responses, base: Tensor, rank: int) -> nn.Sequential:
+    """B x + b as U (U' B x) + bias, U the leading directions of the responses; exact at the inputs' mean.
+
+    `base` (m,) is what B answers to that mean, `answer.mean` what it should answer.
     """
-    basis = completed(answer.basis, rank, matrix.T)
-    left, right = _balanced(basis, basis.T @ matrix)
-    base = answer.mean - shift  # what the matrix answers to the mean of the inputs
-    bias = base - basis @ (basis.T @ base) + shift
+    basis = answer.basis[:, :rank]
+    if rank > basis.shape[1]:
+        basis = completed(basis, rank, solution.matrix.T)
+    bias = answer.mean - basis @ (basis.T @ base)
     if layer.bias is not None:
         bias = bias + layer.bias.detach().double()
-    return two_layers(layer, left, right, bias)
+    return two_layers(layer, *_balanced(basis, solution.onto(basis)), bias)
 
 
 def _balanced(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """The same product of factors (m, r) and (r, n) whose columns and rows are of one length."""
     lengths = (right.norm(dim=1) / left.norm(dim=0).clamp_min(1e-30)).sqrt().clamp_min(1e-30)
     return left * lengths, right / lengths[:, None]

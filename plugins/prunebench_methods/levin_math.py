@@ -8,7 +8,7 @@ import torch
 from prunebench import LayerShape, NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.calibration import BATCH, Inputs, call, channel_rows
+from prunebench_methods.calibration import BATCH, Inputs, channel_rows, input_of
 from prunebench_methods.pca import no_saving
 from prunebench_methods.pca_math import completed, flattened_inputs, has_room_for_mean, projected
 from prunebench_methods.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
@@ -43,7 +43,7 @@ def _salient(network: nn.Module, task: Task, name: str, layer: Layer, *, centred
     """Directions (n, k), those that matter most first, and the mean (n,) where the inputs are centred."""
     inputs = Inputs()
     for images in task.calibration.split(BATCH):
-        inputs.add(channel_rows(call(network, name, images)[0], type(layer)))
+        inputs.add(channel_rows(input_of(network, name, images), type(layer)))
     centred = centred and has_room_for_mean(layer)
     variances, directions = inputs.components(centred=centred)
     saliency = variances * (flattened_inputs(layer) @ directions).square().sum(0)

@@ -18,6 +18,7 @@ from prunebench_methods.replace import Layer
 
 ROWS = 1 << 17  # of patches at most that a convolution's inputs are sampled by
 CHUNK = 1 << 24  # entries of unfolded patches held at once
+KEPT_BYTES = 1 << 28  # dense responses that are kept for a sweep at most; more are computed layer by layer
 
 
 @dataclass(frozen=True)
@@ -42,58 +43,90 @@ class Fit:
     """Rows of inputs and of the responses to fit, held whole while they are fewer than the input is wide."""
 
     width: int
-    row_limit: int
     inputs: list[Tensor] = field(default_factory=list)
     targets: list[Tensor] = field(default_factory=list)
-    joint: Moments | None = None  # of (x, y) side by side, once there are too many rows
     row_count: int = 0
+    moments: Moments | None = None  # of the inputs, once there are too many rows
+    cross: Tensor | float = 0.0  # (m, n) sum of y x'
+    target_total: Tensor | float = 0.0  # (m,)
 
     def add(self, inputs: Tensor, targets: Tensor) -> None:
         """Take in rows (k, n) and (k, m)."""
         self.row_count += len(inputs)
-        if self.joint is None and self.row_count <= self.row_limit:
-            self.inputs.append(inputs)
-            self.targets.append(targets)
-            return
-        if self.joint is None:
-            self.joint = Moments.empty(inputs.shape[1] + targets.shape[1], inputs.device)
-            for pair in zip(self.inputs, self.targets, strict=True):
-                self.joint.add(torch.cat(pair, 1))
-            self.inputs, self.targets = [], []
-        self.joint.add(torch.cat((inputs, targets), 1))
+        self.inputs.append(inputs)
+        self.targets.append(targets)
+        if self.row_count > self.width:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        self.moments = self.moments or Moments.empty(self.width, self.inputs[0].device)
+        for inputs, targets in zip(self.inputs, self.targets, strict=True):
+            targets = targets.double()
+            self.moments.add(inputs)
+            self.cross = self.cross + targets.T @ inputs.double()
+            self.target_total = self.target_total + targets.sum(0)
+        self.inputs, self.targets = [], []
 
 
-def damped_fit(fit: Fit, weight: Tensor, ridge: float) -> tuple[Tensor, Responses, Tensor]:
+@dataclass(frozen=True)
+class Solution:
+    """A weight (m, n) as `base` + `rest`' `inputs`, (R, m) and (R, n); multiplied out only when asked for."""
+
+    base: Tensor
+    rest: Tensor | None = None
+    inputs: Tensor | None = None
+
+    def onto(self, basis: Tensor) -> Tensor:
+        """basis' (r, m) times the weight."""
+        found = basis.T @ self.base
+        return found if self.rest is None or self.inputs is None else found + (self.rest @ basis).T @ self.inputs
+
+    def at(self, vector: Tensor) -> Tensor:
+        """The weight's response (m,) to an input (n,)."""
+        found = self.base @ vector
+        return found if self.rest is None or self.inputs is None else found + self.rest.T @ (self.inputs @ vector)
+
+    @property
+    def matrix(self) -> Tensor:
+        """(m, n)"""
+        return self.base if self.rest is None or self.inputs is None else self.base + self.rest.T @ self.inputs
+
+
+def damped_fit(fit: Fit, weight: Tensor, ridge: float) -> tuple[Solution, Responses, Tensor]:
     """The weight (m, n) that answers the inputs with the targets, near `weight` where the data says little.
 
     Returns it with the principal directions of its responses, and the mean of the inputs. It minimizes
     ‖Y - X B'‖²/R + λ‖B - W‖² over centred rows, λ = `ridge` times the mean variance of an input.
     """
-    solve = _fit_by_rows if fit.joint is None else _fit_by_moments
-    return solve(fit, weight.double(), ridge)
+    solve = _fit_by_rows if fit.moments is None else _fit_by_moments
+    return solve(fit, weight, ridge)
 
 
-def _fit_by_rows(fit: Fit, weight: Tensor, ridge: float) -> tuple[Tensor, Responses, Tensor]:
-    inputs, targets = torch.cat(fit.inputs).double(), torch.cat(fit.targets).double()
+def _fit_by_rows(fit: Fit, weight: Tensor, ridge: float) -> tuple[Solution, Responses, Tensor]:
+    rows = torch.cat(fit.inputs).to(weight.dtype)
+    inputs, targets = rows.double(), torch.cat(fit.targets).double()
     mean, target_mean = inputs.mean(0), targets.mean(0)
     inputs, targets = inputs - mean, targets - target_mean
+    known = (inputs.to(weight.dtype) @ weight.T).double()  # the one large product, in the layer's own precision
     kernel = inputs @ inputs.T  # (R, R)
-    kernel.diagonal().add_(ridge * float(kernel.diagonal().sum()) / inputs.shape[1] or 1.0)
-    rest = torch.cholesky_solve(targets - inputs @ weight.T, torch.linalg.cholesky(kernel))
-    solution = weight + rest.T @ inputs
-    return solution, principal(solution @ inputs.T / fit.row_count**0.5, target_mean), mean
+    damping = ridge * float(kernel.diagonal().sum()) / inputs.shape[1] or 1.0
+    damped = kernel + damping * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+    rest = torch.cholesky_solve(targets - known, torch.linalg.cholesky(damped))
+    answers = known + kernel @ rest  # (R, m)
+    solution = Solution(weight.double(), rest, inputs)
+    return solution, principal(answers.T / fit.row_count**0.5, target_mean), mean
 
 
-def _fit_by_moments(fit: Fit, weight: Tensor, ridge: float) -> tuple[Tensor, Responses, Tensor]:
-    assert fit.joint is not None
-    n = fit.width
-    joint, mean = fit.joint.second(), fit.joint.mean
-    covariance, cross = joint[:n, :n].clone(), joint[n:, :n]  # (n, n), (m, n)
-    damping = ridge * float(covariance.diagonal().sum()) / n or 1.0
+def _fit_by_moments(fit: Fit, weight: Tensor, ridge: float) -> tuple[Solution, Responses, Tensor]:
+    assert fit.moments is not None
+    mean, target_mean = fit.moments.mean, fit.target_total / fit.row_count
+    covariance = fit.moments.second()  # (n, n)
+    cross = fit.cross / fit.row_count - torch.outer(target_mean, mean)  # (m, n)
+    damping = ridge * float(covariance.diagonal().sum()) / fit.width or 1.0
     covariance.diagonal().add_(damping)
     triangle = torch.linalg.cholesky(covariance)
-    solution = torch.cholesky_solve((cross + damping * weight).T, triangle).T
-    return solution, principal(solution @ triangle, mean[n:]), mean[:n]
+    solution = torch.cholesky_solve((cross + damping * weight.double()).T, triangle).T
+    return Solution(solution), principal(solution @ triangle, target_mean), mean
 
 
 def principal(answers: Tensor, mean: Tensor) -> Responses:
