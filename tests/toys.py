@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import nn
-
 from prunebench import Dataset, LayerCounts, Method, Model, NotApplicable, Splits, TensorSplit, param
 from prunebench.discovery import Installed
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,7 @@ class Tiny(Model):
     width: int = param(12, "hidden units", at_least=1)
 
     def build(self, class_count: int) -> nn.Module:
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(16, self.width), nn.ReLU(), nn.Linear(self.width, class_count)
-        )
+        return nn.Sequential(nn.Flatten(), nn.Linear(16, self.width), nn.ReLU(), nn.Linear(self.width, class_count))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from prunebench.checkpoints import Checkpoints
 from prunebench.errors import CheckpointError
 from prunebench.records import CurvePoint

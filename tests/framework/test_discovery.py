@@ -7,11 +7,10 @@ import types
 from pathlib import Path
 
 import pytest
-from toys import Keep
-
 from prunebench import discovery
 from prunebench.discovery import Installed, find_installed
 from prunebench.errors import PluginError
+from toys import Keep
 
 GOOD = """
 from dataclasses import dataclass
@@ -70,7 +69,10 @@ def test_a_plugin_is_found_with_its_owner(points):
         (GOOD.replace("return [Mine]", "raise ValueError('no')"), "ValueError: no"),
         (GOOD.replace("def methods()", "def methods(extra)"), "extra"),
         (GOOD.replace('name = "mine"', 'name = "</script>"'), "name = '</script>' is not allowed"),
-        (GOOD.replace('name = "mine"', 'name = "mine"; api_version = 99'), "needs plugin API 99, this prunebench speaks 1"),
+        (
+            GOOD.replace('name = "mine"', 'name = "mine"; api_version = 99'),
+            "needs plugin API 99, this prunebench speaks 1",
+        ),
         (GOOD.replace("@dataclass(frozen=True)\n", ""), "is no @dataclass(frozen=True)"),
         (GOOD.replace("def prune", "def prone"), "does not define prune()"),
         (GOOD.replace("share:", "seed:"), "may not be called 'seed'"),

@@ -6,13 +6,12 @@ import subprocess
 import sys
 
 import pytest
-from toys import toy_installed
-
 from prunebench.errors import GridError, PlanError, PluginError
 from prunebench.grid import Grid
 from prunebench.plan import plan
 from prunebench.records import Choice, Protocol, Trial
 from prunebench.registry import Entry, Registry
+from toys import toy_installed
 
 TOY = '[[block]]\ndataset = "blobs"\nmodel = "tiny"\nmethod = [{ use = "keep", share = 0.25 }]\n'
 

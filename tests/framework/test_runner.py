@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toys import toy_installed
-
 from prunebench.grid import Grid
 from prunebench.plan import plan
 from prunebench.records import Result, decode, encode
 from prunebench.runner import run_trial
 from prunebench.workbench import Workbench, weights_hash
+from toys import toy_installed
 
 GRID = """
 [protocol]

@@ -6,12 +6,11 @@ import copy
 
 import pytest
 import torch
-from toys import Blobs, Tiny
-from torch import nn
-
 from prunebench import TensorSplit
 from prunebench.records import Recipe
 from prunebench.training import fit
+from torch import nn
+from toys import Blobs, Tiny
 
 
 @pytest.fixture
