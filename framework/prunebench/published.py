@@ -55,7 +55,9 @@ def with_published(sql: str, rows: Sequence[dict[str, str]]) -> str:
 def _literal(text: str, numeric: bool) -> str:
     if not text:
         return "null"
-    return text if numeric else "'" + text.replace("'", "''") + "'"
+    if numeric:
+        return f"{text}e0" if "." in text else text  # a double, where DuckDB would make a decimal
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _quoted(name: str) -> str:

@@ -19,7 +19,7 @@ ours as (
         case method when 'cp' then 'conv' else params ->> '$.section' end as section,
         coalesce(cast(params ->> '$.keep' as double), cast(params ->> '$.rank' as double)) as amount,
         scale,
-        min(nonzero_parameter_count) as parameters,
+        min(case method when 'magnitude' then nonzero_parameter_count else parameter_count end) as parameters,
         avg(epochs.epochs) as epochs,
         100 * avg(top1_accuracy) as top1_percent,
         100 * stddev_samp(top1_accuracy) as top1_std,
