@@ -242,3 +242,17 @@ def test_published_files_have_no_stray_cells() -> None:
         with (paper.folder / "published.csv").open(encoding="utf-8", newline="") as file:
             widths = {len(row) for row in csv.reader(file)}
         assert len(widths) == 1
+
+
+GRIDS = sorted((Path(__file__).parents[3] / "grids").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_the_grids_at_hand_plan_and_their_claims_find_their_trials(
+    path: Path, installed: Installed, tmp_path: Path
+) -> None:
+    made = plan(Grid.load(path), installed)
+    with measured.stored(tmp_path, made.grid, made.trials, made_up) as results:
+        for claim in made.grid.claims:
+            (row,) = results.query(claim.sql).to_dicts()
+            assert any(value not in (None, 0) for name, value in row.items() if name != "held"), claim.text
