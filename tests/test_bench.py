@@ -9,9 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 import prunebench
+import pytest
 
 GRID = """
 name = "small"

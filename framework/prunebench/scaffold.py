@@ -49,10 +49,11 @@ def _files(kind: str, name: str) -> list[tuple[Path, str]]:
     files = [(path, str(path.relative_to(common))) for path in sorted(common.rglob("*")) if path.is_file()]
     package = f"prunebench_{name}"
     for path in sorted((TEMPLATES / kind).iterdir()):
-        place = {"module.py": f"{package}.py", "test.py": f"tests/test_{name}.py", "grid.toml": "grid.toml"}.get(
-            path.name
-        )
-        if kind == "paper" and path.name != "test.py":
-            place = f"{package}/{'__init__.py' if path.name == 'module.py' else path.name}"
-        files.append((path, place or path.name))
+        file = path.name.removesuffix(".template")
+        if file == "test.py":
+            files.append((path, f"tests/test_{name}.py"))
+        elif kind == "paper":
+            files.append((path, f"{package}/{'__init__.py' if file == 'module.py' else file}"))
+        else:
+            files.append((path, f"{package}.py" if file == "module.py" else file))
     return files

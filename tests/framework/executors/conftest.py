@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,32 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return make
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(scope="session")
+def one_node() -> Iterator[str]:
+    """The address of a Ray cluster of one node."""
+    pytest.importorskip("ray")
+    from ray_cluster import Cluster
+
+    cluster = Cluster(("--num-cpus=2", "--num-gpus=0"))
+    yield cluster.address
+    cluster.close()
+
+
+@pytest.fixture
+def on_ray(one_node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """A cluster executor over the toy runner."""
+    from prunebench.executors.cluster import ClusterExecutor
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+
+    def make(slots: int = 1, retries: RetryPolicy = ONCE, **settings: object) -> Executor:
+        given = work_settings(tmp_path, {"threads_per_slot": 1, **settings})
+        return ClusterExecutor(f"cpu:{slots}", given, retries, RUNNER, address=one_node)
+
+    return make
+
+
+@pytest.fixture(params=["local", pytest.param("on_ray", marks=pytest.mark.slow)])
 def executor(request: pytest.FixtureRequest) -> Make:
     """Both kinds of executor."""
     made: Make = request.getfixturevalue(request.param)

@@ -171,7 +171,7 @@ def test_what_is_not_understood_freezes_its_channels_with_the_reason(between: An
 
 
 def test_a_forward_pass_that_depends_on_data_is_declined() -> None:
-    network = Odd(lambda x: x.flatten(1) if x.sum() > 0 else x.flatten(1))
+    network = Odd(lambda x: x.flatten(1) if x.sum() > 0 else -x.flatten(1))
     with pytest.raises(NotApplicable, match="cannot be traced: TraceError"):
         pruned(InterpolativeChannels(), fake_task(network, (1, 8, 8), count=32))
 
