@@ -17,7 +17,7 @@ FRAMEWORK = ROOT / "framework" / "prunebench"
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["session"],
+    ["session", "doctor"],
     ["executors", "report"],
     ["worker"],
     ["runner"],

@@ -1,0 +1,32 @@
+"""`bench doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from prunebench.cli.options import db_option, json_option
+
+SIGNS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
+
+
+@click.command("doctor")
+@db_option
+@click.option("--noise/--no-noise", default=True, help="Measure what timing cannot tell apart here (a few seconds).")
+@json_option
+def command(db: Path, noise: bool, as_json: bool) -> int:
+    """Look over this machine: green or a mend. The first thing that an issue report asks for."""
+    from prunebench.doctor import examine
+
+    checks = []
+    for check in examine(db, noise=noise):
+        checks.append(check)
+        if not as_json:
+            mend = f" -> {check.mend}" if check.mend else ""
+            click.echo(f"{SIGNS[check.state]}{check.name}: {check.seen}{mend}")
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in checks]))
+    return 1 if any(check.state == "fault" for check in checks) else 0
