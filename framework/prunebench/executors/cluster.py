@@ -1,0 +1,281 @@
+"""Workers on the machines of a Ray cluster, behind the same supervision as on one machine.
+
+One actor a slot, never restarted by Ray and never retried by it: deadlines, retries and attempts are the driver's, so
+that no trial is run twice behind its back. Every actor owes an answer within seconds; one that stays silent is taken
+for lost, long before Ray would say so. Ray is imported only here and only when a cluster is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from prunebench.errors import DeviceError
+from prunebench.executors.connection import connect, is_reachable
+from prunebench.executors.devices import CPU_SLOTS, slot_count
+from prunebench.executors.events import RETRIES, RetryPolicy, Slot, WorkSettings
+from prunebench.executors.host import Command, Host, Library, versions
+from prunebench.executors.local import hello
+from prunebench.executors.supervisor import Supervisor
+from prunebench.executors.transport import Exited, Happening, Said
+
+POLL_SECONDS = 8.0  # how long an actor waits for something to tell
+HEARTBEAT_SECONDS = 25.0  # without an answer: the node is frozen or cut off
+PENDING_SECONDS = 120.0  # for Ray to find a place for an actor and to start it
+LOOK_SECONDS = 0.5  # how often the driver looks up while it waits: a signal cannot end Ray's wait
+HEAD_SECONDS = 5.0  # between two looks at the head; two misses in a row mean that it is gone
+SPELLING = "on a cluster devices are auto, cuda, cpu or cpu:N for N workers: Ray chooses the cards"
+
+
+class ClusterExecutor(Supervisor):
+    """Runs trials on a Ray cluster; `address` None starts one on this machine, for as long as the run lasts."""
+
+    def __init__(
+        self,
+        devices: str,
+        settings: WorkSettings,
+        retries: RetryPolicy = RETRIES,
+        runner: str = "prunebench.runner:open_workbench",
+        address: str | None = None,
+        gpu_fraction: float = 1.0,
+    ) -> None:
+        head = connect(address)
+        try:
+            slots, needs = cluster_slots(devices, settings.threads_per_slot, gpu_fraction)
+        except DeviceError:
+            shut_down()
+            raise
+        transport = RayTransport(settings, runner, needs, head)
+        super().__init__(slots, transport, retries, settings.timeout_seconds)
+
+
+def cluster_slots(devices: str, threads: int | None, gpu_fraction: float) -> tuple[tuple[Slot, ...], dict[str, float]]:
+    """The slots and what each needs of Ray; raises `DeviceError` for what the cluster could never give."""
+    nodes = living_nodes()
+    cards = sum(node.get("GPU", 0.0) for node in nodes)
+    wanted = devices.strip().lower()
+    if wanted == "auto":
+        wanted = "cuda" if cards else "cpu"
+    if wanted == "cuda":
+        return card_slots(nodes, gpu_fraction, threads)
+    if wanted.partition(":")[0] != "cpu":
+        raise DeviceError(f"cannot read devices {devices!r}: {SPELLING}")
+    cores = [int(node.get("CPU", 0.0)) for node in nodes]
+    each = threads or max(1, min(cores) // CPU_SLOTS)
+    places = sum(count // each for count in cores)
+    count = slot_count(wanted) or places
+    if not 1 <= count <= places:
+        raise DeviceError(f"{count} workers with {each} cores each are asked for, the cluster has room for {places}")
+    return tuple(Slot(f"cpu:{i}", "cpu", visible="", threads=each) for i in range(count)), {"num_cpus": each}
+
+
+def card_slots(
+    nodes: Sequence[dict[str, float]], fraction: float, threads: int | None
+) -> tuple[tuple[Slot, ...], dict[str, float]]:
+    """A slot for every `fraction` of a card; several workers on one card share its memory and take turns at timing."""
+    if fraction <= 0 or (fraction > 1 and fraction != int(fraction)):
+        raise DeviceError(f"a worker takes a part of a GPU or whole ones, got {fraction:g}: give 0.5, 1 or 2")
+    room = [node.get("GPU", 0.0) for node in nodes]
+    if fraction < 1:
+        count = sum(int(cards) * int(1 / fraction + 1e-9) for cards in room)
+    else:
+        count = sum(int(cards // fraction) for cards in room)
+    if not count:
+        raise DeviceError(f"{fraction:g} GPUs a worker are asked for, the cluster's nodes have {list(map(int, room))}")
+    return tuple(Slot(f"cuda:{i}", "cuda:0", threads=threads or 1) for i in range(count)), {"num_gpus": fraction}
+
+
+def living_nodes() -> list[dict[str, float]]:
+    """The resources of each node."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def shut_down() -> None:
+    """Leave the cluster; one that was started for this run ends."""
+    import ray
+
+    ray.shutdown()
+
+
+@dataclasses.dataclass
+class Remote:
+    """An actor and the answer that it owes."""
+
+    actor: Any
+    commands: list[Command]
+    answer: Any = None  # of the step under way
+    asked_at: float = 0.0
+    has_answered: bool = False
+    node_id: str = ""
+
+
+class RayTransport:
+    """Actors by slot, each with one long poll under way."""
+
+    def __init__(self, settings: WorkSettings, runner: str, needs: dict[str, float], head: str) -> None:
+        self._settings = settings
+        self._runner = runner
+        self._needs = needs
+        self._head = head
+        self._versions = versions()
+        self._remotes: dict[str, Remote] = {}
+        self._frozen_nodes: set[str] = set()
+        self._library: Any = None
+        self._is_woken = False
+        self._looked_at_head = time.monotonic()
+        self._head_misses = 0
+
+    def start(self, slot: Slot) -> None:
+        """Begin a worker, in the actor that the slot has or in a new one."""
+        if slot.name not in self._remotes:
+            self._remotes[slot.name] = self._new_remote(slot)
+        self._command(slot.name, ("start", b""))
+
+    def send(self, slot: str, line: bytes) -> None:
+        """An order for an idle worker."""
+        self._command(slot, ("send", line))
+
+    def kill(self, slot: str) -> None:
+        """End a worker and its children; an actor that does not even do this is lost by its silence."""
+        if slot in self._remotes:
+            self._command(slot, ("kill", b""))
+
+    def wait(self, seconds: float | None) -> Sequence[Happening]:
+        """What the actors have told; silence of one too long, or of the head, is told too."""
+        import ray
+
+        deadline = time.monotonic() + (3600.0 if seconds is None else seconds)
+        while True:
+            answers = {remote.answer: name for name, remote in self._remotes.items() if remote.answer is not None}
+            patience = max(0.0, min(deadline - time.monotonic(), LOOK_SECONDS))
+            if answers:
+                ready, _ = ray.wait(list(answers), num_returns=1, timeout=patience)
+                if ready:
+                    ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=0)
+            else:
+                ready = time.sleep(patience) or []
+            happenings = [happening for answer in ready for happening in self._collect(answers[answer])]
+            happenings += self._silent()
+            self._look_at_head()
+            if happenings or self._is_woken or time.monotonic() >= deadline:
+                self._is_woken = False
+                return happenings
+
+    def wake(self) -> None:
+        """End a `wait` at its next look."""
+        self._is_woken = True
+
+    def close(self, now: bool) -> None:
+        """End all actors with their workers, and leave the cluster."""
+        import ray
+
+        actors = [remote.actor for remote in self._remotes.values()]
+        try:
+            if not now and actors and not self._head_misses:
+                ray.wait([self._closing(actor) for actor in actors], num_returns=len(actors), timeout=4.0)
+            for actor in actors:
+                ray.kill(actor, no_restart=True)
+        except ray.exceptions.RayError:
+            pass  # whoever is gone already needs no end
+        finally:
+            self._remotes.clear()
+            shut_down()
+
+    @staticmethod
+    def _closing(actor: Any) -> Any:
+        actor.nudge.options(concurrency_group="nudges").remote()
+        return actor.close.remote()
+
+    def _new_remote(self, slot: Slot) -> Remote:
+        import ray
+
+        if self._library is None:
+            self._library = ray.remote(num_cpus=0)(Library).remote()
+        options: dict[str, Any] = {"num_cpus": 0, **self._needs, "max_restarts": 0, "max_task_retries": 0}
+        if self._frozen_nodes:
+            from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
+
+            options["scheduling_strategy"] = NodeLabelSchedulingStrategy(
+                hard={"ray.io/node-id": NotIn(*self._frozen_nodes)}
+            )
+        remote_class = ray.remote(concurrency_groups={"nudges": 1}, **options)(Host)
+        greeting = hello(slot, self._settings, self._runner)
+        remote = Remote(remote_class.remote(slot, greeting, self._library), [])
+        remote.answer, remote.asked_at = remote.actor.about.remote(), time.monotonic()
+        return remote
+
+    def _command(self, name: str, command: Command) -> None:
+        remote = self._remotes[name]
+        remote.commands.append(command)
+        if remote.answer is None:
+            self._ask(remote)
+        elif remote.has_answered:
+            remote.actor.nudge.options(concurrency_group="nudges").remote()
+
+    def _ask(self, remote: Remote) -> None:
+        commands, remote.commands = remote.commands, []
+        remote.answer, remote.asked_at = remote.actor.step.remote(commands, POLL_SECONDS), time.monotonic()
+
+    def _collect(self, name: str) -> list[Happening]:
+        import ray
+
+        remote = self._remotes[name]
+        try:
+            told = ray.get(remote.answer)
+        except ray.exceptions.RayError as error:
+            del self._remotes[name]
+            return [Exited(name, first_line(error))]
+        if not remote.has_answered:
+            remote.has_answered, remote.node_id = True, told["node"]
+            self._check_versions(told)
+            told = []
+        self._ask(remote)
+        return [Said(name, line) if kind == "said" else Exited(name, line.decode(), tail) for kind, line, tail in told]
+
+    def _check_versions(self, node: dict[str, str]) -> None:
+        for name, ours in self._versions.items():
+            theirs = node.get(name, "not installed")
+            if theirs != ours:
+                raise DeviceError(
+                    f"{name} is {ours} here and {theirs} on node {node['host']}: install the same on every node"
+                )
+
+    def _silent(self) -> list[Happening]:
+        found: list[Happening] = []
+        for name, remote in list(self._remotes.items()):
+            limit = HEARTBEAT_SECONDS if remote.has_answered else PENDING_SECONDS
+            if remote.answer is not None and time.monotonic() - remote.asked_at > limit:
+                found.append(self._given_up(name, remote, limit))
+        return found
+
+    def _given_up(self, name: str, remote: Remote, limit: float) -> Happening:
+        import ray
+
+        del self._remotes[name]
+        if remote.node_id:
+            self._frozen_nodes.add(remote.node_id)
+        ray.kill(remote.actor, no_restart=True)
+        if remote.has_answered:
+            return Exited(name, f"lost: its node has not answered for {limit:.0f} s")
+        return Exited(name, f"Ray found no place for it within {limit:.0f} s")
+
+    def _look_at_head(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at_head < HEAD_SECONDS:
+            return
+        self._looked_at_head = now
+        self._head_misses = 0 if is_reachable(self._head, 2.0) else self._head_misses + 1
+        if self._head_misses >= 2:
+            raise DeviceError(
+                f"the head of the Ray cluster at {self._head} is gone; what has finished is kept: run again to go on"
+            )
+
+
+def first_line(error: Exception) -> str:
+    """Ray's messages are pages; the first line says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]

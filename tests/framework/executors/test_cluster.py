@@ -1,0 +1,207 @@
+"""Two real Ray nodes on loopback: what dies, freezes or is not there, and what becomes of the trials."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from executor_toys import RUNNER, is_gone, results, toy, work_settings
+from prunebench.errors import DeviceError
+from prunebench.executors import Executor, Finished, RetryPolicy, WorkerLost, WorkerStarted, make_executor
+
+pytest.importorskip("ray")
+
+from ray_cluster import Cluster, environment, free_port
+
+pytestmark = pytest.mark.slow
+CARDS = ("--num-cpus=1", "--num-gpus=2")
+
+
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Cluster]:
+    cluster = Cluster(CARDS, CARDS)
+    yield cluster
+    cluster.close()
+
+
+def on(cluster: Cluster, folder: Path, devices: str = "cuda", **options: object) -> Executor:
+    settings = work_settings(folder, {"log_dir": None})
+    return make_executor(
+        "ray", devices, settings, RetryPolicy(killed=2), runner=RUNNER, address=cluster.address, **options
+    )  # type: ignore[arg-type]
+
+
+def sleeping(count: int, seconds: float = 0.5) -> list:  # type: ignore[type-arg]
+    return [toy("sleeps", network, seconds=seconds) for network in range(count)]
+
+
+def test_every_worker_has_a_card_of_its_own_and_no_trial_is_lost_or_doubled(two_nodes: Cluster, tmp_path: Path) -> None:
+    executor = on(two_nodes, tmp_path)
+    trials = [*(toy("environment", network) for network in range(8)), *sleeping(8)]
+    events = list(executor.run(trials))
+    found = results(events)
+    assert Counter(result.status for result in found.values()) == {"ok": 16}
+    cards = {result.detail for label, result in found.items() if label.startswith("environment")}
+    assert len(cards) == 4, "slot names differ"
+    assert Counter(detail.split()[0] for detail in cards) == {"CUDA_VISIBLE_DEVICES=0": 2, "CUDA_VISIBLE_DEVICES=1": 2}
+    assert len((tmp_path / "ran").read_text().splitlines()) == 16
+
+
+def test_a_killed_node_costs_its_trials_an_attempt_and_nothing_else(two_nodes: Cluster, tmp_path: Path) -> None:
+    events, start = [], time.monotonic()
+    for event in on(two_nodes, tmp_path).run(sleeping(16)):
+        events.append(event)
+        if sum(isinstance(one, Finished) for one in events) == 4 and len(two_nodes.nodes) == 2:
+            two_nodes.nodes.pop().kill()
+    found = results(events)
+    assert Counter(result.status for result in found.values()) == {"ok": 16}
+    assert max(result.attempt for result in found.values()) == 2
+    assert sum(isinstance(event, WorkerLost) for event in events) >= 1
+    assert time.monotonic() - start < 90
+
+
+def test_a_frozen_node_is_noticed_within_thirty_seconds(two_nodes: Cluster, tmp_path: Path) -> None:
+    frozen_at, lost_at, events = 0.0, 0.0, []
+    for event in on(two_nodes, tmp_path).run(sleeping(10)):
+        events.append(event)
+        if isinstance(event, WorkerLost) and not lost_at:
+            lost_at = time.monotonic()
+        if sum(isinstance(one, Finished) for one in events) == 4 and not frozen_at:
+            two_nodes.nodes[1].send(signal.SIGSTOP)
+            frozen_at = time.monotonic()
+    assert Counter(result.status for result in results(events).values()) == {"ok": 10}
+    assert 0 < lost_at - frozen_at < 30
+
+
+def test_a_lost_head_ends_the_run_in_one_line(two_nodes: Cluster, tmp_path: Path) -> None:
+    """In a process of its own: Ray ends a driver whose head is gone for a minute."""
+    driver = begin_driver(two_nodes, tmp_path, 400)
+    wait_for(driver, "finished", 4)
+    killed_at = time.monotonic()
+    two_nodes.nodes.pop(0).kill()
+    rest = driver.stdout.read()  # type: ignore[union-attr]
+    assert driver.wait(timeout=60) == 2
+    assert time.monotonic() - killed_at < 40
+    assert rest.strip().splitlines()[-1] == (
+        f"error: the head of the Ray cluster at {two_nodes.address} is gone; what has finished is kept: "
+        "run again to go on"
+    )
+
+
+def test_a_killed_driver_leaves_no_worker_and_the_next_one_goes_on(two_nodes: Cluster, tmp_path: Path) -> None:
+    driver = begin_driver(two_nodes, tmp_path, 40)
+    lines = wait_for(driver, "finished", 5)
+    driver.kill()
+    driver.wait()
+    pids = [int(line.split()[1]) for line in lines if line.startswith("worker")]
+    assert pids
+    assert all(is_gone(pid, within_seconds=10.0) for pid in pids)
+    done = {line.split()[1] for line in lines if line.startswith("finished")}
+    left = [trial for trial in sleeping(40, 0.2) if trial.id not in done]
+    assert len(results(on(two_nodes, tmp_path).run(left))) == 40 - len(done)
+
+
+def test_half_a_card_each_puts_two_workers_on_one(two_nodes: Cluster, tmp_path: Path) -> None:
+    events = list(on(two_nodes, tmp_path, gpu_fraction=0.5).run(sleeping(16)))
+    assert sum(isinstance(event, WorkerStarted) for event in events) == 8
+    assert len(results(events)) == 16
+
+
+def test_what_a_cluster_could_never_give_is_refused_before_anything_waits(one_node: str, tmp_path: Path) -> None:
+    settings = work_settings(tmp_path, {"threads_per_slot": 1})
+    for devices, fraction, message in [
+        ("cuda", 1.0, r"1 GPUs a worker are asked for, the cluster's nodes have \[0\]"),
+        ("cpu:64", 1.0, "64 workers with 1 cores each are asked for, the cluster has room for 2"),
+        ("cuda:0,cuda:1", 1.0, "on a cluster devices are auto, cuda, cpu or cpu:N"),
+        ("cuda", 1.5, "a part of a GPU or whole ones, got 1.5"),
+    ]:
+        with pytest.raises(DeviceError, match=message):
+            make_executor("ray", devices, settings, address=one_node, gpu_fraction=fraction)
+
+
+def test_another_version_on_a_node_is_refused_with_both_named(
+    one_node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prunebench.executors import cluster
+
+    monkeypatch.setattr(cluster, "versions", lambda: {"prunebench": "9.9.9"})
+    executor = make_executor("ray", "cpu:1", work_settings(tmp_path, {}), runner=RUNNER, address=one_node)
+    with pytest.raises(DeviceError, match=r"prunebench is 9\.9\.9 here and 0\.\S+ on node \S+: install the same"):
+        list(executor.run([toy("fine")]))
+
+
+def test_a_checkpoint_that_one_node_has_reaches_another_once(two_nodes: Cluster, tmp_path: Path) -> None:
+    """The nodes share no folder: each slot's checkpoints lie in a folder of its own here."""
+    executor = on(two_nodes, tmp_path)
+    trials = [toy("keeps_checkpoint", 0, index=index) for index in range(12)]
+    found = results(executor.run(trials))
+    assert Counter(result.status for result in found.values()) == {"ok": 12}
+    assert sum(result.reason == "trained" for result in found.values()) == 1
+
+
+def test_where_nothing_listens_one_line_says_so() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    start = time.monotonic()
+    with pytest.raises(DeviceError, match=f"no Ray cluster answers at {address}"):
+        make_executor("ray", "auto", work_settings(Path(), {}), address=address)
+    assert time.monotonic() - start < 11
+
+
+def test_where_something_else_listens_ten_seconds_are_enough() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=server.accept, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(DeviceError, match=f"no Ray cluster answers at {address}"):
+            make_executor("ray", "auto", work_settings(Path(), {}), address=address)
+        assert time.monotonic() - start < 12
+
+
+@pytest.mark.parametrize("address", ["somewhere", "host:", ":6379", "host:port"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(DeviceError, match="cannot read the address"):
+        make_executor("ray", "auto", work_settings(Path(), {}), address=address)
+
+
+def test_auto_without_a_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(DeviceError, match="no Ray cluster runs on this machine"):
+        make_executor("ray", "auto", work_settings(Path(), {}), address="auto")
+
+
+def test_a_stale_note_of_a_dead_cluster_is_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{free_port()}")
+    with pytest.raises(DeviceError, match="no Ray cluster answers at 127"):
+        make_executor("ray", "auto", work_settings(Path(), {}), address="auto")
+
+
+def begin_driver(cluster: Cluster, folder: Path, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, str(Path(__file__).parent / "a_driver.py"), cluster.address, str(folder), str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment()})
+
+
+def wait_for(driver: subprocess.Popen[str], kind: str, count: int) -> list[str]:
+    lines: list[str] = []
+    assert driver.stdout is not None
+    while sum(line.startswith(kind) for line in lines) < count:
+        lines.append(driver.stdout.readline())
+        assert lines[-1], f"ended before {count} {kind}: {lines}"
+    return lines
