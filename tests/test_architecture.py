@@ -23,6 +23,7 @@ FLOORS = [
     ["runner"],
     ["pruning"],
     ["workbench"],
+    ["pytest_plugin"],
     ["testing"],
     ["targets", "task"],
     ["checkpoints", "plan"],
