@@ -9,7 +9,7 @@ from torch.nn import functional
 STEPS = 100  # of numbers; Lloyd stops earlier when nothing moves
 REVIVALS = 20  # of centres that have lost all their numbers
 VECTOR_STEPS = 20
-CHUNK = 1 << 23  # distances held at once
+CHUNK = {"cpu": 1 << 17, "cuda": 1 << 24}  # distances held at once: on a CPU what stays in its cache
 
 
 def centres_of_numbers(ascending: Tensor, clusters: int, start: str, generator: torch.Generator) -> Tensor:
@@ -90,7 +90,7 @@ def clustered_vectors(
     """
     drawn = torch.stack([torch.randperm(points.shape[1], generator=generator)[:clusters] for _ in points])
     first = points.gather(1, drawn.to(points.device).unsqueeze(-1).expand(-1, -1, points.shape[2]))
-    size = max(1, CHUNK // (points.shape[1] * clusters))  # groups at once, for the memory
+    size = max(1, CHUNK.get(points.device.type, 1 << 20) // (points.shape[1] * clusters))  # groups at once
     found = [_lloyd_vectors(*part, steps) for part in zip(points.split(size), first.split(size), strict=True)]
     return torch.cat([centres for centres, _ in found]), torch.cat([codes for _, codes in found])
 
@@ -106,13 +106,23 @@ def _lloyd_vectors(points: Tensor, centres: Tensor, steps: int) -> tuple[Tensor,
 
 
 def _means(points: Tensor, codes: Tensor, centres: Tensor) -> Tensor:
-    """The mean of each centre's points, as a product, which is exact to repeat; one without points stays."""
+    """The mean of each centre's points; a centre without points stays where it is."""
+    sums, counts = _sums(points, codes, centres)
+    return torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+
+
+def _sums(points: Tensor, codes: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums (groups, clusters, width) and counts (groups, clusters, 1), by means that repeat exactly on the device."""
+    if points.device.type == "cpu":
+        sums = torch.zeros_like(centres).scatter_add_(1, codes.unsqueeze(-1).expand_as(points), points)
+        ones = torch.ones_like(points[..., 0])
+        return sums, torch.zeros_like(centres[..., 0]).scatter_add_(1, codes, ones).unsqueeze(-1)
     members = functional.one_hot(codes, centres.shape[1]).to(points.dtype).transpose(1, 2)
-    counts = members.sum(-1, keepdim=True)
-    return torch.where(counts > 0, members @ points / counts.clamp(min=1), centres)
+    return members @ points, members.sum(-1, keepdim=True)
 
 
 def nearest_vectors(points: Tensor, centres: Tensor) -> Tensor:
     """(groups, count) indices of the centres nearest to the points."""
-    distances = centres.square().sum(-1).unsqueeze(1) - 2 * points @ centres.transpose(1, 2)  # without the points' own
-    return distances.argmin(-1)
+    lengths = centres.square().sum(-1).unsqueeze(1)
+    distances = torch.baddbmm(lengths, points, centres.transpose(1, 2), alpha=-2)  # less the points' own lengths
+    return distances.min(-1).indices

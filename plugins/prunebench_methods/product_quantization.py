@@ -70,13 +70,12 @@ class ProductQuantization(Method):
         return [masked(shape, reasons[shape.name], shape.weight_count) for shape in shapes]
 
     def storage(self, network: nn.Module) -> dict[str, int]:
-        """Bytes with dictionaries as `codebook`, of the layers that are quantized, beside the general formats."""
+        """Bytes with dictionaries, as `codebook`, in the layers that are quantized; nothing where none is."""
         from prunebench_methods.dictionaries import saved_byte_count
-        from prunebench_methods.storage import storage_formats
+        from prunebench_methods.storage import dense_byte_count
 
-        formats = storage_formats(network)
-        saved = saved_byte_count(network, self.clusters, self.width)
-        return {**formats, "codebook": formats["dense"] - saved} if saved else formats
+        dense, saved = dense_byte_count(network), saved_byte_count(network, self.clusters, self.width)
+        return {"dense": dense, "codebook": dense - saved} if saved else {"dense": dense}
 
 
 def _matrix(shape: LayerShape) -> tuple[int, int]:

@@ -83,7 +83,8 @@ def _shared_byte_counts(flat: NDArray[np.generic], entries: Relative, bits: int,
     codes = index_bits(len(values))
     every = packed_byte_count(len(flat), codes)
     beside = packed_byte_count(len(entries.gaps), bits) + packed_byte_count(len(entries.gaps), codes)
-    present = np.unique(entries.values, return_counts=True)[1]
+    fillers = len(entries.gaps) - int(counts[values != 0].sum())
+    present = np.append(counts[values != 0], fillers)[: None if fillers else -1]
     coded = huffman_byte_count(present) + huffman_byte_count(np.bincount(entries.gaps, minlength=1 << bits))
     book = len(values) * width
     return {"codebook": book + min(every, beside), "huffman": book + min(huffman_byte_count(counts), coded)}
