@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import NewerDatabase, NotADatabase, StoreError
 from prunebench.store.ingest import quoted, statements
+from prunebench.store.journal import folder_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SCHEMA = 1
+PUBLISHED = "published"  # beside the journals: this database was once written by a merge
 CONFIG: dict[str, Any] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -55,6 +57,8 @@ def attach(connection: DuckDBPyConnection, path: Path, name: str, read_only: boo
     """Attach the file at `path`; raises StoreError where it is held, damaged or something else."""
     import duckdb
 
+    if path.is_dir():
+        raise NotADatabase(f"{path}: a folder, not a results database; name a file with --db")
     options = "type duckdb, read_only" if read_only else "type duckdb"
     try:
         connection.execute(f"attach {quoted(str(path))} as {name} ({options})")
@@ -80,7 +84,7 @@ def _cause(path: Path, text: str) -> StoreError:
     if "lock" in text and "Conflicting" in text:
         found = re.search(r"PID (\d+)", text)
         return HeldDatabase(path, int(found[1]) if found else None)
-    if not is_duckdb(path):
+    if not is_duckdb(path) and not (folder_of(path) / PUBLISHED).exists():
         return NotADatabase(f"{path}: not a results database; name another file with --db")
     if "version" in text and ("newer" in text or "read a database file" in text):
         return NewerDatabase(f"{path}: written by another version of DuckDB; {text.splitlines()[0][:200]}")

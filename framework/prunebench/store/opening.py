@@ -10,6 +10,7 @@ from prunebench.errors import StoreError
 from prunebench.store import database as db
 from prunebench.store.ingest import ingest, quoted
 from prunebench.store.journal import folder_of
+from prunebench.store.publish import set_wal_aside
 from prunebench.store.views import build_views, fingerprint
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ def attach_published(connection: DuckDBPyConnection, database: Path) -> str:
     """Attach the published file as `published`, mended from the journals if need be; empty where there is none."""
     if not database.exists():
         return ""
-    if database.is_dir():
-        from prunebench.errors import NotADatabase
-
-        raise NotADatabase(f"{database}: a folder, not a results database; name a file with --db")
+    with contextlib.suppress(OSError):  # where nothing can be moved, DuckDB has the last word
+        set_wal_aside(database)
     try:
         _attach(connection, database)
     except (db.DamagedDatabase, _Outdated):

@@ -102,6 +102,17 @@ def set_aside(path: Path, why: str) -> Path:
     return target
 
 
+def set_wal_aside(database: Path) -> str:
+    """Move a write-ahead log beside the published file out of the way; a note of it, empty if there is none.
+
+    Merges never leave one, so it is foreign, and replaying it would change or spoil what was published.
+    """
+    wal = database.with_name(database.name + ".wal")
+    if not wal.exists() or not database.is_file() or holder_of(database) is not None:
+        return ""
+    return f"{wal}: not ours, moved to {set_aside(wal, 'foreign').name}"
+
+
 def holder_of(path: Path) -> int | None:
     """The process that holds `path` for writing, None for nobody."""
     with path.open("rb") as file:

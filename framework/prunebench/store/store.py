@@ -86,7 +86,8 @@ class Store:
         from prunebench.store.merging import merge_into
 
         looked = self._look()
-        self._set_wal_aside(report)
+        if note := publish.set_wal_aside(self.path):
+            report.notes.append(note)
         try:
             report.merged = merge_into(self.path, self.journals(), report)
         except HeldDatabase as held:
@@ -95,12 +96,6 @@ class Store:
         except DamagedDatabase as damaged:
             self._start_anew(damaged, report)
         self._seen = self._look() if looked[:2] == self._look()[:2] else ()
-
-    def _set_wal_aside(self, report: MergeReport) -> None:
-        """A write-ahead log beside a published file is not ours: merges never leave one."""
-        wal = self.path.with_name(self.path.name + ".wal")
-        if wal.exists() and self.path.exists() and publish.holder_of(self.path) is None:
-            report.notes.append(f"{wal}: not ours, moved to {publish.set_aside(wal, 'foreign').name}")
 
     def _start_anew(self, damaged: StoreError, report: MergeReport) -> None:
         from prunebench.store.merging import merge_into
