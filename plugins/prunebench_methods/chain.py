@@ -9,16 +9,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from prunebench_methods.decompose import Piece
+from prunebench_methods.decompose import Factors, Piece
 from prunebench_methods.numerics import like
 
 
-def chained(layer: nn.Conv2d, pieces: Sequence[Piece], weights: Sequence[Tensor]) -> nn.Sequential:
+class Reordered(nn.Module):
+    """The channels of its input in another order, some perhaps more than once: (B, C, H, W) to (B, len(order), H, W)."""
+
+    order: Tensor
+
+    def __init__(self, order: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("order", order)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.index_select(1, self.order)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.order)} channels"
+
+
+def chained(layer: nn.Conv2d, pieces: Sequence[Piece], factors: Factors) -> nn.Sequential:
     """The pieces with these weights, in order; the layer's bias goes to the last one."""
-    modules = [_module(layer, piece, weight) for piece, weight in zip(pieces, weights, strict=True)]
+    modules = [_module(layer, piece, weight) for piece, weight in zip(pieces, factors.weights, strict=True)]
     if layer.bias is not None:
-        modules[-1].bias = like(layer.bias, layer)
-    return nn.Sequential(*modules)
+        modules[-1].bias = like(layer.bias if not factors.orders else _before_last(layer.bias, factors), layer)
+    if not factors.orders:
+        return nn.Sequential(*modules)
+    mixed: list[nn.Module] = []
+    for order, module in zip(factors.orders, [*modules, None], strict=True):
+        mixed += [] if order is None else [Reordered(order.to(layer.weight.device))]
+        mixed += [] if module is None else [module]
+    return nn.Sequential(*mixed)
+
+
+def _before_last(bias: Tensor, factors: Factors) -> Tensor:
+    """The bias in the order in which the last piece has its outputs."""
+    last = factors.orders[-1]
+    return bias if last is None else bias[last.argsort()]
 
 
 def _module(layer: nn.Conv2d, piece: Piece, weight: Tensor) -> nn.Conv2d:
@@ -28,8 +56,11 @@ def _module(layer: nn.Conv2d, piece: Piece, weight: Tensor) -> nn.Conv2d:
     return module
 
 
-def blank(layer: nn.Conv2d, piece: Piece, *, bias: bool = False) -> nn.Conv2d:
-    """A convolution shaped like the piece, its numbers not yet set; nothing is drawn from torch's generator."""
+def blank(layer: nn.Conv2d, piece: Piece, **changes: Any) -> nn.Conv2d:
+    """A convolution shaped like the piece, its numbers not yet set; nothing is drawn from torch's generator.
+
+    `changes` replaces keyword arguments of `nn.Conv2d`; without any there is no bias.
+    """
     chosen = (piece.rows, piece.columns)
     options: dict[str, Any] = {
         "stride": _along(chosen, layer.stride, 1),
@@ -37,10 +68,10 @@ def blank(layer: nn.Conv2d, piece: Piece, *, bias: bool = False) -> nn.Conv2d:
         "padding": _padding(layer, chosen),
         "padding_mode": layer.padding_mode if any(chosen) else "zeros",
         "groups": piece.groups,
-        "bias": bias,
+        "bias": False,
         "device": layer.weight.device,
         "dtype": layer.weight.dtype,
-    }
+    } | changes
     module: nn.Conv2d = skip_init(nn.Conv2d, piece.in_channels, piece.out_channels, piece.kernel, **options)
     return module
 

@@ -1,8 +1,8 @@
 """Which channels of a network must be removed together: every layer that writes, scales or reads them.
 
 A network is traced once. Each value that flows through it carries a layout: which spaces of channels lie along its
-second axis, in which order, and how many entries a channel has there (more than one after flattening). Adding two values
-makes their spaces one; whatever is not understood freezes the spaces it touches, with the reason.
+second axis, in which order, and how many entries a channel has there (more than one after flattening). Adding two
+values makes their spaces one; whatever is not understood freezes the spaces it touches, with the reason.
 """
 
 from __future__ import annotations

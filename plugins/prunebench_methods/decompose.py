@@ -37,10 +37,14 @@ class Piece:
 
 
 class Factors(NamedTuple):
-    """Weights of a chain, one a piece, in (out, in/groups, kh, kw); `error` is relative to the kernel's norm."""
+    """Weights of a chain, one a piece, in (out, in/groups, kh, kw); `error` is relative to the kernel's norm.
+
+    `orders`, where given, are the channel numbers that each piece receives, and those of the outputs behind the last.
+    """
 
     weights: tuple[Tensor, ...]
     error: float
+    orders: tuple[Tensor | None, ...] = ()
 
 
 def weight_count(pieces: Sequence[Piece]) -> int:
@@ -160,7 +164,7 @@ class Decomposition(Method):
         for name, layer in layers.items():
             rank = self.rank_of(shapes[name])
             found = self.factors(layer, name, rank, task)
-            network = replace_module(network, name, chained(layer, self.pieces(shapes[name], rank), found.weights))
+            network = replace_module(network, name, chained(layer, self.pieces(shapes[name], rank), found))
             task.layer(name, rank=_shown(rank), weight_error=found.error)
         return network
 

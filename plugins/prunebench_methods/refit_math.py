@@ -1,4 +1,4 @@
-"""Refitting the layers of a shrunken network, first to last: from what they now receive to what the dense ones answered.
+"""Refitting the layers of a shrunken network, first to last, to what the dense ones answered.
 
 Letters: a layer reads n numbers a position (channels times kernel taps, and a one for the bias) and writes T.
 """

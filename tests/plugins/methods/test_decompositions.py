@@ -8,6 +8,7 @@ import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn
 from prunebench import Method, NotApplicable
+from prunebench_methods.bicluster import Bicluster
 from prunebench_methods.cp import Cp
 from prunebench_methods.separable_basis import SeparableBasis
 from prunebench_methods.spatial_svd import SpatialSvd
@@ -22,6 +23,7 @@ METHODS: list[tuple[type[Method], dict[str, Any]]] = [
     (Cp, {"form": "three"}),
     (Cp, {"form": "two"}),
     (Tucker2, {}),
+    (Bicluster, {}),
 ]
 LAYERS: list[dict[str, Any]] = [
     {"kernel_size": 3, "padding": 1},
@@ -189,7 +191,7 @@ def test_exactly_one_way_to_choose_the_rank(method: type[Method], options: dict[
 
 
 def test_one_by_one_kernels_belong_to_low_rank_but_spatial_svd_takes_them_too() -> None:
-    for method in (Cp, Tucker2, SeparableBasis):
+    for method in (Cp, Tucker2, SeparableBasis, Bicluster):
         with pytest.raises(NotApplicable, match="1x1 kernel has nothing to separate"):
             pruned(method(rank=1), one_layer(kernel_size=1))
     assert error_of(SpatialSvd(**EXACT), one_layer(kernel_size=1)) < 1e-5
@@ -204,7 +206,7 @@ def test_the_error_of_spatial_svd_is_the_tail_of_the_singular_values() -> None:
 
 
 def test_a_sweep_over_ranks_decomposes_once() -> None:
-    for method in (SpatialSvd, SeparableBasis, Cp, Tucker2):
+    for method in (SpatialSvd, SeparableBasis, Cp, Tucker2, Bicluster):
         task = one_layer(8, 8)
         for rank in (1, 2, 3):
             pruned(method(rank=rank), task)
