@@ -23,8 +23,10 @@ WARM_SHARE = 0.15  # of the time for one batch size, for both sides together
 WARM_CALLS = 10
 AGREEMENT = 0.05  # between two warm-up blocks
 COPIED_BYTES = 32 << 20  # larger networks are timed where they are: the bias is one of small, cached ones
-ROUNDS = 10  # as many as the groups allow
-LEAD_MS = 20.0  # a shorter call is made once untimed before its block: the other side has emptied the caches
+ROUNDS = 10  # at least, where the time allows
+PAIRS = 16  # a round, where the time allows: of fewer, the fastest fifth is one block
+LEAD_MS = 20.0  # only a shorter call is made once untimed before its block: the other side has emptied the caches
+LEAD_CALLS = 3  # and only where it is a small part of the block, or where the blocks are of unequal length
 PRECISION = 0.01  # half-width of the interval at which it stops
 MOST_ROUNDS = 20  # times as many as are asked for at least
 
@@ -54,6 +56,7 @@ class Schedule:
     pairs: int  # of blocks a round: two are an ABBA group
     least_rounds: int
     calls: tuple[int, int]  # a block, dense and pruned
+    lead: bool
     round_seconds: float
 
 
@@ -123,10 +126,10 @@ def time_pair(pair: Pair, groups: int, seconds: float, *, copies: bool = True, p
     start = time.perf_counter()
     cold = pair.blocks((1, 1))
     warm = max(0.0, WARM_SHARE * seconds - (time.perf_counter() - start)) / 2
-    call_ms = _warm(pair.dense, pair.clock, warm), _warm(pair.pruned, pair.clock, warm)
-    schedule = _schedule(call_ms, pair.clock.block_ms, groups, seconds - (time.perf_counter() - start))
+    warmed = _warm(pair.dense, pair.clock, warm), _warm(pair.pruned, pair.clock, warm)
+    schedule = _schedule(warmed, pair.clock.block_ms, groups, seconds - (time.perf_counter() - start))
     blocks = Blocks(cold_ms=(cold[0].wall_ms, cold[1].wall_ms), calls=schedule.calls)
-    pair = replace(pair, lead=max(call_ms) < LEAD_MS)
+    pair = replace(pair, lead=schedule.lead)
     copies = copies and pair.byte_count <= COPIED_BYTES
     blocks.stopped = _rounds(pair, blocks, schedule, start + seconds, copies, precision)
     return blocks
@@ -154,28 +157,38 @@ def _round(pair: Pair, schedule: Schedule, blocks: Blocks, index: int, *, settle
     blocks.round_index += [index] * len(timed)
 
 
-def _warm(side: Side, clock: Clock, seconds: float) -> float:
-    """Milliseconds a call, once two blocks in turn agree and ten calls are made, or the time is up."""
+@dataclass(frozen=True)
+class Warmed:
+    """Milliseconds a call: the last block's by the headline clock, and all warm-up calls' by the wall."""
+
+    ms: float
+    wall_ms: float
+
+
+def _warm(side: Side, clock: Clock, seconds: float) -> Warmed:
+    """Calls until two blocks in turn agree and ten calls are made, or the time is up."""
     start, calls, made, last = time.perf_counter(), 1, 0, math.inf
     while True:
         now = clock.block(side, calls)
         made += calls
+        spent = time.perf_counter() - start
         long_enough = now.ms * calls >= clock.block_ms
-        if long_enough and made >= WARM_CALLS and abs(now.ms / last - 1) < AGREEMENT:
-            return now.ms
-        if time.perf_counter() - start > seconds:
-            return now.ms
+        settled = long_enough and made >= WARM_CALLS and abs(now.ms / last - 1) < AGREEMENT
+        if settled or spent > seconds:
+            return Warmed(now.ms, max(now.ms, spent * 1000 / made))
         calls, last = (calls if long_enough else 2 * calls), now.ms
 
 
-def _schedule(call_ms: tuple[float, float], block_ms: float, groups: int, seconds: float) -> Schedule:
-    """Ten rounds of as many groups as the time allows; rounds of one group, or of one pair, where it is short."""
-    calls = _calls(call_ms, block_ms)
-    lead = 1 if max(call_ms) < LEAD_MS else 0
-    pair_seconds = sum(ms * (count + lead) for ms, count in zip(call_ms, calls, strict=True)) / 1000
-    affordable = seconds / pair_seconds
-    pairs = 2 * max(1, groups // ROUNDS) if affordable >= 2 * groups else 2 if affordable >= 8 else 1
-    return Schedule(pairs, max(2, math.ceil(2 * groups / pairs)), calls, pair_seconds * (pairs + 1))
+def _schedule(warmed: tuple[Warmed, Warmed], block_ms: float, groups: int, seconds: float) -> Schedule:
+    """Ten rounds or more of up to eight groups; rounds of one pair where the time is short."""
+    calls = _calls((warmed[0].ms, warmed[1].ms), block_ms)
+    unequal, short = calls[0] != calls[1], max(side.ms for side in warmed) < LEAD_MS
+    lead = short and (unequal or min(calls) >= LEAD_CALLS)
+    pair_seconds = sum(side.wall_ms * (count + lead) for side, count in zip(warmed, calls, strict=True)) / 1000
+    affordable = seconds / pair_seconds / ROUNDS
+    pairs = 1 if affordable < 2 else 2 * min(PAIRS // 2, int(affordable / 2))
+    least = max(ROUNDS if pairs > 1 else 2, math.ceil(2 * groups / pairs))
+    return Schedule(pairs, least, calls, lead, pair_seconds * (pairs + 1))
 
 
 def _calls(call_ms: tuple[float, float], block_ms: float) -> tuple[int, int]:
