@@ -88,7 +88,7 @@ def test_rows_and_moments_lead_to_the_same_fit() -> None:
     torch.testing.assert_close(by_rows.matrix, by_moments.matrix)
     torch.testing.assert_close(by_rows.at(inputs[0]), by_moments.matrix @ inputs[0])
     torch.testing.assert_close(mean, same)
-    torch.testing.assert_close(one.variances, other.variances, rtol=0.05, atol=0.0)  # one has the damping in it
+    torch.testing.assert_close(one.variances, other.variances, rtol=0.1, atol=0.0)  # one has the damping in it
 
 
 def test_data_beats_weights_at_equal_cost(trained: FakeTask) -> None:
