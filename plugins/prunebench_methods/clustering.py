@@ -78,7 +78,7 @@ def boundaries(centres: Tensor) -> Tensor:
 
 def nearest(values: Tensor, centres: Tensor) -> Tensor:
     """The index of each number's centre, centres ascending."""
-    return torch.bucketize(values.double(), boundaries(centres), right=True)
+    return torch.bucketize(values.double().contiguous(), boundaries(centres), right=True)
 
 
 def clustered_vectors(

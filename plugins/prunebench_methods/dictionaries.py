@@ -38,7 +38,7 @@ def column_groups(weight: Tensor, width: int) -> Tensor:
     """(groups, out, width): the columns of the (out, rest) matrix cut up, the last group filled with zeros."""
     rows = weight.flatten(1)
     padded = functional.pad(rows, (0, -rows.shape[1] % width))
-    return padded.view(len(rows), -1, width).transpose(0, 1)
+    return padded.reshape(len(rows), -1, width).transpose(0, 1)
 
 
 def quantize(layers: dict[str, Layer], clusters: int, width: int, task: Task) -> None:

@@ -30,7 +30,7 @@ class Int8Layer(nn.Module):
         codes, scales = quantized_weight(working(layer.weight))
         self.register_buffer("codes", codes)  # int8, shape of the weight
         self.register_buffer("scales", scales)  # float32, one an output channel
-        bias = None if layer.bias is None else nn.Parameter(working(layer.bias).float(), requires_grad=False)
+        bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
         self.register_parameter("bias", bias)
         self.input_scale, self.zero_point = input_code(*span, levels)
         self.kernel: Callable[[Tensor], Tensor] | None = None
@@ -38,6 +38,19 @@ class Int8Layer(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Without the kernel and its packed weight, which neither copies nor pickles: the copy packs its own."""
         return {**self.__dict__, "kernel": None}
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*args, **options)
+        self.kernel = None  # what is packed is no longer what is stored
+
+    def _apply(self, *args: Any, **options: Any) -> Int8Layer:
+        self.kernel = None
+        super()._apply(*args, **options)
+        return self
+
+    def float_bias(self) -> Tensor | None:
+        """The bias as the kernels take it."""
+        return None if self.bias is None else self.bias.float()
 
     def dequantized(self) -> Tensor:
         """The weight that the codes stand for, in float32."""
@@ -63,7 +76,7 @@ class Int8Linear(Int8Layer):
         zeros = torch.zeros(len(self.scales), dtype=torch.long)
         with quantized_tensors_allowed():
             weight = torch._make_per_channel_quantized_tensor(self.codes, self.scales.double(), zeros, 0)
-            packed = torch.ops.quantized.linear_prepack(weight, self.bias)
+            packed = torch.ops.quantized.linear_prepack(weight, self.float_bias())
         product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
         return lambda x: product(x, self.input_scale, self.zero_point, packed)
 
@@ -81,9 +94,9 @@ class Int8Conv2d(Int8Layer):
         self.levels = levels
 
     def packed_kernel(self) -> Callable[[Tensor], Tensor]:
-        onednn, code = torch.ops.onednn, (self.input_scale, self.zero_point)
-        packed = onednn.qconv_prepack(self.codes, self.scales, *code, *self.geometry, None)
-        facts = (packed, self.scales, torch.zeros(len(self.scales), dtype=torch.int32), self.bias, *self.geometry)
+        onednn, code, scales = torch.ops.onednn, (self.input_scale, self.zero_point), self.scales.float()
+        packed = onednn.qconv_prepack(self.codes, scales, *code, *self.geometry, None)
+        facts = (packed, scales, torch.zeros(len(scales), dtype=torch.int32), self.float_bias(), *self.geometry)
         return lambda x: onednn.qconv2d_pointwise(self.coded(x), *code, *facts, 1.0, 0, torch.float32, "none", [], "")
 
     def coded(self, x: Tensor) -> Tensor:

@@ -170,10 +170,23 @@ def test_zeros_of_an_earlier_mask_stay_and_are_stored_as_such() -> None:
     assert storage_formats(network)["bitmap"] < 0.5 * storage_formats(network)["dense"]
 
 
+def test_weights_that_are_loaded_are_the_ones_that_compute() -> None:
+    task, other = task_of(small_cnn()), task_of(small_cnn())
+    with torch.no_grad():
+        for parameter in other.network.parameters():
+            parameter.mul_(0.5)
+    first, second = pruned(Int8(section="fc"), task), pruned(Int8(section="fc"), other)
+    before = first(task.calibration)
+    first.load_state_dict(second.state_dict())
+    assert not torch.equal(first(task.calibration), before)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_precisions_come_out_as_they_went_in(dtype: torch.dtype) -> None:
     task = task_of(small_cnn().to(dtype))
-    assert pruned(Int8(), task)(task.calibration).dtype == dtype
+    network = pruned(Int8(), task)
+    assert network(task.calibration).dtype == dtype
+    assert {parameter.dtype for parameter in network.parameters()} == {dtype}
 
 
 def test_what_is_asked_for_is_trained_before_and_nothing_after() -> None:
