@@ -24,13 +24,18 @@ def write_report(
 ) -> Path:
     """Write the page about a run, the trials of a `query`, or everything, to `output`, and return its path.
 
-    The file is complete or not there at all. `refresh_seconds` makes the page load itself again, for a run under way.
+    `paper` is the name of an installed paper whose numbers stand beside those of the run `run_id`. The file is complete
+    or not there at all. `refresh_seconds` makes the page load itself again, for a run under way.
     """
-    from prunebench.report.build import build
+    from prunebench.report.build import Extras, build
+    from prunebench.report.judged import begin
+    from prunebench.report.papers import find_paper
     from prunebench.store import open_results
 
     with open_results(db_path) as results:
-        text = build(results, Scope(run_id, query), paper, refresh_seconds)
+        judgements = begin(db_path, run_id) if run_id is not None else None
+        extras = Extras(Path(db_path), judgements, find_paper(paper) if paper else None, refresh_seconds)
+        text = build(results, Scope(run_id, query), extras)
     return replace_bytes(Path(output), text.encode())
 
 

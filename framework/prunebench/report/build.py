@@ -6,20 +6,26 @@ import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.report import sections
 from prunebench.report.charts import Chart, load_all
 from prunebench.report.frame import cleaned, payload
 from prunebench.report.headline import COLUMNS, by_setting, headline, sql
+from prunebench.report.judged import audit_section, claims_section
 from prunebench.report.labels import labelled, short_labels
 from prunebench.report.markup import paragraph, section
 from prunebench.report.page import Page, chart_entry, figure, render
+from prunebench.report.papers import paper_sections
 from prunebench.report.scope import Queryable, Scope
 from prunebench.report.style import Series, series_of
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from prunebench.contracts import Paper
+    from prunebench.report.judged import Judgements
 
 FINDER = (
     '<div class="finder"><input type="search" id="search" placeholder="Search settings" aria-label="Search settings">'
@@ -33,6 +39,16 @@ HINT = (
     "Drag over an accuracy chart to select settings; shift and drag to pan, ctrl and wheel to zoom, double-click to go "
     "back."
 )
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a page about a run has beside its trials."""
+
+    db: Path
+    judgements: Judgements | None = None
+    paper: Paper | None = None
+    refresh_seconds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,31 +99,37 @@ class Material:
         return max(0, int(planned) - int(self.endings["trial_count"].sum()))
 
 
-def build(results: Queryable, scope: Scope, paper: str | None = None, refresh_seconds: int | None = None) -> str:
+def build(results: Queryable, scope: Scope, extras: Extras) -> str:
     """The text of the page about `scope`."""
     material = Material(results, scope)
-    page = Page(title=_title(material, paper), kicker=_kicker(material), refresh_seconds=refresh_seconds)
+    page = Page(title=_title(material, extras.paper), kicker=_kicker(material), refresh_seconds=extras.refresh_seconds)
     settings, page.parts = material.settings
     page.series, page.panels = material.series, settings["panel"].unique(maintain_order=True).to_list()
     page.lead = sections.lead(material.endings, list(page.parts))
     page.facts = sections.facts(material.endings, material.missing)
     page.headline = payload(settings, COLUMNS)
     figures = list(_figures(material, page))
-    page.sections = list(_sections(material, settings, page, figures))
+    page.sections = list(_sections(material, settings, page, figures, extras))
     page.foot = _foot(material)
     return render(page)
 
 
 def _sections(
-    material: Material, settings: pl.DataFrame, page: Page, figures: list[str]
+    material: Material, settings: pl.DataFrame, page: Page, figures: list[str], extras: Extras
 ) -> Iterator[tuple[str, str, str]]:
     yield "results", "Results", section("results", "What came out", _results(settings, page))
     charts = (
         "" if settings.is_empty() else paragraph(HINT, "note hint") + f'<div class="charts">{"".join(figures)}</div>'
     )
     yield "charts", "Charts", section("charts", "Charts", charts or paragraph("There is nothing to draw yet.", "empty"))
+    if extras.paper and material.scope.run_id:
+        yield from paper_sections(extras.paper, extras.db, material.scope.run_id)
     yield "settings", "Settings", section("settings", "Every setting", "" if settings.is_empty() else FINDER)
     yield "missing", "Failed and declined", sections.refused(material.ask("refused"), material.missing)
+    if extras.judgements and (claims := claims_section(extras.judgements.claims)):
+        yield "claims", "Claims", claims
+    if extras.judgements:
+        yield "audit", "Audit", audit_section(extras.judgements.points)
     yield "asked", "What was asked", sections.asked(material.runs)
     yield "provenance", "Provenance", sections.provenance(material.ask("machines"), material.ask("protocols"))
 
@@ -135,9 +157,9 @@ def grouping_note(frame: pl.DataFrame) -> str:
     return f"To stay light, a row stands for up to {int(most)} settings." if int(most) > 1 else ""
 
 
-def _title(material: Material, paper: str | None) -> str:
+def _title(material: Material, paper: Paper | None) -> str:
     if paper:
-        return paper
+        return paper.title
     if material.scope.query is not None:
         return "Results of a query"
     if material.scope.run_id is not None and material.runs.height:

@@ -70,9 +70,14 @@ def picture(spec: dict[str, Any], form: str, scale: float = 2.0) -> bytes:
     except subprocess.TimeoutExpired:
         raise PruneBenchError(f"the chart was not drawn within {SECONDS} s; draw fewer rows with --sql") from None
     if done.returncode or not done.stdout:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise PruneBenchError(f"the chart could not be drawn: {last[0][:300]}")
+        raise PruneBenchError(f"the chart could not be drawn: {_cause(done.stderr, done.returncode)}")
     return done.stdout
+
+
+def _cause(errors: bytes, code: int) -> str:
+    lines = errors.decode(errors="replace").strip().splitlines()
+    named = [line for line in lines if "Error" in line and not line.startswith(" ")]
+    return named[-1][:300] if named else f"the renderer ended with {code}"
 
 
 def page_of(chart: Chart, frame: pl.DataFrame, sql: str) -> str:

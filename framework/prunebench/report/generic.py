@@ -10,11 +10,21 @@ from prunebench.errors import QueryError
 from prunebench.report.charts.marks import HEIGHT
 from prunebench.report.frame import cleaned
 from prunebench.report.style import Series, config, series_of
+from prunebench.report.text import printable
 
 if TYPE_CHECKING:
     import polars as pl
 
 NAME = "points"
+OBJECT_NAMES = {
+    "constructor",
+    "toString",
+    "toLocaleString",
+    "valueOf",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+}  # a title that is one of these breaks Vega
 ROWS_AT_MOST = 5000
 COLOURS_AT_MOST = 40
 
@@ -23,13 +33,17 @@ def points(frame: pl.DataFrame, width: int = 480, theme: str = "light", font_siz
     """A scatter of the first columns of `frame`, whatever they are called (c0, c1, c2 in the chart)."""
     if frame.width < 2:
         raise QueryError(f"the chart {NAME} needs two columns or three; the query returns {frame.width}")
-    titles = [str(name) for name in frame.columns[:3]]
+    titles = [_title(name) for name in frame.columns[:3]]
     frame = cleaned(frame[:, :3]).rename({name: f"c{place}" for place, name in enumerate(frame.columns[:3])})
     rows, note = _sampled(frame)
     chart = alt.Chart(alt.InlineData(values=rows.to_dicts())).mark_point(filled=True, size=55, opacity=0.85)
     chart = chart.encode(**_channels(rows, titles))
     title = alt.TitleParams(f"{titles[1]} against {titles[0]}", subtitle=note or alt.Undefined)
     return chart.properties(width=width, height=HEIGHT + 60, title=title).configure(**_config(rows, theme, font_size))
+
+
+def _title(name: str) -> str:
+    return f"{printable(name, 120)}\u00a0" if name in OBJECT_NAMES else printable(name, 120)
 
 
 def _sampled(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
@@ -73,4 +87,4 @@ def _kind(rows: pl.DataFrame, name: str) -> Any:
 
 
 def _scale(rows: pl.DataFrame, name: str) -> Any:
-    return alt.Scale(zero=False, padding=10) if _kind(rows, name) == "quantitative" else alt.Undefined
+    return alt.Scale(zero=False, nice=False, padding=10) if _kind(rows, name) == "quantitative" else alt.Undefined

@@ -9,8 +9,6 @@ from prunebench.report.scope import Scope
 from prunebench.store import Results as Rows
 from prunebench.store import open_results as open_rows
 
-ALIASES = {"pareto": "accuracy_compression", "latencies": "latency"}
-
 
 class Results(Rows):
     """Results of a database: `query` gives polars frames, `chart` Altair charts."""
@@ -33,7 +31,7 @@ class Results(Rows):
 
         if name == NAME:
             return points(self.query(sql or ""), width, theme)
-        chart = load(ALIASES.get(name, name))
+        chart = load(name)
         rows = ready(chart, self.query(sql)) if sql else chart_rows(chart, self, Scope(run, query))
         return alone(chart, rows, width, theme)
 

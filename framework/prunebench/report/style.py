@@ -107,7 +107,7 @@ def _axis(ink: dict[str, str], font_size: int) -> dict[str, Any]:
 def _legend(ink: dict[str, str], font_size: int) -> dict[str, Any]:
     return {
         "labelColor": ink["ink"], "titleColor": ink["soft"], "labelFontSize": font_size - 1, "labelFont": FONT,
-        "titleFont": FONT, "titleFontWeight": 500, "titleFontSize": font_size - 1, "symbolSize": 70,
+        "titleFont": FONT, "titleFontWeight": 500, "titleFontSize": font_size - 1, "symbolSize": 70, "symbolOpacity": 1,
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def bundle() -> str:
         return path.read_text(encoding="utf-8")
     import vl_convert
 
-    script = END_TAG.sub(r"\\x3c", vl_convert.javascript_bundle(snippet=None))
+    script = END_TAG.sub(r"\\x3c", vl_convert.javascript_bundle())  # type: ignore[call-arg]
     with contextlib.suppress(OSError):
         _keep(path, script)
     return script

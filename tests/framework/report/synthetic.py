@@ -41,11 +41,14 @@ GRID = 'name = "synthetic"\n\n[[block]]\ndataset = ["digits", "rendered_letters"
 
 def run_record(name: str = "synthetic", trial_count: int = 0, **facts: Any) -> Run:
     """The run that the results below belong to."""
-    started = "2026-01-05T10:00:00+00:00"
-    claims = ({"text": "There is a trial.", "sql": "select count(*) > 0 as held from trials"},)
-    return Run(
-        facts.pop("id", f"{name}-1"), name, started, GRID, "", "bench run", trial_count, facts.pop("claims", claims)
-    )
+    usual = {
+        "id": f"{name}-1",
+        "started_at": "2026-01-05T10:00:00+00:00",
+        "grid": GRID,
+        "command": "bench run",
+        "claims": ({"text": "There is a trial.", "sql": "select count(*) > 0 as held from trials"},),
+    }
+    return Run(name=name, trial_count=trial_count, **{**usual, **facts})
 
 
 def grid_results(

@@ -32,6 +32,8 @@ NAMES = (
     "requested",
 )
 
+ALIASES = {"pareto": "accuracy_compression"}
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -50,6 +52,7 @@ class Chart:
 
 def load(name: str, package: str = __name__) -> Chart:
     """The chart called `name`."""
+    name = ALIASES.get(name, name)
     if package == __name__ and name not in NAMES:
         raise PruneBenchError(f"no chart {name!r}{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
     module = import_module(f"{package}.{name}")

@@ -17,7 +17,6 @@ ABOUT = (
 EMPTY = "No setting here asked for a target, such as a compression."
 COLUMNS = {
     **WHICH,
-    "target": ("target", "text"),
     "requested": ("requested", "ratio"),
     "achieved": ("achieved", "ratio"),
 }

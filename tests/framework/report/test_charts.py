@@ -1,0 +1,158 @@
+"""Charts: the numbers of their queries, and what they draw."""
+
+import statistics
+
+import polars as pl
+import pytest
+from prunebench.errors import PruneBenchError, QueryError
+from prunebench.report import Scope
+from prunebench.report.charts import NAMES, load, load_all
+from prunebench.report.draw import alone, panel_spec
+from prunebench.report.export import chart_rows
+from prunebench.report.headline import by_setting, headline
+from prunebench.report.scope import EVERYTHING
+from prunebench.report.style import LIGHT, SHAPES, Series, series_of
+from prunebench.store import open_results
+
+from tests.framework.report import synthetic
+from tests.framework.report.conftest import store_results
+
+TRADEOFFS = {
+    "accuracy_compression": "compression_ratio",
+    "accuracy_theoretical_speedup": "theoretical_speedup",
+    "accuracy_stored_bytes": "stored_bytes",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_query_runs_as_it_stands_and_gives_the_columns_that_the_chart_names(results, name):
+    chart = load(name)
+    frame = results.query(chart.sql)
+    assert frame.height
+    assert set(frame.columns) <= set(chart.columns)
+    assert EVERYTHING in chart.sql and chart.sql.startswith("-- ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_chart_is_a_valid_specification_with_text_for_those_who_cannot_see_it(results, name):
+    chart = load(name)
+    frame = chart_rows(chart, results, Scope("synthetic-1"))
+    assert alone(chart, frame.head(3)).to_dict(validate=True)
+    assert len(chart.about) > 40 and chart.title and chart.empty
+    spec = panel_spec(chart, series_of([("dense", True), ("pca", False)]))
+    assert "rows" not in spec and "datasets" not in spec
+
+
+@pytest.mark.parametrize(("name", "column"), TRADEOFFS.items())
+def test_points_are_means_over_seeds(results, name, column):
+    rows = results.query(load(name).sql)
+    trials = results.query("select * from trials where status = 'ok' and method = 'low_rank' and model = 'lenet5'")
+    for label, group in trials.group_by("method_label"):
+        (row,) = rows.filter((pl.col("setting") == label[0]) & pl.col("panel").str.ends_with("lenet5")).to_dicts()
+        accuracies = group["top1_accuracy"].to_list()
+        assert row["x"] == pytest.approx(statistics.fmean(group[column].to_list()))
+        assert row["accuracy"] == pytest.approx(statistics.fmean(accuracies))
+        assert row["accuracy_high"] - row["accuracy"] == pytest.approx(statistics.stdev(accuracies))
+        assert row["seed_count"] == 3
+
+
+@pytest.mark.parametrize("name", TRADEOFFS)
+def test_the_front_holds_what_nothing_beats_on_both_axes(results, name):
+    sign = -1 if name == "accuracy_stored_bytes" else 1
+    rows = results.query(load(name).sql)
+    for _, group in rows.group_by("panel"):
+        points = group.to_dicts()
+        for one in points:
+            beaten = any(
+                other is not one and sign * other["x"] >= sign * one["x"] and other["accuracy"] >= one["accuracy"]
+                for other in points
+            )
+            assert one["is_best"] == (not beaten)
+
+
+def test_controls_are_in_every_tradeoff(results):
+    for name in (*TRADEOFFS, "accuracy_speedup"):
+        assert {"dense", "random"} <= set(results.query(load(name).sql)["method"])
+
+
+def test_speedups_are_geometric_means_with_students_interval(results):
+    rows = results.query(load("accuracy_speedup").sql)
+    ours = rows.filter((pl.col("part") == "batch 64") & (pl.col("x_low").is_not_null()))
+    means = results.query("select * from speedup_means where batch = 64")
+    for row in ours.filter(pl.col("panel").str.ends_with("lenet5")).to_dicts():
+        (mean,) = means.filter((pl.col("method_label") == row["setting"]) & (pl.col("model") == "lenet5")).to_dicts()
+        assert row["x"] == pytest.approx(mean["speedup"])
+        assert row["x_low"] == pytest.approx(mean["speedup_low"], rel=1e-3)
+        assert row["x_high"] == pytest.approx(mean["speedup_high"], rel=1e-3)
+
+
+def test_latency_quantiles_are_in_order_and_count_every_block(results):
+    rows = results.query(load("latency").sql)
+    assert (rows["p05"] <= rows["p25"]).all() and (rows["p50"] <= rows["p95"]).all()
+    assert set(rows["block_count"]) <= {20, 40, 60}
+
+
+def test_a_layer_left_alone_has_its_reason(results):
+    rows = results.query(load("layer_kept").sql)
+    assert rows.filter(pl.col("layer") == "conv1")["left_alone"].unique().to_list() == [
+        "rank 6 saves nothing here: break-even is 5"
+    ]
+
+
+def test_beyond_many_settings_neighbours_are_one_row_that_says_so(tmp_path):
+    settings = [1 + place / 10 for place in range(1, 90)]
+    path = store_results(tmp_path, synthetic.grid_results(["digits"], ["lenet5"], ["magnitude"], settings, 1, ()))
+    with open_results(path) as results:
+        rows = results.query(load("accuracy_compression").sql.replace("1500", "50"))
+    assert rows.height < 60
+    assert rows["point_count"].sum() == 90
+    assert rows.filter(pl.col("point_count") > 1)["setting"].str.contains("settings of magnitude").all()
+
+
+def test_a_run_has_also_the_trials_that_an_earlier_run_had_done(tmp_path):
+    done = list(synthetic.grid_results(["digits"], ["lenet5"], ["pca"], [4], 1, (1,)))
+    path = store_results(tmp_path, done, "first")
+    ids = tuple(result.trial.id for result in done)
+    from dataclasses import replace
+
+    from prunebench.store import Store
+
+    Store(path).open_run(replace(synthetic.run_record("second", 2), trial_ids=ids)).close()
+    with open_results(path) as results:
+        assert headline(results, Scope("second-1"))["method"].unique().sort().to_list() == ["dense", "pca"]
+
+
+def test_a_query_narrows_the_trials(results):
+    rows = headline(results, Scope(query="select trial_id from trials where method = 'pca';"))
+    assert rows["method"].unique().to_list() == ["pca"]
+
+
+def test_a_scope_quotes_its_run():
+    assert "'x''; drop table run; --'" in Scope("x'; drop table run; --").select
+    with pytest.raises(QueryError, match="must begin"):
+        Scope().limit("select 1")
+
+
+def test_the_headline_has_a_verdict_a_batch_size(results):
+    wide, parts = by_setting(headline(results, Scope("synthetic-1")))
+    assert parts == ["batch 1", "batch 64"]
+    fast = wide.filter(pl.col("setting") == "low_rank(section=all, compression=32)")
+    assert set(fast["verdict batch 64"]) == {"faster"}
+    assert wide.filter(pl.col("method") == "dense")["verdict batch 64"].null_count() == 2
+
+
+def test_fifty_six_methods_differ_in_colour_or_shape():
+    looks = {(one.colour("light"), one.shape) for one in series_of((f"m{i:02}", False) for i in range(56))}
+    assert len(looks) == 56 == len(LIGHT) * len(SHAPES)
+
+
+def test_controls_have_marks_that_no_method_has():
+    marks = {Series("dense", True, 0).shape, Series("random", True, 0).shape}
+    assert len(marks) == 2 and not marks & set(SHAPES)
+
+
+def test_an_unknown_chart_is_refused_with_the_known_ones():
+    with pytest.raises(PruneBenchError, match="did you mean 'latency'"):
+        load("latncy")
+    assert load("pareto").name == "accuracy_compression"
+    assert len({chart.title for chart in load_all()}) == len(NAMES)

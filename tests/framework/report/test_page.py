@@ -1,0 +1,162 @@
+"""The page: complete in itself, safe whatever the names are, and honest about what is not there."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from prunebench.errors import PruneBenchError
+from prunebench.records import Choice
+from prunebench.report import Scope, write_report
+from prunebench.report.page import own_script
+from prunebench.report.vega import bundle
+
+from tests.framework.report import synthetic
+from tests.framework.report.conftest import page_of, store_results
+
+HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=hacked=1>\"'&\u2028\x1b[31m{{7*7}}"
+
+
+class Tags(HTMLParser):
+    """Collects start tags, attributes and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def data_of(page):
+    return json.loads(re.search(r'id="page-data">(.*?)</script>', page, re.DOTALL).group(1))
+
+
+def seen(page):
+    """The page's own text, scripts apart."""
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_the_page_loads_nothing_from_anywhere(usual_page):
+    tags = Tags(usual_page)
+    assert not {"link", "img", "iframe", "object", "base"} & set(tags.tags)
+    assert all(value.startswith("#") for name, value in tags.attributes if name in ("src", "href"))
+    assert "default-src 'none'" in usual_page and "unsafe-eval" not in usual_page
+
+
+def test_the_security_policy_names_exactly_the_two_scripts(usual_page):
+    assert len(re.findall(r"'sha256-[A-Za-z0-9+/=]{44}'", usual_page)) == 2
+    assert usual_page.count("<script") == 3 and usual_page.count("</script>") == 3
+    assert "</script" not in bundle() and "</script" not in own_script()
+
+
+def test_every_section_is_there_with_the_grid_and_the_reasons(usual_page):
+    for heading in ("What came out", "Charts", "Every setting", "Failed and declined", "What was asked"):
+        assert f">{heading}</h2>" in usual_page
+    text = seen(usual_page)
+    assert "break-even is 47" in text and "svd did not converge" in text and "[[block]]" in text
+    assert "Without a result so far: 3 planned trials" in text
+    assert "Example CPU @ 2.6 GHz" in text and "torch 2.15.0" in text
+
+
+def test_each_chart_carries_its_query_and_its_data(usual_page):
+    for chart in data_of(usual_page)["charts"]:
+        assert "where run_id = 'synthetic-1'" in chart["sql"]
+        assert chart["frame"]["length"] > 0 and chart["about"] and chart["spec"]
+        assert all(len(column.get("values", column.get("codes"))) == chart["frame"]["length"]
+                   for column in chart["frame"]["columns"])  # fmt: skip
+
+
+def test_the_numbers_of_the_page_are_those_of_the_results(usual_page):
+    headline = data_of(usual_page)["headline"]
+    columns = {column["name"]: column for column in headline["columns"]}
+    labels = [columns["setting"]["words"][code] for code in columns["setting"]["codes"]]
+    row = labels.index("magnitude(keep=0.125, section=all)")
+    accuracies = [r.measurement.top1_accuracy for r in (
+        synthetic.result("digits", "lenet5", synthetic.method_choice("magnitude", 8), 8, seed) for seed in range(3)
+    )]  # fmt: skip
+    assert columns["accuracy"]["values"][row] == pytest.approx(math.fsum(accuracies) / 3, rel=1e-5)
+    assert columns["seed_count"]["values"][row] == 3
+
+
+def grid(**axes):
+    usual = {"datasets": ["digits"], "models": ["lenet5"], "methods": ["pca"], "compressions": [4], "seeds": 1}
+    return list(synthetic.grid_results(**{**usual, "batches": (1,), **axes}))
+
+
+def nan_latency():
+    first, *rest = grid()
+    dull = replace(rest[0].measurement.latency[0], speedup=math.nan, speedup_low=math.nan, speedup_high=math.nan,
+                   latency_ms=math.nan, pruned_ms=(math.nan,) * 20)  # fmt: skip
+    return [first, replace(rest[0], measurement=replace(rest[0].measurement, latency=(dull,)))]
+
+
+FAILED = [synthetic.ended(r.trial, "oom", "CUDA out of memory") for r in grid()]
+BAD = {
+    "an empty run": ([], "No trial here has a result yet"),
+    "one trial": (grid(methods=[]), "Every setting has one seed"),
+    "all failed": (FAILED, "No trial has been measured"),
+    "one method": (grid(), "no random control"),
+    "no dense": (grid(dense=False), "no dense network"),
+    "NaN latency": (nan_latency(), "pca"),
+    "nothing timed": ([synthetic.without_latency(r) for r in grid()], "Nothing was timed"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_a_page_that_says_what_is_there_and_what_is_not(tmp_path, case):
+    results, told = BAD[case]
+    page = page_of(store_results(tmp_path, results), Scope("synthetic-1"))
+    assert told in seen(page)
+    assert "NaN" not in json.dumps(data_of(page)["charts"]) and "Infinity" not in json.dumps(data_of(page)["headline"])
+
+
+def test_two_hundred_methods_are_drawn(tmp_path):
+    results = [
+        synthetic.result("digits", "lenet5", Choice(f"method_{i:03}", {"keep": 0.5}), 2 + i / 50, 0, (1,))
+        for i in range(200)
+    ]
+    results += grid(methods=[])
+    data = data_of(page_of(store_results(tmp_path, results)))
+    assert len(data["series"]) == 201
+    assert {chart["name"] for chart in data["charts"]} >= {"accuracy_compression", "latency"}
+
+
+def hostile_page(folder):
+    method = Choice(HOSTILE, {HOSTILE: HOSTILE})
+    ok = synthetic.result(HOSTILE, HOSTILE, method, 4, 0)
+    layers = tuple(replace(one, name=HOSTILE, left_alone=HOSTILE) for one in ok.measurement.layers)
+    failed = synthetic.ended(synthetic.trial(HOSTILE, HOSTILE, method, 1), "failed", HOSTILE, HOSTILE)
+    provenance = replace(synthetic.PROVENANCE, host=HOSTILE, cpu=HOSTILE, plugins={HOSTILE: HOSTILE})
+    results = [replace(ok, measurement=replace(ok.measurement, layers=layers), provenance=provenance), failed]
+    return store_results(folder, results, grid=HOSTILE)
+
+
+def test_hostile_names_stay_text(tmp_path):
+    page = page_of(hostile_page(tmp_path), Scope("synthetic-1"))
+    tags = Tags(page)
+    assert "img" not in tags.tags and tags.tags.count("script") == 3
+    assert not any(name.startswith("on") for name, _ in tags.attributes)
+    assert not re.search("[\x00-\x08\x0b-\x1f\u2028]", page.replace(bundle(), ""))
+    assert any("window.hacked" in text and "\\x1b[31m" in text for text in tags.texts)
+
+
+def test_a_refreshing_page_says_so_and_a_finished_one_does_not(tmp_path, usual, usual_page):
+    path = write_report(usual, "synthetic-1", tmp_path / "deep" / "r.html", refresh_seconds=5)
+    assert '<meta http-equiv="refresh" content="5">' in path.read_text()
+    assert 'http-equiv="refresh"' not in usual_page
+    assert "1 of 1 claim held" in path.read_text() and ">Audit</h2>" in path.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, usual):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PruneBenchError, match="cannot be written"):
+        write_report(usual, None, tmp_path / "file" / "r.html")
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
