@@ -55,7 +55,7 @@ def parameter_columns(connection: DuckDBPyConnection) -> dict[tuple[str, str], s
         kinds.setdefault(name, set()).add(kind)
     taken = {column for view in view_statements() for column in _fixed_columns(view)}
     columns: dict[tuple[str, str], str] = {}
-    for name in sorted(kinds):
+    for name in sorted(kinds, key=lambda name: (name.lower(), name != name.lower(), name)):
         if not _COLUMN.fullmatch(name) or len(columns) == COLUMN_LIMIT:
             continue
         column = name if name.lower() not in taken else f"param_{name}"

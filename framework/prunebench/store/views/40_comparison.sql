@@ -71,6 +71,7 @@ select
     r.speedup,
     r.statistic as mcnemar_statistic,
     case
+        when r.odd_count is null then null
         when r.odd_count = 0 then 1.0
         when r.odd_count <= 50
             then least(1.0, 2 * list_sum(list_transform(
