@@ -20,8 +20,8 @@ FITS = ("als", "greedy")
 class Bicluster(Decomposition):
     """Clusters of input and output channels; each block as `rank` products of input, place and output vectors.
 
-    Denton et al., 2014. Departs from it in that all products of a block are fitted together by default ("als"), in place
-    of one after the other ("greedy", the paper's), which is not optimal. As layers: 1x1 by input cluster, k x k
+    Denton et al., 2014. Departs from it in that all products of a block are fitted together by default ("als"), in
+    place of one after the other ("greedy", the paper's), which is not optimal. As layers: 1x1 by input cluster, k x k
     depthwise, 1x1 by output cluster, with channels reordered between them.
     """
 

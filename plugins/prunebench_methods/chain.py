@@ -14,7 +14,7 @@ from prunebench_methods.numerics import like
 
 
 class Reordered(nn.Module):
-    """The channels of its input in another order, some perhaps more than once: (B, C, H, W) to (B, len(order), H, W)."""
+    """The channels of its input in another order, perhaps repeated: (B, C, H, W) to (B, len(order), H, W)."""
 
     order: Tensor
 

@@ -87,3 +87,22 @@ def set_weight(layer: nn.Module, weight: Tensor) -> None:
     names = ("out_features", "in_features") if isinstance(layer, nn.Linear) else ("out_channels", "in_channels")
     for name, size in zip(names, weight.shape[:2], strict=True):
         setattr(layer, name, size)
+
+
+def resize_writer(layer: nn.Module, outputs: int) -> None:
+    """A linear layer or convolution of so many outputs; its numbers are not set."""
+    weight, bias = layer.weight, layer.bias
+    set_weight(layer, weight.new_empty(outputs, *weight.shape[1:]))  # type: ignore[operator,index]
+    if bias is not None:
+        layer.bias = like(weight.new_empty(outputs), layer)  # type: ignore[operator]
+
+
+def resize_reader(layer: nn.Module, inputs: int) -> None:
+    """A linear layer or convolution of so many inputs; its numbers are not set."""
+    weight = layer.weight
+    set_weight(layer, weight.new_empty(len(weight), inputs, *weight.shape[2:]))  # type: ignore[operator,arg-type,index]
+
+
+def resize_scaler(module: nn.Module, channels: int) -> None:
+    """A batch norm or depthwise convolution of so many channels; its numbers are not set."""
+    narrow_scaler(module, torch.arange(channels) % _width(module))

@@ -50,7 +50,7 @@ def trained_from_scratch(method: Flattened, network: nn.Module, task: Task) -> n
 
 
 def _fresh(layer: nn.Conv2d, piece: Piece, generator: torch.Generator) -> nn.Conv2d:
-    """Weights that keep the variance of what passes, and small biases; the size is kept where no geometry is carried."""
+    """Weights that keep the variance of what passes, and small biases; without geometry the size is kept."""
     geometry = {} if piece.rows or piece.columns else {"padding": "same"}
     module = blank(layer, piece, bias=True, **geometry)
     fan_in = module.weight[0].numel()

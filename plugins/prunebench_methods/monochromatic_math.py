@@ -26,7 +26,7 @@ def with_colours(method: Monochromatic, network: nn.Module, task: Task) -> nn.Mo
 
 
 def colour_vectors(kernel: Tensor) -> Tensor:
-    """(F, C): the direction in colour space of each filter (F, C, kh, kw), turned so that its entries sum up positive."""
+    """(F, C): the direction in colour space of each filter (F, C, kh, kw), turned so that its sum is positive."""
     left = svd(kernel.flatten(2)).left[:, :, 0]
     return left * torch.where(left.sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
 

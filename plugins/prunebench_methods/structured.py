@@ -5,6 +5,7 @@ from __future__ import annotations
 from prunebench import Method
 
 from prunebench_methods.bicluster import Bicluster
+from prunebench_methods.channel_pca import ChannelPca
 from prunebench_methods.cp import Cp
 from prunebench_methods.flattened import Flattened
 from prunebench_methods.interpolative import InterpolativeChannels
@@ -21,5 +22,6 @@ METHODS: list[type[Method]] = [
     Bicluster,
     Monochromatic,
     Flattened,
+    ChannelPca,
     InterpolativeChannels,
 ]
