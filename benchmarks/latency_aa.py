@@ -2,10 +2,10 @@
 
     python benchmarks/latency_aa.py --repeats 120 --load 3
 
-Every repeat times each network of the paper's small pair with the default protocol and with what people usually do
-(the mean of twenty calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` processes keep the
-cores busy. Repeats are spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network
-makes 21 passes for the first one's 20.
+Every repeat times two small networks with the default protocol and with what people usually do (the mean of twenty
+calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` processes keep the cores busy. Repeats are
+spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network makes 21 passes for the
+first one's 20.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ from torch.utils import benchmark
 
 PASSES = 20
 MODELS = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5()}
+BATCH = 64
+PLANTED_BATCH = {"simple_fcn": 64, "lenet5": 3}  # twenty passes of LeNet on 3 samples take as long as a few on 64
 Row = dict[str, Any]
 
 
@@ -65,7 +68,7 @@ def pair_of(model: str, planted: bool, seed: int) -> tuple[nn.Module, nn.Module,
 
 def paired(first: nn.Module, second: nn.Module, x: Tensor, seed: int, protocol: LatencyProtocol) -> Row:
     """What prunebench says."""
-    found = latency(first, second, x, protocol, "cpu", seed)[0]
+    found = latency(first, second, x, replace(protocol, batch=(len(x),)), "cpu", seed)[0]
     said = verdict(found.speedup, found.speedup_low, found.speedup_high)
     blocks = {"dense": found.dense_ms, "pruned": found.pruned_ms, "rounds": found.round_index}
     bounds = {"low": found.speedup_low, "high": found.speedup_high, "contention": found.contention}
@@ -102,7 +105,8 @@ def measure(seed: int, protocol: LatencyProtocol) -> Iterator[Row]:
     rng = random.Random(seed)
     for model, planted in rng.sample(tasks, len(tasks)):
         first, second, truth = pair_of(model, planted, seed)
-        x = torch.randn(protocol.batch[0], *MODELS[model].input_shape)
+        batch = PLANTED_BATCH[model] if planted else BATCH
+        x = torch.randn(batch, *MODELS[model].input_shape)
         ways: dict[str, Callable[[], Row]] = {
             "prunebench": lambda f=first, s=second, x=x: paired(f, s, x, seed, protocol),
             "mean of 20": lambda f=first, s=second, x=x: mean_of_20(f, s, x),
@@ -112,7 +116,8 @@ def measure(seed: int, protocol: LatencyProtocol) -> Iterator[Row]:
             start = time.perf_counter()
             row = ways[way]()
             seconds = time.perf_counter() - start
-            yield {"model": model, "planted": planted, "truth": truth, "way": way, "seconds": seconds, **row}
+            facts = {"model": model, "planted": planted, "truth": truth, "way": way, "seconds": seconds}
+            yield {**facts, "load": os.getloadavg()[0], **row}
 
 
 def keep_busy(seed: int) -> None:
@@ -132,7 +137,8 @@ def keep_busy(seed: int) -> None:
 @contextmanager
 def neighbours(count: int) -> Iterator[None]:
     """`count` processes that compete for the cores."""
-    started = [subprocess.Popen([sys.executable, __file__, "--busy", str(seed)]) for seed in range(count)]
+    command = (sys.executable, __file__, "--busy")
+    started = [subprocess.Popen((*command, str(seed)), start_new_session=True) for seed in range(count)]
     try:
         yield
     finally:
@@ -148,10 +154,17 @@ def rows_of(args: argparse.Namespace) -> list[Row]:
         for first in range(0, args.repeats, args.per_process):
             last = min(args.repeats, first + args.per_process)
             command = [sys.executable, __file__, "--child", str(first), str(last), "--seconds", str(args.seconds)]
-            done = subprocess.run([*command, "--batch", str(args.batch)], capture_output=True, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             rows += [json.loads(line) for line in done.stdout.splitlines()]
+            keep(args.out, rows)
             print(f"{last}/{args.repeats}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     return rows
+
+
+def keep(path: Path | None, rows: list[Row]) -> None:
+    """All rows so far as JSON lines."""
+    if path:
+        path.write_text("\n".join(json.dumps(row) for row in rows))
 
 
 def summary(rows: list[Row]) -> str:
@@ -162,7 +175,11 @@ def summary(rows: list[Row]) -> str:
     head = ("network", "truth", "protocol", "n", "median", "sd %", "off ≥ 5 %", "faster/slower", "covers", "seconds")
     lines = [head, *(_line(*key, found) for key, found in sorted(groups.items()))]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    load = [row["load"] for row in rows]
+    taken = [row["contention"] for row in rows if "contention" in row]
+    weather = f"load average {min(load):.1f} to {max(load):.1f}, {os.cpu_count()} cores; "
+    return "\n".join([*table, weather + f"median share of time that others ran: {statistics.median(taken):.2f}"])
 
 
 def _line(model: str, planted: bool, way: str, rows: list[Row]) -> tuple[str, ...]:
@@ -175,7 +192,7 @@ def _line(model: str, planted: bool, way: str, rows: list[Row]) -> tuple[str, ..
         way,
         str(len(rows)),
         f"{statistics.median(row['speedup'] for row in rows):.4f}",
-        f"{100 * statistics.stdev(math.log(value) for value in off):.2f}",
+        f"{100 * statistics.pstdev(math.log(value) for value in off):.2f}",
         _share([abs(math.log(value)) >= 0.05 for value in off]),
         _share(claims),
         _share(covers),
@@ -193,7 +210,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=120)
     parser.add_argument("--per-process", type=int, default=5, help="repeats in one process")
     parser.add_argument("--load", type=int, default=3, help="busy processes beside it")
-    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=LatencyProtocol().max_seconds, help="for one pair, at most")
     parser.add_argument("--out", type=Path, help="keep every row, raw blocks included, as JSON lines")
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
@@ -206,17 +222,14 @@ def main() -> None:
     args = arguments()
     if args.busy is not None:
         return keep_busy(args.busy)
-    protocol = LatencyProtocol(batch=(args.batch,), max_seconds=args.seconds)
+    protocol = LatencyProtocol(max_seconds=args.seconds)
     if args.child:
         torch.set_num_threads(1)
         for seed in range(*args.child):
             for row in measure(seed, protocol):
                 print(json.dumps(row))
         return None
-    rows = rows_of(args)
-    if args.out:
-        args.out.write_text("\n".join(json.dumps(row) for row in rows))
-    print(summary(rows))
+    print(summary(rows_of(args)))
     return None
 
 

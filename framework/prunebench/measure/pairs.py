@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from prunebench.measure.blocks import Block, Clock, Side
-from prunebench.measure.significance import round_logs, t_interval
+from prunebench.measure.significance import LOOKED, round_logs, t_interval
 from prunebench.measure.weights import byte_count, stored
 
 WARM_SHARE = 0.15  # of the time for one batch size, for both sides together
@@ -45,7 +45,7 @@ class Blocks:
     def half_width(self) -> float:
         """Of the 95 % interval of the log speed-up, over rounds."""
         dense_ms, pruned_ms = [block.ms for block in self.dense], [block.ms for block in self.pruned]
-        interval = t_interval(round_logs(dense_ms, pruned_ms, self.round_index))
+        interval = t_interval(round_logs(dense_ms, pruned_ms, self.round_index), LOOKED)
         return interval.high - interval.value
 
 

@@ -171,7 +171,7 @@ def test_a_failure_names_the_batch_size() -> None:
 
 
 def test_lack_of_memory_is_told_apart() -> None:
-    with pytest.raises(torch.OutOfMemoryError, match="forward failed at batch 4: .*allocate memory"):
+    with pytest.raises(torch.OutOfMemoryError, match=r"forward failed at batch 4: .*allocate memory"):
         measured(nn.Linear(32, 32), failing("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"))
 
 

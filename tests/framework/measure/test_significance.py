@@ -84,7 +84,7 @@ def test_of_a_hundred_equal_networks_one_is_called_different() -> None:
     rng = random.Random(0)
     wrong = 0
     for _ in range(2000):
-        found = significance.t_interval([rng.gauss(0, 0.2) for _ in range(10)])
+        found = significance.t_interval([rng.gauss(0, 0.2) for _ in range(10)], significance.LOOKED)
         low, value, high = (math.exp(bound) for bound in (found.low, found.value, found.high))
         wrong += significance.verdict(value, low, high) != "can't tell"
     assert 8 <= wrong <= 35
@@ -97,6 +97,19 @@ def test_a_verdict_does_not_depend_on_which_network_is_called_first() -> None:
         low, value, high = sorted(math.exp(rng.gauss(0, 0.03)) for _ in range(3))
         there = significance.verdict(value, low, high, 0.015)
         assert significance.verdict(1 / value, 1 / high, 1 / low, 0.015) == swapped[there]
+
+
+def test_the_interval_covers_the_truth_although_timing_stops_when_it_is_narrow() -> None:
+    rng = random.Random(0)
+    covered = 0
+    for _ in range(400):
+        dense = [math.exp(rng.gauss(0, 0.02)) for _ in range(10)]
+        found = Interval(1, 0, 9)
+        while len(dense) < 30 and math.log(found.high / found.value) > 0.01:
+            dense.append(math.exp(rng.gauss(0, 0.02)))
+            found = significance.speedup_interval(dense, [1.0] * len(dense), range(len(dense)))
+        covered += found.low <= 1 <= found.high
+    assert covered >= 0.94 * 400
 
 
 def test_the_floor_is_the_far_end_of_the_interval_of_a_network_against_itself() -> None:
