@@ -20,6 +20,8 @@ __all__ = ["Dictionaries", "fold", "quantize", "saved_byte_count"]
 class Dictionaries(nn.Module):
     """A weight of `shape` (out, ...) from (groups, k, width) dictionaries by `codes` (groups, out)."""
 
+    codes: Tensor
+
     def __init__(self, codes: Tensor, entries: Tensor, shape: torch.Size) -> None:
         super().__init__()
         self.register_buffer("codes", codes)

@@ -25,11 +25,15 @@ BATCH = 128
 class Int8Layer(nn.Module):
     """What linear layers and convolutions share; `span` (low, high) is the range of inputs, with zero in it."""
 
+    codes: Tensor  # int8, shape of the weight
+    scales: Tensor  # float32, one an output channel
+    bias: nn.Parameter | None
+
     def __init__(self, layer: Layer, span: tuple[float, float], levels: int) -> None:
         super().__init__()
         codes, scales = quantized_weight(working(layer.weight))
-        self.register_buffer("codes", codes)  # int8, shape of the weight
-        self.register_buffer("scales", scales)  # float32, one an output channel
+        self.register_buffer("codes", codes)
+        self.register_buffer("scales", scales)
         bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
         self.register_parameter("bias", bias)
         self.input_scale, self.zero_point = input_code(*span, levels)
@@ -128,8 +132,9 @@ def quantized(network: nn.Module, layers: Mapping[str, Layer], task: Task) -> nn
     spans = input_spans(network, layers, task.calibration)
     levels = input_levels()
     for name, layer in layers.items():
-        kind = Int8Conv2d if isinstance(layer, nn.Conv2d) else Int8Linear
-        network = replace_module(network, name, kind(layer, spans[name], levels))
+        facts = (spans[name], levels)
+        new = Int8Conv2d(layer, *facts) if isinstance(layer, nn.Conv2d) else Int8Linear(layer, *facts)
+        network = replace_module(network, name, new)
     return network.requires_grad_(False)
 
 

@@ -19,6 +19,8 @@ class Codebook(nn.Module):
     (Han, Mao, Dally, 2016), and zero stays zero.
     """
 
+    codes: Tensor
+
     def __init__(self, codes: Tensor, values: Tensor) -> None:
         super().__init__()
         self.register_buffer("codes", codes)

@@ -74,7 +74,7 @@ def as_vector(weight: Tensor) -> NDArray[np.generic]:
 
 def _shared_byte_counts(flat: NDArray[np.generic], entries: Relative, bits: int, width: int) -> dict[str, int]:
     """Bytes with a codebook, with and without Huffman coding; nothing when the weights share too few values."""
-    most = min(MAX_CODEBOOK, np.count_nonzero(flat) // 2)  # values come twice, or they are not shared
+    most = min(MAX_CODEBOOK, int(np.count_nonzero(flat)) // 2)  # values come twice, or they are not shared
     if len(np.unique(flat[:SAMPLE])) > most:
         return {}
     values, counts = np.unique(flat, return_counts=True)
