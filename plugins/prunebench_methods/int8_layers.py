@@ -49,7 +49,7 @@ class Int8Layer(nn.Module):
 
     def _apply(self, *args: Any, **options: Any) -> Int8Layer:
         self.kernel = None
-        super()._apply(*args, **options)
+        super()._apply(*args, **options)  # type: ignore[no-untyped-call]
         return self
 
     def float_bias(self) -> Tensor | None:

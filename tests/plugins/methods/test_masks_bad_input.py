@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,21 +60,13 @@ def test_a_layer_that_is_called_twice_is_masked_once() -> None:
 
 
 def test_a_layer_of_no_rows_is_left_alone() -> None:
-    class WithEmpty(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head, self.empty = nn.Linear(64, 10), nn.Identity()
-            self.empty = nn.Linear(64, 1)
-            self.empty.weight, self.empty.bias = nn.Parameter(torch.empty(0, 64)), nn.Parameter(torch.empty(0))
-            self.empty.out_features = 0
-
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.cat([self.head(x.flatten(1)), self.empty(x.flatten(1))], dim=1)
-
-    task = task_of(WithEmpty(), (1, 8, 8))
+    task = task_of(small_fcn(), (1, 8, 8))
+    empty = task.network[3]
+    empty.weight, empty.bias = nn.Parameter(torch.empty(0, 48)), nn.Parameter(torch.empty(0))
+    task.shapes = tuple(replace(shape, out_channels=0) if shape.name == "3" else shape for shape in task.shapes)
     network = pruned(Magnitude(keep=0.5), task)
-    assert task.left_alone() == {"empty": "its weight has no entries"}
-    assert int(network.head.weight.count_nonzero()) == 320
+    assert task.left_alone() == {"3": "its weight has no entries"}
+    assert int(network[1].weight.count_nonzero()) == 64 * 48 // 2
 
 
 def test_a_layer_that_loses_everything_is_noted() -> None:
