@@ -100,21 +100,38 @@ def _run(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:
     if not statements:
         raise QueryError("no statement; write a select")
     if len(statements) > 1:
-        raise QueryError(f"{len(statements)} statements; one select at a time")
+        raise QueryError(f"{len(statements)} statements; one select at a time (a pivot needs its values: `on x in (…)`)")
     kind = statements[0].type.name
     if kind not in ALLOWED:
         raise QueryError(f"{kind.lower()} is not allowed here, only select and explain: results are read, not changed")
     if request.parquet and kind == "SELECT":
         return _parquet(connection, sql, request)
     cursor = connection.execute(statements[0])
-    rows = [list(row) for row in cursor.fetchmany(request.row_limit + 1)]
     description = cursor.description or []
+    if any("TIME ZONE" in str(column[1]) for column in description):  # Python would need pytz for these
+        cursor = connection.execute(_as_text(connection, sql))
+    rows = [list(row) for row in cursor.fetchmany(request.row_limit + 1)]
+    if any("HUGEINT" in str(column[1]) for column in description):  # what a sum of integers is
+        rows = [[_in_64_bits(value) for value in row] for row in rows]
     return Answer(
         columns=[column[0] for column in description],
         types=[str(column[1]) for column in description],
         rows=rows[: request.row_limit],
         is_cut=len(rows) > request.row_limit,
     )
+
+
+def _in_64_bits(value: Any) -> Any:
+    """`value`, as text where it is an integer too large to send."""
+    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
+
+
+def _as_text(connection: DuckDBPyConnection, sql: str) -> str:
+    """The same query with its times of a zone as text."""
+    relation = connection.sql(sql)
+    named = [(name.replace('"', '""'), str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
+    texts = [f'cast("{name}" as varchar) as "{name}"' if "TIME ZONE" in kind else f'"{name}"' for name, kind in named]
+    return relation.project(", ".join(texts)).sql_query()
 
 
 def _parquet(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:

@@ -29,8 +29,8 @@ def build_views(connection: DuckDBPyConnection, comments: bool = True) -> None:
     """Create or replace every view in the current schema."""
     columns = parameter_columns(connection)
     connection.execute(_settings_view(columns))
-    for name, sql in view_statements().items():
-        connection.execute(_filled(sql, _fixed_columns(name), columns))
+    for sql in view_statements().values():
+        connection.execute(_filled(sql, columns))
     if comments:
         _comment(connection, set(columns.values()))
 
@@ -66,12 +66,15 @@ def parameter_columns(connection: DuckDBPyConnection) -> dict[tuple[str, str], s
 
 
 def _settings_view(columns: dict[tuple[str, str], str]) -> str:
-    typed = [f", try_cast(parameters ->> '$.{name}' as {kind}) as \"param:{name}\"" for name, kind in columns]
+    typed = [
+        f", try_cast(parameters ->> '$.{name}' as {kind}) as \"param:{column}\""
+        for (name, kind), column in columns.items()
+    ]
     return f"create or replace view settings as select *{''.join(typed)} from choice"
 
 
-def _filled(sql: str, taken: frozenset[str], columns: dict[tuple[str, str], str]) -> str:
-    asked = [f', method."param:{name}" as "{column}"' for (name, _), column in columns.items()]
+def _filled(sql: str, columns: dict[tuple[str, str], str]) -> str:
+    asked = [f', method."param:{column}" as "{column}"' for column in columns.values()]
     solved = [
         f', coalesce(try_cast(r.solved ->> \'$.{name}\' as {kind}), method."param:{name}") as "{column}"'
         for (name, kind), column in columns.items()
