@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -28,13 +28,20 @@ _T = (
 def build_views(connection: DuckDBPyConnection, comments: bool = True) -> None:
     """Create or replace every view in the current schema."""
     columns = parameter_columns(connection)
-    connection.execute(_settings_view(columns))
-    for sql in view_statements().values():
-        connection.execute(_filled(sql, columns))
+    for sql in _generated(tuple(columns.items())):
+        connection.execute(sql)
     if comments:
         _comment(connection, set(columns.values()))
 
 
+@lru_cache(maxsize=8)
+def _generated(columns: tuple[tuple[tuple[str, str], str], ...]) -> tuple[str, ...]:
+    """The SQL of all views, with a column for each of `columns`."""
+    made = dict(columns)
+    return (_settings_view(made), *(_filled(sql, made) for sql in view_statements().values()))
+
+
+@cache
 def view_statements() -> dict[str, str]:
     """Name -> SQL of the documented views, in the order in which they are created."""
     found = [sql for file in FILES for sql in statements(f"views/{file}")]
@@ -43,8 +50,7 @@ def view_statements() -> dict[str, str]:
 
 def fingerprint(connection: DuckDBPyConnection) -> str:
     """A hash of all that decides the views: when it changes they are built anew."""
-    kinds = connection.execute("select name, kind from parameter order by all").fetchall()
-    text = repr((sorted(kinds), list(view_statements().values()), _comments_text()))
+    text = repr((_generated(tuple(parameter_columns(connection).items())), _comments_text()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -76,7 +82,7 @@ def _settings_view(columns: dict[tuple[str, str], str]) -> str:
 def _filled(sql: str, columns: dict[tuple[str, str], str]) -> str:
     asked = [f', method."param:{column}" as "{column}"' for column in columns.values()]
     solved = [
-        f', coalesce(try_cast(r.solved ->> \'$.{name}\' as {kind}), method."param:{name}") as "{column}"'
+        f', coalesce(try_cast(r.solved ->> \'$.{name}\' as {kind}), method."param:{column}") as "{column}"'
         for (name, kind), column in columns.items()
     ]
     sql = sql.replace("$parameters", "".join(solved)).replace("$settings", "".join(asked))
