@@ -27,6 +27,7 @@ class ColumnSelect(Method):
     name = "column_select"
     paper = "https://arxiv.org/abs/2108.00065"
     knob = "keep"
+    example = {"keep": 0.5}
     loosest = {"keep": 1.0}
 
     keep: float | None = param(None, "share of a layer's input columns kept", above=0, at_most=1)

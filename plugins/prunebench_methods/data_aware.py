@@ -38,6 +38,7 @@ class DataAwareLowRank(Method):
     name = "data_aware_low_rank"
     paper = "https://arxiv.org/abs/1505.06798"
     knob = "rank_ratio"
+    example = {"rank_ratio": 0.25, "round_to": 1}
     loosest = {"rank_ratio": 1.0, "skip_last": False, "even_if_larger": True}
 
     rank: int | None = param(None, "components kept in every layer", at_least=1)

@@ -30,6 +30,7 @@ class PrincipalComponentsPruning(Method):
     name = "principal_components_pruning"
     paper = "https://papers.nips.cc/paper_files/paper/1993/hash/872488f88d1b2db54d55bc8bba2fad1b-Abstract.html"
     knob = "rank_ratio"
+    example = {"rank_ratio": 0.25}
     loosest = {"rank_ratio": 1.0, "even_if_larger": True}
 
     rank: int | None = param(None, "directions kept of every input", at_least=1)

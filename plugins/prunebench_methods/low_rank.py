@@ -38,6 +38,7 @@ class LowRank(Method):
     name = "low_rank"
     paper = "https://arxiv.org/abs/1404.0736"
     knob = "rank_ratio"
+    example = {"rank_ratio": 0.25}
     loosest = {"rank_ratio": 1.0, "even_if_larger": True}
 
     rank: int | None = param(None, "components kept in every layer", at_least=1)

@@ -50,6 +50,7 @@ class ActivationPca(Method):
     name = "activation_pca"
     paper = "https://yravan.github.io/projects/18065"
     knob = "rank_ratio"
+    example = {"rank_ratio": 0.25}
     loosest = {"rank_ratio": 1.0, "even_if_larger": True}
 
     variance: float | None = param(None, "share of the input's variance kept", above=0, at_most=1)

@@ -31,6 +31,7 @@ class RandomMatmul(Method):
     paper = "https://yravan.github.io/projects/18065"
     stochastic = True
     knob = "samples_ratio"
+    example = {"samples_ratio": 0.25}
 
     samples: int | None = param(None, "columns drawn in every layer and forward pass", at_least=1)
     samples_ratio: float | None = param(None, "columns drawn, as a share of a layer's", above=0, at_most=1)

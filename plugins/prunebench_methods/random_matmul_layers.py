@@ -75,6 +75,27 @@ class Sampler:
         return chosen, (first.values[-1] / shares[chosen]).clamp_min(1)
 
 
+class Norms:
+    """Norms (p,) of the rows of a weight, computed again only when the weight has changed.
+
+    They follow from the weight, so they are neither stored nor pickled.
+    """
+
+    def __init__(self) -> None:
+        self.version, self.found = -1, torch.empty(0)
+
+    def of(self, weight: Tensor) -> Tensor:
+        """The norms in float32, on the weight's device."""
+        if weight.is_inference():  # such tensors have no version to compare
+            return torch.linalg.vector_norm(weight.float(), dim=1)
+        if self.version != weight._version or self.found.device != weight.device:
+            self.version, self.found = weight._version, torch.linalg.vector_norm(weight.detach().float(), dim=1)
+        return self.found
+
+    def __reduce__(self) -> tuple[type[Norms], tuple[()]]:
+        return Norms, ()
+
+
 class _Sampled(nn.Module):
     """What both kinds share: the weight with its columns as rows, (p, m), so that a sample is gathered in one piece.
 
@@ -86,23 +107,15 @@ class _Sampled(nn.Module):
         self.columns = like(flattened(layer).T, layer)
         self.bias = None if layer.bias is None else like(layer.bias, layer)
         self.sampler = Sampler(samples, seed, variant, replacement)
-        self._norms: tuple[int, Tensor] | None = None  # of the columns, for one version of the weight
+        self.cache = Norms()
 
     def train(self, mode: bool = True) -> _Sampled:
         self.sampler.restart()
         return super().train(mode)
 
     def norms(self) -> Tensor:
-        """(p,) norms of the weight's columns, computed again only when the weight has changed."""
-        weight = self.columns
-        if weight.is_inference():  # has no version to compare
-            return torch.linalg.vector_norm(weight.float(), dim=1)
-        if self._norms is None or self._norms[0] != weight._version or self._norms[1].device != weight.device:
-            self._norms = (weight._version, torch.linalg.vector_norm(weight.detach().float(), dim=1))
-        return self._norms[1]
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_norms": None}
+        """(p,) norms of the weight's columns."""
+        return self.cache.of(self.columns)
 
 
 class SampledLinear(_Sampled):
