@@ -192,13 +192,13 @@ class RayTransport:
 
     def _new_remote(self, slot: Slot) -> Remote:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy, NotIn
 
         if self._library is None:
-            self._library = ray.remote(num_cpus=0)(Library).remote()
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            self._library = ray.remote(num_cpus=0, scheduling_strategy=here)(Library).remote()
         options: dict[str, Any] = {"num_cpus": 0, **self._needs, "max_restarts": 0, "max_task_retries": 0}
         if self._frozen_nodes:
-            from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
-
             options["scheduling_strategy"] = NodeLabelSchedulingStrategy(
                 hard={"ray.io/node-id": NotIn(*self._frozen_nodes)}
             )
@@ -228,7 +228,7 @@ class RayTransport:
             told = ray.get(remote.answer)
         except ray.exceptions.RayError as error:
             del self._remotes[name]
-            return [Exited(name, first_line(error))]
+            return [Exited(name, told_of(error))]
         if not remote.has_answered:
             remote.has_answered, remote.node_id = True, told["node"]
             self._check_versions(told)
@@ -275,7 +275,9 @@ class RayTransport:
             )
 
 
-def first_line(error: Exception) -> str:
-    """Ray's messages are pages; the first line says what happened."""
+def told_of(error: Exception) -> str:
+    """Ray's messages are pages: whether the machine is gone, or the last line of what was raised there."""
+    if type(error).__name__ in ("ActorUnavailableError", "NodeDiedError"):
+        return "lost: its machine is gone"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+    return f"lost: {type(error).__name__}: {lines[-1] if lines else ''}"[:400]

@@ -122,9 +122,9 @@ class Shelf:
         import ray
 
         with contextlib.suppress(ray.exceptions.RayError):
-            book = ray.get(self._library.find.remote(network_id), timeout=30)
+            book = ray.get(self._library.find.remote(network_id), timeout=5)
             if book is not None:
-                self._write(ray.get(book[0], timeout=120))
+                self._write(ray.get(book[0], timeout=10))
 
     def publish(self, network_id: str) -> None:
         """Tell the others of a checkpoint that lies here."""

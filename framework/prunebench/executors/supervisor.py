@@ -128,7 +128,6 @@ class Supervisor:
         if post.failed_starts < START_LIMIT:
             return self._start(post)
         self._enter(post, "abandoned")
-        self._schedule.leave(post.slot.name)
         yield Note(
             f"{post.slot.name} is given up: {START_LIMIT} workers died before they began a trial: {post.refusal}"
         )
@@ -232,6 +231,7 @@ class Supervisor:
             result = self._death_certificate(post, job, exited)
         post.job = None
         self._enter(post, "down")
+        self._schedule.leave(post.slot.name)  # what was warm there is lost, and a new worker may be long in coming
         if state != "retiring":
             told = result.reason if result is not None else exited.reason
             yield WorkerLost(post.slot.name, post.refusal if state == "starting" else told)

@@ -99,7 +99,7 @@ def attempt(workbench: Workbench, order: Order, timeout_seconds: float | None) -
     pid, started_at, start = os.getpid(), datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
     if timeout_seconds is not None:
         # Where it hangs, into the log, just before the supervisor kills at the deadline.
-        faulthandler.dump_traceback_later(timeout_seconds * 0.98)
+        faulthandler.dump_traceback_later(timeout_seconds - min(1.0, 0.2 * timeout_seconds))
     try:
         result = run(workbench, order)
     except BaseException as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from executor_toys import RUNNER, is_gone, results, toy, work_settings
 from prunebench.errors import DeviceError
-from prunebench.executors import Executor, Finished, RetryPolicy, WorkerLost, WorkerStarted, make_executor
+from prunebench.executors import Executor, Finished, Progress, RetryPolicy, WorkerLost, WorkerStarted, make_executor
 
 pytest.importorskip("ray")
 
@@ -63,10 +63,10 @@ def test_every_worker_has_a_card_of_its_own_and_no_trial_is_lost_or_doubled(two_
 
 def test_a_killed_node_costs_its_trials_an_attempt_and_nothing_else(two_nodes: Cluster, tmp_path: Path) -> None:
     events, start = [], time.monotonic()
-    for event in on(two_nodes, tmp_path).run(sleeping(16)):
+    for event in on(two_nodes, tmp_path).run(sleeping(16, 1.0)):
         events.append(event)
-        if sum(isinstance(one, Finished) for one in events) == 4 and len(two_nodes.nodes) == 2:
-            two_nodes.nodes.pop().kill()
+        if sum(isinstance(one, Progress) for one in events) == 8 and len(two_nodes.nodes) == 2:
+            two_nodes.nodes.pop().kill()  # every slot is in its second trial
     found = results(events)
     assert Counter(result.status for result in found.values()) == {"ok": 16}
     assert max(result.attempt for result in found.values()) == 2

@@ -140,6 +140,17 @@ def test_workers_that_die_before_they_begin_are_a_crash_loop_and_charge_no_trial
     assert not any(isinstance(event, Finished) for event in events)
 
 
+def test_a_retry_does_not_wait_for_the_slot_that_lost_it() -> None:
+    puppets = Puppets()
+    starts = [[Said("cpu:0", READY)], [Said("cpu:1", READY)]]
+    puppets.on_start = lambda slot: starts.pop(0) if starts else []
+    deaths = [[begun("cpu:0"), Exited("cpu:0", "killed (signal 9)")]]
+    puppets.on_order = lambda slot, order: deaths.pop() if deaths else [begun(slot), ok(slot, order)]
+    events = list(supervise(puppets, slots=2, retries=RetryPolicy(killed=1)).run([toy("fine"), toy("dense")]))
+    assert [result.status for result in results(events).values()] == ["ok", "ok"]
+    assert puppets.now == 0.0
+
+
 def test_silence_is_told_once_and_ends_nothing() -> None:
     puppets = Puppets()
     puppets.on_order = lambda slot, order: [500.0, ok(slot, order)]
