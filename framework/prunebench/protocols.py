@@ -28,7 +28,11 @@ def protocol_from(table: Any) -> Protocol:
         raise GridError(f"[protocol] must be a table, got {short(table)}")
     check_keys(table, [f.name for f in fields(Protocol)], "protocol")
     protocol = Protocol()
-    parts: dict[str, Recipe | LatencyProtocol] = {"train": protocol.train, "finetune": protocol.finetune, "latency": protocol.latency}
+    parts: dict[str, Recipe | LatencyProtocol] = {
+        "train": protocol.train,
+        "finetune": protocol.finetune,
+        "latency": protocol.latency,
+    }
     changed: dict[str, Any] = {key: value for key, value in table.items() if key not in parts}
     for key, default in parts.items():
         if key in table:

@@ -40,17 +40,22 @@ class Registry:
         return ""
 
 
-def registry_path() -> Path:
-    """Beside the package in a wheel, at the repository's root in a checkout."""
+def data_path(name: str) -> Path:
+    """`registry.toml` or `grids`: inside the package in a wheel, at the repository's root in a checkout."""
     here = Path(__file__).parent
-    packed = here / "data" / "registry.toml"
-    return packed if packed.exists() else here.parents[1] / "registry.toml"
+    packed = here / "data" / name
+    return packed if packed.exists() else here.parents[1] / name
+
+
+def bundled_grids() -> dict[str, Path]:
+    """The grids that came with prunebench, by name."""
+    return {path.stem: path for path in sorted(data_path("grids").glob("*.toml"))}
 
 
 @cache
 def load_registry(path: Path | None = None) -> Registry:
     """The catalogue in `path`, by default the one that came with this prunebench."""
-    path = path or registry_path()
+    path = path or data_path("registry.toml")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         entries = msgspec.convert(table.get("plugin", []), tuple[Entry, ...])

@@ -22,7 +22,7 @@ from prunebench.executors import Executor, Finished, RetryPolicy, WorkSettings, 
 from prunebench.grid import TRIAL_LIMIT, Grid
 from prunebench.plan import Plan, plan
 from prunebench.records import Run, Trial
-from prunebench.registry import load_registry
+from prunebench.registry import bundled_grids, load_registry
 from prunebench.store import Store
 
 MERGE_SECONDS = 1.5  # between merges, at least
@@ -62,16 +62,18 @@ class Outcome:
 
 
 def load_grid(grid: str | Path | Grid, installed: Installed, scale: str | None, data_dir: Path) -> Grid:
-    """A grid from a file, or from an installed paper's name at `scale` (by default what the data at hand allows)."""
+    """A grid from a file, a bundled grid's name, or a paper's at `scale` (by default what the data allows)."""
     if isinstance(grid, Grid):
         return grid
-    path = Path(grid)
-    papers = installed.of_kind("paper")
-    if path.suffix == ".toml" or path.exists() or str(grid) not in papers:
-        if not path.exists() and not path.suffix:
-            hint = did_you_mean(str(grid), papers) or f"; papers: {', '.join(papers) or 'none'}"
-            raise GridError(f"no grid file and no paper {str(grid)!r}{hint}")
+    path, papers, bundled = Path(grid), installed.of_kind("paper"), bundled_grids()
+    if path.suffix == ".toml" or path.exists():
         return Grid.load(path)
+    if str(grid) in bundled:
+        return Grid.load(bundled[str(grid)])
+    if str(grid) not in papers:
+        known = sorted({*papers, *bundled})
+        hint = did_you_mean(str(grid), known) or f"; known: {', '.join(known)}"
+        raise GridError(f"no grid file and no paper {str(grid)!r}{hint}")
     installed.find("paper", str(grid))
     paper = papers[str(grid)].cls()
     chosen = scale or default_scale(paper, installed, data_dir)

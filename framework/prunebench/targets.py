@@ -27,7 +27,7 @@ class DenseCounts:
 
 def totals(layers: Sequence[LayerCounts], shapes: Sequence[LayerShape], dense: DenseCounts) -> tuple[int, int, int]:
     """Parameters, nonzero parameters and MACs of the whole network that these layers leave."""
-    rest = dense.parameter_count - sum(shape.parameter_count for shape in shapes if not shape.tied)
+    rest = dense.parameter_count - sum(shape.parameter_count for shape in shapes)
     rest_macs = (dense.mac_count or 0) - sum(shape.mac_count for shape in shapes)
     return (
         sum(layer.parameter_count for layer in layers) + rest,

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.option(
     "--scale", type=click.FloatRange(0.25, 8), default=2.0, show_default=True, help="Pixels a point, for PNG."
 )
-@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@click.option(
+    "--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Colours of the page."
+)
 @json_option
 @db_option
 def command(

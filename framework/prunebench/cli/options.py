@@ -66,7 +66,9 @@ def grid_options(function: F) -> F:
         click.option(
             "--scale", type=click.Choice(["offline", "full"]), help="Of a paper's grid; by default what is at hand."
         ),
-        click.option("--grid", "-g", required=True, metavar="FILE|PAPER", help="A grid file, or a paper's name."),
+        click.option(
+            "--grid", "-g", required=True, metavar="FILE|NAME", help="A grid file, or a name: quickstart, a paper's."
+        ),
     ):
         function = option(function)
     return function

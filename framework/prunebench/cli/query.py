@@ -26,7 +26,9 @@ FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
 @click.option(
     "--limit", type=click.IntRange(1), help="Most rows shown; by default 1,000 on screen, 1,000,000 in files."
 )
-@click.option("--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS", help="Stop it after."
+)
 @db_option
 def command(
     sql: str | None,

@@ -17,7 +17,13 @@ from prunebench.protocols import seconds
 @grid_options
 @db_option
 @click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:2 (slots), cuda, cuda:0,cuda:1.")
-@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Worker processes here, or a Ray cluster (prunebench[cluster]).",
+)
 @click.option("--address", help="Of a Ray cluster; `auto` finds the one that is running here.")
 @click.option("--timeout", help="Longest a trial may take: 90s, 30m, 2h.")
 @click.option("--report/--no-report", default=True, help="Write the page at the end.")

@@ -1,4 +1,4 @@
-"""Rows for people and for files: a terminal table, CSV, JSON, Markdown, LaTeX; nothing a cell holds reaches a terminal raw."""
+"""Rows for people and for files: terminal, CSV, JSON, Markdown, LaTeX; nothing a cell holds reaches a terminal raw."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _weight_key(module: nn.Module) -> int:
 def _shape(name: str, module: nn.Module, calls: list[tuple[Tensor, Tensor]], tied: bool) -> LayerShape:
     x, y = calls[0]
     if isinstance(module, nn.Linear):
-        positions = sum(output.numel() for _, output in calls) // module.out_features
+        positions = sum(output.numel() for _, output in calls) // max(1, module.out_features)
         sizes = (module.out_features, module.in_features)
         has_bias = module.bias is not None
         return LayerShape(name, "linear", *sizes, bias=has_bias, positions=positions, called=len(calls), tied=tied)
@@ -153,7 +153,7 @@ def _shape(name: str, module: nn.Module, calls: list[tuple[Tensor, Tensor]], tie
         _pair(module.dilation),
         module.groups,
         module.bias is not None,
-        sum(output.numel() for _, output in calls) // module.out_channels,
+        sum(output.numel() for _, output in calls) // max(1, module.out_channels),
         len(calls),
         tied,
         _pair(x.shape[-2:]) if once else None,

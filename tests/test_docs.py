@@ -1,0 +1,111 @@
+"""Documentation that is tested: commands exist, grids plan, code runs, generated pages are current."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prunebench.cli import VERBS, bench
+from prunebench.discovery import find_installed
+from prunebench.grid import Grid
+from prunebench.plan import plan
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.S | re.M)
+
+
+def named(pages: list[Path], language: str):
+    return [pytest.param(text, id=f"{p.name}-{i}") for p in pages for i, text in enumerate(blocks(p, language))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_command_and_option_that_a_page_shows_exists(page):
+    for line in re.findall(r"^ {4}.*?\b(bench .*)$", page.read_text(), flags=re.M):
+        words = line.split("#")[0].split("&&")[-1].split()
+        if words[1].startswith("-"):
+            continue
+        assert words[1] in VERBS, f"{page.name}: {line}"
+        command = bench.get_command(None, words[1])
+        known = {name for item in command.params for name in (*item.opts, *item.secondary_opts)}
+        for sub in getattr(command, "commands", {}).values():
+            known |= {name for item in sub.params for name in (*item.opts, *item.secondary_opts)}
+        quoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", " ".join(words))
+        options = [w.split("=")[0] for w in quoted.split() if w.startswith("--")]
+        assert set(options) <= known | {"--help", "--json"}, f"{page.name}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_inside_the_project_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("text", named(PAGES, "toml"))
+def test_every_grid_in_a_page_plans(text):
+    if "[[block]]" in text:
+        assert plan(Grid.parse(text), find_installed()).trials
+
+
+@pytest.mark.parametrize("text", named([ROOT / "docs" / "author.md"], "python"))
+def test_every_plugin_in_the_tutorial_passes_the_kit(text, tmp_path):
+    from prunebench.testing import check_method
+
+    path = tmp_path / "my_method.py"
+    path.write_text(text)
+    (plugin,) = [p for p in find_installed([path]).plugins if p.code]
+    assert check_method(plugin.cls, speed=False) == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "grids").glob("*.toml")))
+def test_every_bundled_grid_plans(name):
+    assert plan(Grid.load(ROOT / "grids" / name), find_installed()).trials
+
+
+def test_the_smallest_method_plugin_has_at_most_25_lines():
+    first = blocks(ROOT / "docs" / "author.md", "python")[0]
+    assert len([line for line in first.splitlines() if line.strip()]) <= 25
+
+
+def test_the_readme_names_the_commands_that_ci_and_newcomers_type():
+    readme = (ROOT / "README.md").read_text()
+    first_screen = "\n".join(readme.splitlines()[:20])
+    assert "pip install -e . && bench run --grid grids/quickstart.toml" in first_screen
+    test_command = "pip install -e '.[test]' && pytest"
+    assert test_command in first_screen
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert test_command.replace("install -e", "install --quiet -e") in ci or test_command in ci
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_every_verb_has_help_that_begins_as_the_list_says(verb):
+    command = bench.get_command(None, verb)
+    assert command.name == verb and command.help, verb
+    for item in command.params:
+        if "--" in "".join(item.opts):
+            assert getattr(item, "help", None), f"bench {verb} {item.opts} has no help"
+
+
+@pytest.mark.parametrize(
+    ("script", "page"), [("commands.py", "commands.md"), ("methods.py", "methods.md")]
+)
+def test_generated_pages_are_current(script, page):
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs" / "make" / script], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    assert made == (ROOT / "docs" / page).read_text(), f"run: python docs/make/{script} > docs/{page}"
+
+
+def test_hooks_are_documented_by_their_names():
+    from prunebench import hookspecs
+
+    hooks = [name for name, value in vars(hookspecs).items() if getattr(value, "prunebench_spec", None) is not None]
+    assert {"methods", "models", "datasets", "papers"} <= set(hooks)
