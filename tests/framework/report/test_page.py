@@ -129,18 +129,19 @@ def test_two_hundred_methods_are_drawn(tmp_path):
     assert {chart["name"] for chart in data["charts"]} >= {"accuracy_compression", "latency"}
 
 
-def hostile_page(folder):
+def hostile_results():
+    """One measured and one failed trial with every name, reason and machine hostile."""
     method = Choice(HOSTILE, {HOSTILE: HOSTILE})
     ok = synthetic.result(HOSTILE, HOSTILE, method, 4, 0)
     layers = tuple(replace(one, name=HOSTILE, left_alone=HOSTILE) for one in ok.measurement.layers)
     failed = synthetic.ended(synthetic.trial(HOSTILE, HOSTILE, method, 1), "failed", HOSTILE, HOSTILE)
     provenance = replace(synthetic.PROVENANCE, host=HOSTILE, cpu=HOSTILE, plugins={HOSTILE: HOSTILE})
-    results = [replace(ok, measurement=replace(ok.measurement, layers=layers), provenance=provenance), failed]
-    return store_results(folder, results, grid=HOSTILE)
+    dense = synthetic.result(HOSTILE, HOSTILE, synthetic.DENSE, 1, 0)
+    return [dense, replace(ok, measurement=replace(ok.measurement, layers=layers), provenance=provenance), failed]
 
 
 def test_hostile_names_stay_text(tmp_path):
-    page = page_of(hostile_page(tmp_path), Scope("synthetic-1"))
+    page = page_of(store_results(tmp_path, hostile_results(), grid=HOSTILE), Scope("synthetic-1"))
     tags = Tags(page)
     assert "img" not in tags.tags and tags.tags.count("script") == 3
     assert not any(name.startswith("on") for name, _ in tags.attributes)

@@ -31,11 +31,13 @@ def draw(rows: Any, look: Look) -> Any:
     axis = alt.Axis(title="Epoch", format="d", tickMinStep=1, grid=False)
     x = alt.X("epoch", type="quantitative", axis=axis, scale=alt.Scale(nice=False, padding=10))
     base = alt.Chart(rows).encode(x=x, color=look.colour(), detail=alt.Detail("setting", type="nominal"))
-    band = base.mark_area(opacity=0.16, line=False).transform_filter("datum.part === 'training'")
     told = [tip("setting", "setting", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", "accuracy", ".2%"),
             tip("loss", "loss", ".4f"), tip("curve_count", "curves")]  # fmt: skip
     y = accuracy_axis(title="Validation accuracy")
     line = base.mark_line(strokeWidth=1.3).encode(y=y, opacity=faded(0.7))
     points = base.mark_point(filled=True, size=26).encode(y=y, shape=look.shape(), tooltip=told, opacity=faded(0.9))
-    spread = band.encode(y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high")
+    trained = alt.condition("datum.part === 'training'", alt.value(0.16), alt.value(0))
+    spread = base.mark_area(line=False, tooltip=None).encode(
+        y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high", opacity=trained
+    )
     return steered(alt.layer(spread, line, points), look).properties(height=HEIGHT)

@@ -84,16 +84,20 @@ def setting_tips() -> list[alt.Tooltip]:
 def ratio_axis(field: str, title: str, **axis: Any) -> alt.X:
     """A logarithmic axis of ratios, labelled 2×, 4×, 8×."""
     shown = alt.Axis(title=title, labelExpr=TIMES, tickCount=6, **axis)
-    return alt.X(field, type="quantitative", scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=shown)
+    return alt.X(
+        field, type="quantitative", title=title, scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=shown
+    )
 
 
 def ratio_axis_up(field: str, title: str) -> alt.Y:
     """The same, upwards."""
     shown = alt.Axis(title=title, labelExpr=TIMES, tickCount=6)
-    return alt.Y(field, type="quantitative", scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=shown)
+    return alt.Y(
+        field, type="quantitative", title=title, scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=shown
+    )
 
 
 def accuracy_axis(field: str = "accuracy", title: str = "Top-1 accuracy") -> alt.Y:
     """Accuracy in percent; the axis need not start at zero."""
-    return alt.Y(field, type="quantitative", scale=alt.Scale(zero=False, nice=False, padding=10),
+    return alt.Y(field, type="quantitative", title=title, scale=alt.Scale(zero=False, nice=False, padding=10),
                  axis=alt.Axis(title=title, format=".0%", tickCount=6))  # fmt: skip
