@@ -8,7 +8,7 @@ from torch import Tensor
 
 from prunebench_methods.clustering import clustered_vectors
 
-RESTARTS = 8
+RESTARTS = 4
 STEPS = 20
 
 
@@ -18,9 +18,11 @@ def clusters_of(points: Tensor, count: int, generator: torch.Generator, *, equal
     `equal` asks for N / count points in each, which must be a whole number.
     """
     points = points.detach().float().cpu()
-    centres, codes = clustered_vectors(points.expand(RESTARTS, -1, -1).contiguous(), count, generator)
-    runs = [_equalised(points, run) for run in centres] if equal else list(codes)
-    return min(runs, key=lambda run: float((points - _means(points, run, count)[run]).square().sum()))
+    starts = points.expand(RESTARTS, -1, -1).contiguous()
+    centres, codes = clustered_vectors(starts, count, generator)
+    spread = (starts - centres.gather(1, codes.unsqueeze(-1).expand_as(starts))).square().sum(dim=(1, 2))
+    best = int(spread.argmin())
+    return _equalised(points, centres[best]) if equal else codes[best]
 
 
 def _means(points: Tensor, codes: Tensor, count: int) -> Tensor:

@@ -38,7 +38,7 @@ class InterpolativeChannels(Method):
     )
     refit: bool = param(True, "refit each layer on the inputs that the narrowed ones before it produce")
     shared: bool = param(True, "also remove channels that several layers write or read, as around residual additions")
-    images: int = param(512, "calibration images that are looked at, at most", at_least=1)
+    images: int = param(1024, "calibration images that are looked at, at most", at_least=1)
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The same modules, narrower; layers whose outputs must stay are recorded with the reason."""

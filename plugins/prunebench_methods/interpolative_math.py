@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from scipy.linalg import lapack
 from torch import Tensor, nn
 
 from prunebench_methods.channel_graph import Group, Slot
@@ -18,13 +19,17 @@ BATCH = 64  # images a forward pass of the calibration
 ROWS = 16_384  # samples times positions that a Gram matrix is averaged over, at least
 ROWS_A_CHANNEL = 16
 RIDGE = 1e-6  # of the regression on kept channels, relative to their mean square
+RIDGE_FOR_ROWS = 1e-2  # the same, times channels over rows: few rows say little about many channels
 SILENT = 1e-9  # share of the mean energy below which a channel has nothing left to explain
 
 
 def reader_grams(
     network: nn.Module, groups: Sequence[Group], images: Tensor, generator: torch.Generator
 ) -> dict[Slot, Tensor]:
-    """The Gram matrix of every reader of every group in float64, over random positions where there are many."""
+    """The Gram matrix of every reader of every group in float64, over random positions where there are many.
+
+    Their diagonals hold the ridge of the regressions that follow.
+    """
     widths = {slot: group.width for group in groups for slot in group.readers}
     sums = {slot: torch.zeros(width, width, dtype=torch.float64) for slot, width in widths.items()}
     counts = dict.fromkeys(widths, 0)
@@ -44,7 +49,14 @@ def reader_grams(
             network(batch)
     for handle in handles:
         handle.remove()
-    return {slot: total / max(counts[slot], 1) for slot, total in sums.items()}
+    return {slot: _regularized(total, counts[slot]) for slot, total in sums.items()}
+
+
+def _regularized(total: Tensor, rows: int) -> Tensor:
+    """The mean over rows, its diagonal raised by what so few rows cannot tell from nothing."""
+    gram = total / max(rows, 1)
+    ridge = max(RIDGE, RIDGE_FOR_ROWS * len(gram) / max(rows, 1)) * gram.diagonal().mean()
+    return gram + ridge.clamp_min(torch.finfo(gram.dtype).tiny) * torch.eye(len(gram), dtype=gram.dtype)
 
 
 def slot_rows(entries: Tensor, slot: Slot, channels: int) -> Tensor:
@@ -67,16 +79,8 @@ def _sampled(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 def strongest(gram: Tensor, count: int) -> Tensor:
     """The first `count` pivots of the Cholesky factorization with complete pivoting, in the order they are chosen."""
-    left = gram.diagonal().clone()
-    rows, chosen = torch.zeros(count, len(gram), dtype=gram.dtype), []
-    for step in range(count):
-        pivot = int(left.argmax())
-        chosen.append(pivot)
-        if left[pivot] > 0:
-            rows[step] = (gram[pivot] - rows[:step, pivot] @ rows[:step]) / left[pivot].sqrt()
-            left = (left - rows[step].square()).clamp_min(0)
-        left[chosen] = -1
-    return torch.tensor(chosen)
+    _, pivots, _, _ = lapack.dpstrf(gram.numpy(), lower=1)
+    return torch.from_numpy(pivots[:count] - 1).long()
 
 
 def weighted(grams: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
@@ -125,16 +129,13 @@ def _deflate(gram: Tensor, product: Tensor, weight: Tensor, pivot: int, least: f
 
 def predictor(gram: Tensor, kept: Tensor) -> Tensor:
     """Z (k, C): all channels from the kept ones, by least squares; exactly the identity on the kept ones."""
-    inner = gram[kept][:, kept]
-    ridge = RIDGE * inner.diagonal().mean().clamp_min(torch.finfo(inner.dtype).tiny)
-    result = torch.linalg.solve(inner + ridge * torch.eye(len(kept), dtype=inner.dtype), gram[kept])
+    result = torch.cholesky_solve(gram[kept], torch.linalg.cholesky(gram[kept][:, kept]))
     result[:, kept] = torch.eye(len(kept), dtype=result.dtype)
     return result
 
 
-def unexplained(gram: Tensor, kept: Tensor) -> float:
-    """Share of the channels' energy that the kept ones do not predict."""
-    mixture = predictor(gram, kept)
-    left = gram - mixture.T @ gram[kept]
-    total = float(gram.diagonal().sum())
-    return max(0.0, float(left.diagonal().sum()) / total) if total else 0.0
+def unexplained(gram: Tensor, kept: Tensor, mixture: Tensor) -> float:
+    """Share of the channels' energy that `mixture` (k, C) does not predict from the kept ones."""
+    total = gram.diagonal().sum()
+    predicted = (mixture * gram[kept]).sum()
+    return float(((total - predicted) / total).clamp_min(0))

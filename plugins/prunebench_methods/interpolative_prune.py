@@ -6,9 +6,9 @@ import copy
 from collections.abc import Hashable
 
 import torch
-from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
+from prunebench import NotApplicable, Task
 from prunebench_methods import interpolative_math as mathematics
 from prunebench_methods.channel_graph import ChannelGraph, Group, Slot, channel_graph
 from prunebench_methods.channel_removal import Shrinking
@@ -78,7 +78,7 @@ def _shrink(
         chosen = _chosen(method, seen, weights, method.width(group.width))
         mixtures = {slot: mathematics.predictor(grams[slot], chosen) for slot in group.readers}
         shrinking.remove(group, chosen, mixtures)
-        missing = max(mathematics.unexplained(gram, chosen) for gram in seen)
+        missing = max(mathematics.unexplained(grams[slot], chosen, mixture) for slot, mixture in mixtures.items())
         for name in group.writers:
             kept[name] = chosen
             task.layer(name, rank=len(chosen), unexplained=missing)

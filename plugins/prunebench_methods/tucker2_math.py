@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prunebench_methods.chain import relative_error
 from prunebench_methods.decompose import Factors
-from prunebench_methods.numerics import svd, working
+from prunebench_methods.numerics import working
 
 TOLERANCE = 1e-5  # change of the core's share of the norm at which the iteration has settled
 
@@ -29,9 +29,8 @@ def channel_vectors(layer: nn.Conv2d) -> ChannelVectors:
 
 def _leading(tensor: Tensor, rank: int | None = None) -> Tensor:
     """The first left singular vectors of `tensor` as a matrix with its first axis for rows, completed to a basis."""
-    matrix = tensor.flatten(1)
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    vectors = torch.linalg.svd(matrix, full_matrices=True)[0] if is_tall else svd(matrix).left
+    matrix = tensor.flatten(1).double()
+    vectors = torch.linalg.eigh(matrix @ matrix.T)[1].flip(1).to(tensor.dtype)
     return vectors[:, :rank]
 
 

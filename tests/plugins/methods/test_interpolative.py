@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from fake_task import FakeTask, accuracy, digits_task, fake_task, mac_count, pruned, small_cnn, small_fcn
+from torch import Tensor, nn
+from torch.nn import functional
+
 from prunebench import NotApplicable
 from prunebench_methods import interpolative_math as mathematics
 from prunebench_methods.channel_graph import Group, channel_graph
 from prunebench_methods.interpolative import InterpolativeChannels
-from torch import Tensor, nn
-from torch.nn import functional
 
 
 class Residual(nn.Module):
@@ -251,7 +252,8 @@ def test_shared_channels_can_be_left_alone() -> None:
 def test_pivots_are_those_of_the_pivoted_cholesky_factorization() -> None:
     basis = torch.tensor([[3.0, 0, 0], [0, 2, 0], [2.9, 0.1, 0], [0, 0, 1]], dtype=torch.float64)
     assert mathematics.strongest(basis @ basis.T, 4).tolist()[:3] == [0, 1, 3]
-    assert mathematics.unexplained(basis @ basis.T, torch.tensor([0, 1, 3])) < 1e-3
+    gram, kept = basis @ basis.T, torch.tensor([0, 1, 3])
+    assert mathematics.unexplained(gram, kept, mathematics.predictor(gram, kept)) < 1e-3
 
 
 def test_telling_channels_are_those_that_the_readers_use() -> None:
