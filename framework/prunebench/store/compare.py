@@ -68,23 +68,23 @@ class Comparison:
 def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Comparison:
     """A against B; `tolerance` is the loss of accuracy (fraction) that is put up with. Raises where a side is empty."""
     sides = [_side(path, text) for text in (a, b)]
-    pairs_on = _pairs_on(path, sides)
-    sql = _pairs_sql(sides, pairs_on)
-    counts = [f"select count(*) from ({_rows_sql(side)}) where status = 'ok'" for side in sides]
-    answers = sealed_queries(path, [sql, _lost_sql(sides, pairs_on), *counts], row_limit=1_000_000)
+    keys = _pairs_on(path, sides)
+    counts = [f"select count(*), count(*) filter (status = 'ok') from ({_rows_sql(side)})" for side in sides]
+    answers = sealed_queries(path, [_pairs_sql(sides, keys), _lost_sql(sides, keys), *counts], row_limit=1_000_000)
     for answer in answers:
         if answer.error:
             raise QueryError(answer.error)
-    a_count, b_count = (int(answer.rows[0][0]) for answer in answers[2:])
-    for side, count in zip((a, b), (a_count, b_count), strict=True):
-        if not count:
+    pairs, lost, *counted = answers
+    for side, count in zip((a, b), counted, strict=True):
+        if not count.rows[0][0]:
             raise QueryError(f"{side!r}: no results; say run:ID, version:0.1.0, environment:ID, host:NAME or method:NAME")
-    rows = [dict(zip(answers[0].columns, row, strict=True)) for row in answers[0].rows]
-    lost_count = int(answers[1].rows[0][0])
+    rows = [dict(zip(pairs.columns, row, strict=True)) for row in pairs.rows]
+    lost_count = int(lost.rows[0][0])
     if not rows and not lost_count:
-        raise QueryError(f"{a!r} and {b!r} have no {pairs_on} in common: nothing to compare")
+        raise QueryError(f"{a!r} and {b!r} have no {keys} in common: nothing to compare")
     made = [_difference(name, rows, tolerance) for name in METRICS]
-    return Comparison(a, b, a_count, b_count, len(rows), lost_count, tuple(d for d in made if d), _notes(rows, lost_count))
+    ok_counts = [int(count.rows[0][1]) for count in counted]
+    return Comparison(a, b, *ok_counts, len(rows), lost_count, tuple(d for d in made if d), _notes(rows, lost_count))
 
 
 def _side(path: Path | str, text: str) -> tuple[str, str]:

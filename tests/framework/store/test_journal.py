@@ -163,7 +163,9 @@ def test_a_write_that_stops_half_way_leaves_no_half_line(store: Store) -> None:
 def test_a_full_disk_stops_the_run_with_one_line_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", disk], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", disk], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"a small tmpfs cannot be mounted here: {mounted.stderr.strip()}")
     try:
@@ -213,4 +215,3 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be created"):
         Store(tmp_path / "file" / "results.duckdb").open_run(samples.run())
-

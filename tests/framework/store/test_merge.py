@@ -340,7 +340,9 @@ def test_a_lost_row_is_found_by_a_check(fill, store: Store) -> None:
     assert any("belong to no result" in fault for fault in store.check())
 
 
-@pytest.mark.parametrize("name", ["it's", 'a"b', "new\nline", "\x1b[31mred", "nul\0", "x" * 10_000, "</script>", "日本"])
+@pytest.mark.parametrize(
+    "name", ["it's", 'a"b', "new\nline", "\x1b[31mred", "nul\0", "x" * 10_000, "</script>", "日本"]
+)
 def test_names_of_any_kind_come_back_as_they_were(fill, results: Results, name: str) -> None:
     method = samples.Choice(name, {name: 1, "rank": 2})
     fill(samples.result(samples.trial(method=method), reason=name), run=samples.run("r", name=name, grid=name))

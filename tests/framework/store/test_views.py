@@ -30,7 +30,9 @@ def bitmap(bits: str) -> str:
 
 
 def with_bits(of: Result, bits: str) -> Result:
-    measured = replace(of.measurement, correct=bitmap(bits), test_count=len(bits), top1_accuracy=bits.count("1") / len(bits))
+    measured = replace(
+        of.measurement, correct=bitmap(bits), test_count=len(bits), top1_accuracy=bits.count("1") / len(bits)
+    )
     return replace(of, measurement=measured)
 
 
@@ -108,7 +110,18 @@ def test_swept_parameters_are_columns_of_their_own_type(fill, results: Results) 
         "from trials order by method"
     )
     kinds = [str(kind) for kind in frame.dtypes]
-    assert kinds[:10] == ["String", "Int64", "Float64", "String", "Boolean", "String", "Int64", "Int64", "Int64", "Int64"]
+    assert kinds[:10] == [
+        "String",
+        "Int64",
+        "Float64",
+        "String",
+        "Boolean",
+        "String",
+        "Int64",
+        "Int64",
+        "Int64",
+        "Int64",
+    ]
     assert frame.row(0)[:7] == ("a", 3, 1.0, "global", True, "[1,2]", None)
     assert frame.row(1)[7:10] == (0, 5, 9)
     assert json.loads(frame.row(1)[10])["odd name"] == 1
@@ -128,7 +141,9 @@ def test_a_target_shows_what_was_asked_solved_and_achieved(fill, results: Result
     method = Choice("low_rank", {"rank": None}, target={"compression": 4})
     measured = samples.measurement(achieved={"compression": 3.9}, solved={"rank": 7})
     fill(samples.result(samples.trial(method=method), measurement=measured), samples.result(samples.trial(2)))
-    row = results.query("select target_compression, achieved_compression, rank, method_label from trials where rank = 7")
+    row = results.query(
+        "select target_compression, achieved_compression, rank, method_label from trials where rank = 7"
+    )
     assert row.rows() == [(4.0, 3.9, 7, "low_rank(compression=4)")]
 
 
@@ -203,7 +218,9 @@ def test_both_quantiles_of_student_are_good_to_a_thousandth(freedom: int) -> Non
     assert in_sql == pytest.approx(exact, rel=1e-3)
 
 
-@pytest.mark.parametrize(("lost", "won", "both", "neither"), [(5, 1, 60, 10), (80, 20, 500, 40), (0, 0, 50, 6), (3, 30, 9, 1)])
+@pytest.mark.parametrize(
+    ("lost", "won", "both", "neither"), [(5, 1, 60, 10), (80, 20, 500, 40), (0, 0, 50, 6), (3, 30, 9, 1)]
+)
 def test_mcnemar_and_the_interval_are_those_of_the_counts(
     fill, results: Results, lost: int, won: int, both: int, neither: int
 ) -> None:
@@ -291,7 +308,9 @@ def test_layers_curves_stages_metrics_and_samples_come_back_as_measured(fill, re
     of = samples.result(samples.trial(4))
     measured = replace(of.measurement, layers=(*of.measurement.layers, alone))
     fill(replace(of, measurement=measured))
-    layers = results.query("select layer, shape_before, shape_after, layer_rank, left_alone from layers order by position")
+    layers = results.query(
+        "select layer, shape_before, shape_after, layer_rank, left_alone from layers order by position"
+    )
     assert layers.rows() == [
         ("fc", [10, 20], [[10, 4], [4, 20]], 4, None),
         ("conv", [4, 3, 3, 3], [], None, "rank is above break-even"),
