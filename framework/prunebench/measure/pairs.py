@@ -19,12 +19,13 @@ from prunebench.measure.blocks import Block, Clock, Side
 from prunebench.measure.significance import LOOKED, round_logs, t_interval
 from prunebench.measure.weights import byte_count, stored
 
-WARM_SHARE = 0.15  # of the time for one batch size, for both sides together
+WARM_SHARE = 0.1  # of the time for one batch size, for both sides together
 WARM_CALLS = 10
 AGREEMENT = 0.05  # between two warm-up blocks
-COPIED_BYTES = 32 << 20  # larger networks are timed where they are: the bias is one of small, cached ones
+COPIED_BYTES = 32 << 20  # larger networks and longer calls are timed where they are:
+COPIED_MS = 2.0  # the bias of an address is one of small networks that stay in the cache
 ROUNDS = 10  # at least, where the time allows
-PAIRS = 16  # a round, where the time allows: of fewer, the fastest fifth is one block
+PAIRS = 16  # a round, where the time allows
 LEAD_MS = 20.0  # only a shorter call is made once untimed before its block: the other side has emptied the caches
 LEAD_CALLS = 3  # and only where it is a small part of the block, or where the blocks are of unequal length
 PRECISION = 0.01  # half-width of the interval at which it stops
@@ -130,7 +131,8 @@ def time_pair(pair: Pair, groups: int, seconds: float, *, copies: bool = True, p
     schedule = _schedule(warmed, pair.clock.block_ms, groups, seconds - (time.perf_counter() - start))
     blocks = Blocks(cold_ms=(cold[0].wall_ms, cold[1].wall_ms), calls=schedule.calls)
     pair = replace(pair, lead=schedule.lead)
-    copies = copies and pair.byte_count <= COPIED_BYTES
+    is_quick = min(side.ms for side in warmed) < COPIED_MS
+    copies = copies and is_quick and pair.byte_count <= COPIED_BYTES
     blocks.stopped = _rounds(pair, blocks, schedule, start + seconds, copies, precision)
     return blocks
 

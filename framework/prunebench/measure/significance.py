@@ -17,7 +17,7 @@ Verdict = Literal["faster", "slower", "can't tell"]
 Bits = NDArray[np.bool_]
 
 SMALLEST_EFFECT = 0.01  # a difference below one percent is nobody's reason to prune
-FASTEST_SHARE = 0.2
+FAST_SHARE = 0.5
 STRICTER = 1.25  # makes about 99 % out of the interval below: Student's t with 9 degrees, 3.25 / 2.57
 LOOKED = 0.97  # of a single look: timing stops when the interval is narrow, which 95 % would not survive
 
@@ -52,19 +52,20 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def round_logs(dense_ms: Sequence[float], pruned_ms: Sequence[float], round_index: Sequence[int]) -> list[float]:
-    """log(dense / pruned) of each round, from the fastest fifth of either side's blocks in it.
+    """log(dense / pruned) of each round, from the faster half of either side's blocks in it.
 
-    Whatever disturbs a block makes it longer: on a busy machine most blocks are disturbed, so that a median moves with
-    the neighbours where the fast end stays.
+    Whatever disturbs a block makes it longer, on a busy machine by tens of percents: the slower half is weather.
     """
     rows = zip(round_index, dense_ms, pruned_ms, strict=True)
     rounds = (list(found) for _, found in groupby(rows, key=lambda row: row[0]))
-    return [math.log(fastest([row[1] for row in found]) / fastest([row[2] for row in found])) for found in rounds]
+    return [
+        math.log(faster_half([row[1] for row in found]) / faster_half([row[2] for row in found])) for found in rounds
+    ]
 
 
-def fastest(times: Sequence[float]) -> float:
-    """Mean of the smallest fifth, of at least one."""
-    count = max(1, round(len(times) * FASTEST_SHARE))
+def faster_half(times: Sequence[float]) -> float:
+    """Mean of the smaller half, of at least one."""
+    count = max(1, math.floor(len(times) * FAST_SHARE))
     return math.fsum(sorted(times)[:count]) / count
 
 
@@ -74,11 +75,6 @@ def speedup_interval(
     """Speed-up with its 95 % interval: Student-t over the rounds' log ratios, so that a round's own bias counts."""
     logs = t_interval(round_logs(dense_ms, pruned_ms, round_index), level)
     return Interval(math.exp(logs.value), math.exp(logs.low), math.exp(min(logs.high, 700.0)))
-
-
-def floor_of(low: float, high: float) -> float:
-    """How far from 1 a network timed against its own copy may come out: the larger side of that A/A interval."""
-    return max(high - 1.0, 1.0 / low - 1.0 if low > 0 else math.inf, 0.0)
 
 
 def verdict(speedup: float, low: float, high: float, floor: float = 0.0) -> Verdict:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from prunebench.measure import pairs, rounds
 from prunebench.measure.blocks import Block, Side
 from prunebench.measure.faults import ChangedWeights, InvalidOutput
@@ -16,7 +18,6 @@ from prunebench.measure.latency import latency
 from prunebench.measure.pairs import Pair, time_pair
 from prunebench.measure.significance import speedup_interval, verdict
 from prunebench.records import Latency, LatencyProtocol, decode, encode
-from torch import Tensor, nn
 
 QUICK = LatencyProtocol(batch=(4,), max_seconds=0.2, groups=4)
 
