@@ -6,11 +6,16 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 import torch
-from prunebench import Task
 from torch import Tensor, nn
 
-GRAM_ASPECT = 2.0  # from this ratio of sides the Gram matrix wins; measured in benchmarks/sweep_low_rank.py
-GRAM_FLOAT32_CONDITION = 1e-5  # smallest over largest eigenvalue below which float32 loses the small directions
+from prunebench import Task
+
+# The route through the Gram matrix wins for long matrices and for large ones, and truncates within 1e-5 of the best
+# error (benchmarks/sweep_low_rank.py), unless more than a few directions are too weak for float32.
+GRAM_ASPECT = 2.0
+GRAM_SIZE = 512  # of the smaller side
+WEAK = 1e-5  # share of the largest eigenvalue below which a direction is weak
+WEAK_SHARE = 0.05  # of directions; with more the Gram matrix is formed in float64
 
 
 class Svd(NamedTuple):
@@ -52,7 +57,8 @@ def svd(matrix: Tensor) -> Svd:
     """
     matrix = working(matrix)
     rows, columns = matrix.shape[-2:]
-    if matrix.ndim == 2 and max(rows, columns) >= GRAM_ASPECT * min(rows, columns):
+    short, long = min(rows, columns), max(rows, columns)
+    if matrix.ndim == 2 and (long >= GRAM_ASPECT * short or short >= GRAM_SIZE):
         found = _tall_svd(matrix) if rows >= columns else _transposed(_tall_svd(matrix.T))
     else:
         found = Svd(*torch.linalg.svd(matrix, full_matrices=False))
@@ -62,7 +68,7 @@ def svd(matrix: Tensor) -> Svd:
 def _tall_svd(matrix: Tensor) -> Svd:
     """matrix = (matrix · V) · V' for every orthogonal V; V from the Gram matrix makes its truncation near optimal."""
     eigenvalues, vectors = torch.linalg.eigh(matrix.T @ matrix)
-    if eigenvalues[0] < GRAM_FLOAT32_CONDITION * eigenvalues[-1]:
+    if float((eigenvalues < WEAK * eigenvalues[-1]).float().mean()) > WEAK_SHARE:
         wide = matrix.double()
         vectors = torch.linalg.eigh(wide.T @ wide)[1].to(matrix.dtype)
     right = vectors.flip(-1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from prunebench import Task
 from torch import Tensor, nn
 from torch.nn import functional
 
+from prunebench import Task
 from prunebench_methods.numerics import flattened, like
 from prunebench_methods.replace import Layer, replace_module, select_layers, shapes_by_name
 
@@ -51,7 +51,9 @@ class Sampler:
         """(c,) columns and (c,) factors, None for all 1; `norms` (p,) are the products of both sides' norms."""
         if self.variant == "top_norm":
             return norms.topk(self.samples).indices, None
-        shares = norms.double()
+        shares = norms.double().nan_to_num(
+            nan=0.0, posinf=torch.finfo(torch.float32).max
+        )  # of a network that overflows
         shares = shares + TINY * shares.sum() + torch.finfo(torch.float64).tiny  # all zero: every column alike
         shares = shares / shares.sum()
         generator = torch.Generator(norms.device).manual_seed((self.seed + GOLDEN * self.passes) % (1 << 63))

@@ -7,9 +7,10 @@ import copy
 import pytest
 import torch
 from fake_task import assert_counts_hold, fake_task, pruned, small_cnn, small_fcn
+from torch import Tensor, nn
+
 from prunebench import NotApplicable
 from prunebench_methods.random_matmul import RandomMatmul
-from torch import Tensor, nn
 
 DRAWS = 2000
 ROWS, COLUMNS, OUTPUTS = 6, 24, 5
@@ -137,6 +138,13 @@ def test_a_batch_of_zeros_gives_the_bias() -> None:
     network = small_fcn()
     result = pruned(RandomMatmul(samples_ratio=0.3), fake_task(network, (1, 8, 8)))
     torch.testing.assert_close(result[1](torch.zeros(3, 64)), network[1].bias.expand(3, -1))
+
+
+def test_a_batch_that_overflowed_is_multiplied_without_a_crash() -> None:
+    result = pruned(RandomMatmul(samples_ratio=0.3), fake_task(small_fcn(), (1, 8, 8)))
+    batch = torch.ones(3, 64)
+    batch[:, 5], batch[:, 6] = float("inf"), float("nan")
+    assert result[1](batch).shape == (3, 48)
 
 
 def test_the_norms_follow_a_weight_that_is_trained() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_task import fake_task, small_cnn
+from torch import nn
+
 from prunebench import LayerShape, NotApplicable
 from prunebench_methods.numerics import svd
 from prunebench_methods.replace import linear_and_conv_layers, replace_module, select_layers
 from prunebench_methods.selection import break_even, refusal, refusals, rounded_up
-from torch import nn
 
 
 def test_transposed_convolutions_and_repeated_modules_are_not_listed_twice() -> None:
@@ -41,7 +42,7 @@ def test_a_network_that_is_the_layer_itself_is_replaced_whole() -> None:
     assert replace_module(nn.Linear(2, 2), "", new) is new
 
 
-@pytest.mark.parametrize("shape", [(300, 40), (40, 300), (50, 45), (7, 7), (30, 1), (1, 30)])
+@pytest.mark.parametrize("shape", [(300, 40), (40, 300), (50, 45), (530, 520), (7, 7), (30, 1), (1, 30)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_route_to_the_svd_gives_the_same_values_and_the_matrix_back(
     shape: tuple[int, int], dtype: torch.dtype
@@ -50,7 +51,7 @@ def test_every_route_to_the_svd_gives_the_same_values_and_the_matrix_back(
     found = svd(matrix)
     torch.testing.assert_close(found.values, torch.linalg.svdvals(matrix), rtol=1e-4, atol=1e-4)
     left, right = found.factors(min(shape))
-    torch.testing.assert_close(left @ right, matrix, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(left @ right, matrix, rtol=1e-4, atol=1e-4)
     assert found.left.dtype == dtype
 
 
