@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prunebench.discovery import Installed, find_installed
 from prunebench.errors import GridError, StoreError, did_you_mean
@@ -121,7 +121,7 @@ def run(
     *,
     db: str | Path = DEFAULT_DB,
     devices: str = "auto",
-    executor: str = "local",
+    executor: Literal["local", "ray"] = "local",
     address: str | None = None,
     scale: str | None = None,
     limit: int = TRIAL_LIMIT,

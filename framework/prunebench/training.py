@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,6 +16,19 @@ from torch.nn import functional
 
 from prunebench.records import CurvePoint, Recipe
 from prunebench.splits import Split
+
+
+@contextlib.contextmanager
+def channels_last(network: nn.Module) -> Iterator[None]:
+    """Hold convolutions' weights in the layout that kernels like best; back in the usual one at the end."""
+    if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
+        yield
+        return
+    network.to(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        network.to(memory_format=torch.contiguous_format)
 
 
 def fit(
@@ -40,51 +55,88 @@ def fit(
     trained = [p for p in network.parameters() if p.requires_grad and p.is_floating_point()]
     if not trained or (recipe.epochs == 0 and max_steps is None):
         return ()
-    zeros = _zero_masks(network) if keep_zeros else []
-    optimizer = _optimizer(trained, recipe)
-    epochs = (
-        recipe.epochs
-        if max_steps is None
-        else max(1, recipe.epochs, math.ceil(max_steps * recipe.batch_size / len(train)))
-    )
-    schedule = _schedule(optimizer, recipe, epochs * math.ceil(len(train) / recipe.batch_size))
-    curve: list[CurvePoint] = []
-    best, best_state, steps = math.inf, None, 0
-    for epoch in range(1, epochs + 1):
-        started = time.monotonic()
-        network.train()
-        total = torch.zeros((), device=device)
+    with channels_last(network):
+        loop = _Loop(
+            network, train, validation, recipe, generator, device, phase, max_steps, after_step, breathe, on_epoch
+        )
+        curve = loop.run(trained, _zero_masks(network) if keep_zeros else [])
+    network.eval()
+    return curve
+
+
+@dataclass
+class _Loop:
+    """The state of one call of `fit`."""
+
+    network: nn.Module
+    train: Split
+    validation: Split
+    recipe: Recipe
+    generator: torch.Generator
+    device: torch.device | str
+    phase: Literal["train", "finetune"]
+    max_steps: int | None
+    after_step: Callable[[], None]
+    breathe: Callable[[], None]
+    on_epoch: Callable[[int], None]
+    steps: int = 0
+
+    def run(self, trained: list[nn.Parameter], zeros: list[tuple[nn.Parameter, Tensor]]) -> tuple[CurvePoint, ...]:
+        """Epochs until the recipe, the patience or the steps run out; the best weights where there is patience."""
+        optimizer = _optimizer(trained, self.recipe)
+        epochs = self._epoch_count()
+        schedule = _schedule(optimizer, self.recipe, epochs * math.ceil(len(self.train) / self.recipe.batch_size))
+        curve: list[CurvePoint] = []
+        best_state: dict[str, Tensor] | None = None
+        for epoch in range(1, epochs + 1):
+            started = time.monotonic()
+            loss = self._epoch(optimizer, schedule, zeros)
+            point = _point(self.network, self.validation, self.phase, epoch, loss, self.device, started, self.breathe)
+            curve.append(point)
+            self.on_epoch(epoch)
+            if self.recipe.patience and _best_epoch(curve) == epoch:
+                best_state = copy.deepcopy(self.network.state_dict())
+            if self._is_over() or (self.recipe.patience and epoch - _best_epoch(curve) >= self.recipe.patience):
+                break
+        if best_state is not None:
+            self.network.load_state_dict(best_state)
+        return tuple(curve)
+
+    def _epoch_count(self) -> int:
+        if self.max_steps is None:
+            return self.recipe.epochs
+        return max(1, self.recipe.epochs, math.ceil(self.max_steps * self.recipe.batch_size / len(self.train)))
+
+    def _is_over(self) -> bool:
+        return self.max_steps is not None and self.steps >= self.max_steps
+
+    def _epoch(
+        self,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        zeros: list[tuple[nn.Parameter, Tensor]],
+    ) -> float:
+        """One pass over the training data; the mean loss."""
+        self.network.train()
+        total = torch.zeros((), device=self.device)
         seen = 0
-        for images, labels in train.batches(recipe.batch_size, device, generator):
-            if max_steps is not None and steps >= max_steps:
+        for images, labels in self.train.batches(self.recipe.batch_size, self.device, self.generator):
+            if self._is_over():
                 break
             if len(labels) == 1 and seen:  # batch normalisation cannot train on a last batch of one sample
                 continue
-            loss = functional.cross_entropy(network(images), labels)
+            loss = functional.cross_entropy(self.network(images), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
             _restore_zeros(zeros)
-            after_step()
-            steps += 1
+            self.after_step()
+            self.steps += 1
             total += loss.detach() * len(labels)
             seen += len(labels)
-            breathe()
-        point = _point(network, validation, phase, epoch, float(total) / max(1, seen), device, started, breathe)
-        curve.append(point)
-        on_epoch(epoch)
-        if recipe.patience:
-            if point.validation_loss < best:
-                best, best_state = point.validation_loss, copy.deepcopy(network.state_dict())
-            elif epoch - _best_epoch(curve) >= recipe.patience:
-                break
-        if max_steps is not None and steps >= max_steps:
-            break
-    if best_state is not None:
-        network.load_state_dict(best_state)
-    network.eval()
-    return tuple(curve)
+            self.breathe()
+        return float(total) / max(1, seen)
 
 
 def _point(

@@ -89,8 +89,8 @@ def splits(dtype: torch.dtype = torch.float32) -> Splits:
     """A training and a validation split of made-up data."""
     images = inputs(160, dtype)
     labels = torch.arange(160) % CLASSES
-    parts = [TensorSplit(images[a:b], labels[a:b]) for a, b in ((0, 96), (96, 128), (128, 160))]
-    return Splits(*parts, class_count=CLASSES, fingerprint="made up")
+    train, validation, test = (TensorSplit(images[a:b], labels[a:b]) for a, b in ((0, 96), (96, 128), (128, 160)))
+    return Splits(train, validation, test, CLASSES, "made up")
 
 
 def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> TrialTask:

@@ -29,7 +29,7 @@ def class_findings(cls: Any, kind: str) -> list[Finding]:
     fault = class_fault(cls, KINDS[kind])
     if fault:
         return [Finding("class", fault, "mend the class")]
-    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if not getattr(cls, "__dataclass_params__", None) or not cls.__dataclass_params__.frozen:
         return [Finding("class", "is no frozen dataclass", "add @dataclass(frozen=True)")]
     try:
         field_types(cls)
