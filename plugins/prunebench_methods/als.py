@@ -123,9 +123,10 @@ def _iterated(tensor: Tensor, factors: list[Tensor], generator: torch.Generator,
     """
     best, best_error, ridge = factors, squared_error(tensor, factors), settings.ridge
     factors = [_nudged(factor, generator) for factor in factors]
+    energy = tensor.flatten(1).double().square().sum(dim=1)
     for _ in range(settings.sweeps):
-        factors = _sweep(tensor, factors, ridge)
-        error = squared_error(tensor, factors)
+        factors, explained = _sweep(tensor, factors, ridge)
+        error = energy - explained
         better = (error < best_error).reshape(-1, 1, 1)
         gain = float((best_error.clamp_min(0).sqrt() - error.clamp_min(0).sqrt()).max())
         best = [torch.where(better, new, old) for new, old in zip(factors, best, strict=True)]
@@ -142,15 +143,21 @@ def _nudged(factor: Tensor, generator: torch.Generator) -> Tensor:
     return factor + NUDGE * factor.square().mean(dim=1, keepdim=True).sqrt() * noise
 
 
-def _sweep(tensor: Tensor, factors: list[Tensor], ridge: float) -> list[Tensor]:
-    """Each mode solved in turn. The tensor itself is multiplied twice: once for the first mode, once for the rest."""
+def _sweep(tensor: Tensor, factors: list[Tensor], ridge: float) -> tuple[list[Tensor], Tensor]:
+    """Each mode solved in turn; the factors, and how much less than the tensor's squared norm they miss (B,).
+
+    The tensor itself is multiplied twice: once for the first mode, once for the rest.
+    """
     first = _solved(unfolded(tensor, 0) @ khatri_rao(factors[1:]), factors, 0, ridge)
     factors = [first, *factors[1:]]
     shape = (tensor.shape[0], first.shape[2], *tensor.shape[2:])
     partial = (first.transpose(1, 2) @ tensor.flatten(2)).reshape(shape)  # (B, R, n_1, n_2, ...)
     for mode in range(1, len(factors)):
-        factors[mode] = _solved(_contracted(partial, factors, mode), factors, mode, ridge)
-    return balanced(factors)
+        right = _contracted(partial, factors, mode)
+        factors[mode] = _solved(right, factors, mode, ridge)
+    products = math.prod((factor.transpose(1, 2) @ factor).double() for factor in factors)
+    explained = 2 * (right.double() * factors[-1].double()).sum(dim=(1, 2)) - products.sum(dim=(1, 2))
+    return balanced(factors), explained
 
 
 def _contracted(partial: Tensor, factors: list[Tensor], mode: int) -> Tensor:

@@ -45,7 +45,7 @@ def w_state() -> Tensor:
     tensor[0, 0, 1] = tensor[0, 1, 0] = tensor[1, 0, 0] = 1
     generator = torch.Generator().manual_seed(3)
     turns = [torch.linalg.qr(torch.randn(2, 2, generator=generator))[0] for _ in range(3)]
-    return torch.einsum("xyz,xi,yj,zk->ijk", tensor, *turns).unsqueeze(0)
+    return torch.einsum("xyz,xi,yj,zk->ijk", tensor, *turns).unsqueeze(0).double()
 
 
 def sensitivity(ridge: float, sweeps: int) -> float:
