@@ -27,7 +27,9 @@ class Bicluster(Decomposition):
 
     name = "bicluster"
     paper = "https://arxiv.org/abs/1404.0736"
+    example = {"rank_ratio": 0.5}
     stochastic = True
+    example = {"rank": 1, "input_clusters": 1}
 
     input_clusters: int = param(2, "clusters of input channels, of equal size", at_least=1)
     output_clusters: int = param(2, "clusters of output channels, of equal size", at_least=1)

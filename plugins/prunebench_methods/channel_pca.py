@@ -26,6 +26,7 @@ class ChannelPca(Method):
     paper = "https://arxiv.org/abs/1812.06224"
     stochastic = True
     trains = True
+    example = {"variance": 0.9}
 
     variance: float = param(
         0.999, "share of a layer's variance that its significant components have", above=0, at_most=1

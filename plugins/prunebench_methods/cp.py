@@ -64,3 +64,5 @@ class Cp(Decomposition):
         found = task.once(("mode_bases", name), lambda: cp_math.kernel_bases(layer))
         settings = als.Settings(self.ridge, self.sweeps)
         return cp_math.cp_factors(layer, found, rank, task.generator, settings, self.form)
+
+    example = {"rank_ratio": 0.5}

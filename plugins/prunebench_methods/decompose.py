@@ -93,6 +93,7 @@ class Decomposition(Method):
 
     knob = "keep"
     loosest = {"rank_ratio": 1.0, "even_if_larger": True}
+    example = {"keep": 0.4}
     spatial: ClassVar[bool] = True  # the method has nothing to do with 1x1 kernels
 
     @abstractmethod

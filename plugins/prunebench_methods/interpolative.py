@@ -23,12 +23,12 @@ class InterpolativeChannels(Method):
     share for all their readers at once, and in refitting every layer, first to last, from what it now receives to what
     the dense one answered (`refit`). `choose`: "pivots" of a Cholesky factorization, as in the paper but weighted by
     the readers' weights, or one by one what explains most of the readers' "responses". No layer is added and nothing
-    is trained; the network has the same modules, narrower.
+    is trained; the network has the same modules, narrower. Where only some positions of the images are looked at, they
+    are the same for every seed.
     """
 
     name = "interpolative_channels"
     paper = "https://arxiv.org/abs/2108.00065"
-    stochastic = True
     loosest = {"keep": 1.0}
 
     keep: float = param(0.5, "share of the channels that each layer keeps, rounded up", above=0, at_most=1)

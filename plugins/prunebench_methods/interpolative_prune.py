@@ -23,14 +23,17 @@ def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Tas
     graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1]))
     groups = _removable(method, network, graph, task)
     key: Hashable = ("reader_grams", method.images, method.shared)
-    generator = torch.Generator().manual_seed(task.seed)
-    grams = task.once(key, lambda: mathematics.reader_grams(network, groups, images, generator))
+    grams = task.once(key, lambda: mathematics.reader_grams(network, groups, images, _always_the_same()))
     dense = copy.deepcopy(network) if method.refit else network
     kept = _shrink(method, network, groups, grams, task)
     if method.refit:
         names = _behind(graph, groups)
-        refit(network, dense_answers(dense, names, kept, images, task.generator), graph.norms, images)
+        refit(network, dense_answers(dense, names, kept, images, _always_the_same()), graph.norms, images)
     return network
+
+
+def _always_the_same() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def _images(network: nn.Module, task: Task, count: int) -> Tensor:

@@ -26,6 +26,7 @@ class Monochromatic(Method):
     paper = "https://arxiv.org/abs/1404.0736"
     stochastic = True
     knob = "colours"
+    example = {"colours": 4}
 
     colours: int = param(8, "mixed colours", at_least=1)
     equal: bool = param(True, "as many filters to every colour, which a grouped convolution computes")

@@ -49,3 +49,5 @@ class SeparableBasis(Decomposition):
         found = task.once(("channel_bases", name), lambda: separable_basis_math.channel_bases(layer))
         settings = als.Settings(self.ridge, self.sweeps)
         return separable_basis_math.basis_factors(layer, found, rank, task.generator, settings)
+
+    example = {"rank_ratio": 0.5}

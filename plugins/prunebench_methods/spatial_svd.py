@@ -42,3 +42,5 @@ class SpatialSvd(Decomposition):
         from prunebench_methods.spatial_svd_math import kernel_svd, spatial_factors
 
         return spatial_factors(layer, task.once(("spatial_svd", name), lambda: kernel_svd(layer)), rank)
+
+    example = {"rank_ratio": 0.5}

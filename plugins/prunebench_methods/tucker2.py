@@ -69,3 +69,5 @@ class Tucker2(Decomposition):
 
         found = task.once(("channel_vectors", name), lambda: channel_vectors(layer))
         return tucker_factors(layer, found, rank, self.sweeps)
+
+    example = {"rank_ratio": 0.5}
