@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,10 @@ def axis(value: Any, where: str) -> tuple[tuple[Value, ...], int]:
         raise GridError(f"{where}: the axis is empty: 0 trials")
     for item in values:
         _check_value(item, where)
-    unique = [item for i, item in enumerate(values) if not _seen(item, values[:i])]
-    return tuple(unique), len(values) - len(unique)
+    unique: dict[object, Any] = {}
+    for item in values:
+        unique.setdefault(_identity(item), item)
+    return tuple(unique.values()), len(values) - len(unique)
 
 
 def check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
@@ -39,8 +42,16 @@ def short(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _seen(item: Value, earlier: Sequence[Any]) -> bool:
-    return any(type(item) is type(other) and item == other for other in earlier[-1000:])
+def key_name(key: str) -> str:
+    """A table's key as it may stand in a message."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", key) else short(key)
+
+
+def _identity(item: Any) -> object:
+    """Equal for values that say the same: 1 and true are not 1.0, lists may be keys."""
+    if isinstance(item, list):
+        return (list, tuple(_identity(inner) for inner in item))
+    return (type(item), item)
 
 
 def _check_value(value: Any, where: str) -> None:
@@ -64,13 +75,19 @@ def _spanned(table: dict[str, Any], where: str) -> list[Any]:
         raise GridError(f"{where}: one of {', '.join(KINDS)} is due, got {short(table)}")
     check_keys(table, (*kinds, "integers"), where)
     numbers = table[kinds[0]]
-    is_numbers = isinstance(numbers, list) and all(
-        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers
-    )
-    if not is_numbers:
+    if not isinstance(numbers, list) or not all(_is_number(n) for n in numbers):
         raise GridError(f"{where}: {kinds[0]} takes a list of finite numbers, got {short(numbers)}")
-    values = _range(numbers, where) if kinds[0] == "range" else _spaced(kinds[0], numbers, where)
-    return list(dict.fromkeys(round(v) for v in values)) if table.get("integers") else values
+    try:
+        values = _range(numbers, where) if kinds[0] == "range" else _spaced(kinds[0], numbers, where)
+        return list(dict.fromkeys(round(v) for v in values)) if table.get("integers") else values
+    except (OverflowError, ValueError):
+        raise GridError(f"{where}: {kinds[0]} reaches numbers that are too large, got {numbers}") from None
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
 
 
 def _range(numbers: list[Any], where: str) -> list[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from prunebench.axes import axis, check_keys, short
+from prunebench.axes import axis, check_keys, key_name, short
 from prunebench.blocks import Block, Entry, Exclusion
 from prunebench.errors import GridError
 from prunebench.protocols import protocol_from, run_options
@@ -17,6 +17,7 @@ from prunebench.records import NAME, Value
 FILE_LIMIT_BYTES = 1_000_000
 SEED_LIMIT = 2**63
 BLOCK_KEYS = ("dataset", "model", "seed", "method", "exclude")
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no folder on Windows can be called so
 TOP_KEYS = ("name", "title", "scale", "protocol", "run", "block", "claim")
 
 
@@ -37,7 +38,7 @@ def text_of(path: Path) -> str:
         if path.stat().st_size > FILE_LIMIT_BYTES:
             raise GridError(f"{path} has {path.stat().st_size:,} bytes; a grid file may have {FILE_LIMIT_BYTES:,}")
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a name that holds NUL is no file's
         raise GridError(f"no grid file at {path}") from None
     except OSError as error:
         raise GridError(f"{path} cannot be read: {error.strerror}") from None
@@ -75,8 +76,8 @@ class Reader:
             raise GridError("the file is empty: a grid needs at least one [[block]]")
         check_keys(table, TOP_KEYS, "the grid")
         name = table.get("name", name)
-        if not isinstance(name, str) or not NAME.fullmatch(name) or name.endswith("."):
-            raise GridError(f"name {short(name)} is not allowed: use {NAME.pattern}, not ending in a dot")
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name.endswith(".") or RESERVED.fullmatch(name):
+            raise GridError(f"name {short(name)} is not allowed: use {NAME.pattern}, not ending in a dot, no device")
         blocks = table.get("block", [])
         if not isinstance(blocks, list) or not blocks:
             raise GridError("no [[block]]: 0 trials")
@@ -85,7 +86,7 @@ class Reader:
             blocks=tuple(self._block(block, f"block {i + 1}") for i, block in enumerate(blocks)),
             protocol=protocol_from(table.get("protocol", {})),
             options=run_options(table.get("run", {})),
-            claims=tuple(_claim(claim, i + 1) for i, claim in enumerate(table.get("claim", []))),
+            claims=tuple(_claim(claim, i + 1) for i, claim in enumerate(_listed(table, "claim", "the grid"))),
             scale=str(table.get("scale", "")),
             title=str(table.get("title", "")),
             warnings=tuple(self.warnings),
@@ -103,7 +104,7 @@ class Reader:
             models=self._entries(table["model"], "model", where),
             methods=self._entries(table["method"], "method", where),
             seeds=self._seeds(table.get("seed", 0), where),
-            exclusions=tuple(self._exclusion(rule, where) for rule in table.get("exclude", [])),
+            exclusions=tuple(self._exclusion(rule, where) for rule in _listed(table, "exclude", where)),
         )
 
     def _entries(self, value: Any, kind: str, where: str) -> tuple[Entry, ...]:
@@ -121,8 +122,9 @@ class Reader:
             return self._pipeline(value, where)
         if "use" not in value:
             raise GridError(f"{where}: {short(value)} has no `use`")
-        axes = {key: self._axis(item, f"{where} {value['use']}, {key}") for key, item in value.items() if key != "use"}
-        return Entry(self._name(value["use"], where), axes)
+        use = self._name(value["use"], where)
+        axes = {key: self._axis(item, f"{where} {use}, {key_name(key)}") for key, item in value.items() if key != "use"}
+        return Entry(use, axes)
 
     def _pipeline(self, value: dict[str, Any], where: str) -> Entry:
         check_keys(value, ("pipeline",), where)
@@ -155,6 +157,13 @@ class Reader:
             raise GridError(f"{where}: an exclusion looks like {example}, got {short(rule)}")
         match = {key: self._axis(value, f"{where}, exclude {key}") for key, value in rule.items() if key != "why"}
         return Exclusion(rule["why"], match)
+
+
+def _listed(table: dict[str, Any], key: str, where: str) -> list[Any]:
+    value = table.get(key, [])
+    if not isinstance(value, list):
+        raise GridError(f"{where}: {key} is a list of tables, got {short(value)}")
+    return value
 
 
 def _claim(table: Any, number: int) -> Claim:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from prunebench.axes import check_keys, short
+from prunebench.axes import check_keys, key_name, short
 from prunebench.errors import GridError
 from prunebench.records import LatencyProtocol, Protocol, Recipe
 
@@ -27,6 +27,7 @@ def protocol_from(table: Any) -> Protocol:
     if not isinstance(table, dict):
         raise GridError(f"[protocol] must be a table, got {short(table)}")
     check_keys(table, [f.name for f in fields(Protocol)], "protocol")
+    _check_size(table, "protocol")
     protocol = Protocol()
     parts: dict[str, Recipe | LatencyProtocol] = {
         "train": protocol.train,
@@ -40,6 +41,18 @@ def protocol_from(table: Any) -> Protocol:
     result: Protocol = _typed(Protocol, {**_plain(protocol), **{k: _plain(v) for k, v in changed.items()}}, "protocol")
     _check_protocol(result)
     return result
+
+
+def _check_size(value: Any, where: str) -> None:
+    """Refuse whole numbers that nothing after the grid could hold."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_size(inner, f"{where}.{key_name(key)}")
+    elif isinstance(value, list):
+        for inner in value:
+            _check_size(inner, where)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise GridError(f"{where}: the number is too large: it has to fit in 64 bits")
 
 
 def _filled(default: Recipe | LatencyProtocol, table: Any, where: str) -> Recipe | LatencyProtocol:
@@ -73,6 +86,8 @@ def _check_protocol(protocol: Protocol) -> None:
         _at_least(f"protocol.{part}.batch_size", recipe.batch_size, 1)
         if not (recipe.lr > 0 and math.isfinite(recipe.lr)):
             raise GridError(f"protocol.{part}.lr must be above 0, got {recipe.lr}")
+        if not 0 <= recipe.momentum < 1:
+            raise GridError(f"protocol.{part}.momentum must be in [0, 1), got {recipe.momentum}")
         if not (recipe.weight_decay >= 0 and math.isfinite(recipe.weight_decay)):
             raise GridError(f"protocol.{part}.weight_decay must be at least 0, got {recipe.weight_decay}")
     latency = protocol.latency
@@ -117,7 +132,7 @@ def seconds(value: Any, where: str) -> float:
     if match:
         number = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
+        number = float(value) if abs(value) < 2**63 else math.inf
     else:
         raise GridError(f'{where} must be a duration such as 90, "90s", "30m" or "2h", got {short(value)}')
     if not (0 < number < math.inf):
