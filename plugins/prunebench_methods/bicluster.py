@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, Task, param
-
 from prunebench_methods.decompose import Decomposition, Factors, Piece
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ class Bicluster(Decomposition):
 
     name = "bicluster"
     paper = "https://arxiv.org/abs/1404.0736"
-    example = {"rank_ratio": 0.5}
     stochastic = True
     example = {"rank": 1, "input_clusters": 1}
 

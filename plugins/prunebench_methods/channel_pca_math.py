@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
+from prunebench import NotApplicable, Task
 from prunebench_methods.channel_graph import ChannelGraph, Group, channel_graph
 from prunebench_methods.channel_pca import ChannelPca
 from prunebench_methods.channel_removal import resize_reader, resize_scaler, resize_writer

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, Task, param
-
 from prunebench_methods.decompose import Decomposition, Factors, Piece
 
 if TYPE_CHECKING:
@@ -64,5 +63,3 @@ class Cp(Decomposition):
         found = task.once(("mode_bases", name), lambda: cp_math.kernel_bases(layer))
         settings = als.Settings(self.ridge, self.sweeps)
         return cp_math.cp_factors(layer, found, rank, task.generator, settings, self.form)
-
-    example = {"rank_ratio": 0.5}

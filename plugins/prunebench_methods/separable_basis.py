@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, Task, param
-
 from prunebench_methods.decompose import Decomposition, Factors, Piece
 
 if TYPE_CHECKING:
@@ -49,5 +48,3 @@ class SeparableBasis(Decomposition):
         found = task.once(("channel_bases", name), lambda: separable_basis_math.channel_bases(layer))
         settings = als.Settings(self.ridge, self.sweeps)
         return separable_basis_math.basis_factors(layer, found, rank, task.generator, settings)
-
-    example = {"rank_ratio": 0.5}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import LayerShape, Task
-
 from prunebench_methods.decompose import Decomposition, Factors, Piece
 
 if TYPE_CHECKING:
@@ -42,5 +41,3 @@ class SpatialSvd(Decomposition):
         from prunebench_methods.spatial_svd_math import kernel_svd, spatial_factors
 
         return spatial_factors(layer, task.once(("spatial_svd", name), lambda: kernel_svd(layer)), rank)
-
-    example = {"rank_ratio": 0.5}

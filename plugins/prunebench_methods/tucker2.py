@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, Task, param
-
 from prunebench_methods.decompose import Decomposition, Factors, Piece
 from prunebench_methods.selection import rounded_up
 
@@ -69,5 +68,3 @@ class Tucker2(Decomposition):
 
         found = task.once(("channel_vectors", name), lambda: channel_vectors(layer))
         return tucker_factors(layer, found, rank, self.sweeps)
-
-    example = {"rank_ratio": 0.5}

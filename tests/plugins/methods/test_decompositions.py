@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn
+from torch import nn
+
 from prunebench import Method, NotApplicable
 from prunebench_methods.bicluster import Bicluster
 from prunebench_methods.cp import Cp
 from prunebench_methods.separable_basis import SeparableBasis
 from prunebench_methods.spatial_svd import SpatialSvd
 from prunebench_methods.tucker2 import Tucker2
-from torch import nn
 
 EXACT = {"rank_ratio": 1.0, "even_if_larger": True}
 METHODS: list[tuple[type[Method], dict[str, Any]]] = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_task import FakeTask, accuracy, assert_counts_hold, digits_task, fake_task, pruned
+from torch import nn
+
 from prunebench import NotApplicable
 from prunebench_methods.flattened import Flattened
-from torch import nn
 
 DECOMPOSED = {"from_scratch": False, "stages": 1}
 
