@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 
 
@@ -49,7 +51,7 @@ def between(before: Weather, after: Weather) -> dict[str, Any]:
     }
 
 
-def gpu_state(index: int) -> dict[str, Any]:
+def gpu_state(device: torch.device) -> dict[str, Any]:
     """Clocks (MHz), temperature (°C), power (W) and throttle reasons of a card, where NVML answers; else nothing."""
     try:
         import pynvml
@@ -57,9 +59,14 @@ def gpu_state(index: int) -> dict[str, Any]:
         return {}
     try:
         pynvml.nvmlInit()
-        return _read_card(pynvml, pynvml.nvmlDeviceGetHandleByIndex(index))
+        return _read_card(pynvml, pynvml.nvmlDeviceGetHandleByUUID(_uuid(device)))
     except pynvml.NVMLError:
         return {}
+
+
+def _uuid(device: torch.device) -> str:
+    """The card's own name: its number for NVML is not the one that this process may see it under."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def _read_card(nvml: Any, card: Any) -> dict[str, Any]:

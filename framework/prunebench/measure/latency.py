@@ -154,7 +154,7 @@ def _ready(network: nn.Module, protocol: LatencyProtocol, device: torch.device) 
 
 
 def _card(device: torch.device) -> dict[str, Any]:
-    return gpu_state(device.index or 0) if device.type == "cuda" else {}
+    return gpu_state(device) if device.type == "cuda" else {}
 
 
 def _record(
