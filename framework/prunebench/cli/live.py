@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.executors.events import Event, Finished, Note, Progress, Started, WorkerLost, WorkerStarted
+from prunebench.report.labels import short_labels
 from prunebench.report.text import printable
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ ESSENTIAL = ("top-1 %", "smaller", "speedup", "verdict")
 
 def summary_table(results: Queryable, run_id: str, console: Console | None = None) -> None:
     """Print the closing table of a run: every setting's accuracy, size and measured speedup with its verdict."""
-    from prunebench.report.headline import headline
+    from prunebench.report.headlines import headline
     from prunebench.report.scope import Scope
 
     frame = headline(results, Scope(run_id=run_id))
@@ -277,13 +278,13 @@ def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = Fal
     kept = [name for name in COLUMNS if not is_narrow or name in ESSENTIAL]
     for name in kept:
         table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
-    heading = ""
+    heading, labels = "", short_labels(frame.select("method", "setting").iter_rows())
     for row in frame.head(longest).iter_rows(named=True):
         group = f"{printable(row['dataset'], 60)} · {printable(row['model'], 60)}"
         if group != heading:
             table.add_row(Text(group, style="bold"))
             heading = group
-        cells = summary_cells(row)
+        cells = summary_cells({**row, "setting": labels[row["setting"]]})
         table.add_row(Text(cells["method"]), *(Text(cells[name]) for name in kept))
     return table
 

@@ -33,7 +33,7 @@ def write_report(
     from prunebench.store import open_results
 
     with open_results(db_path) as results:
-        judgements = begin(db_path, run_id) if run_id is not None else None
+        judgements = begin(results, db_path, run_id) if run_id is not None else None
         extras = Extras(Path(db_path), judgements, find_paper(paper) if paper else None, refresh_seconds)
         text = build(results, Scope(run_id, query), extras)
     return replace_bytes(Path(output), text.encode())
@@ -41,7 +41,7 @@ def write_report(
 
 def headline(results: Queryable, run_id: str | None = None) -> pl.DataFrame:
     """What came out: a row a setting and batch size, averaged over seeds."""
-    from prunebench.report.headline import headline as rows
+    from prunebench.report.headlines import headline as rows
 
     return rows(results, Scope(run_id))
 

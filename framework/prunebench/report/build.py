@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.report import sections
 from prunebench.report.charts import Chart, load_all
 from prunebench.report.frame import cleaned, payload
-from prunebench.report.headline import COLUMNS, by_setting, headline, sql
+from prunebench.report.headlines import COLUMNS, by_setting, headline, sql
 from prunebench.report.judged import audit_section, claims_section
 from prunebench.report.labels import labelled, short_labels
 from prunebench.report.markup import paragraph, section

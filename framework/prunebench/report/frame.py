@@ -14,7 +14,7 @@ Columns = Mapping[str, tuple[str, str]]  # name -> (title, kind); the kinds are 
 
 def cleaned(frame: pl.DataFrame) -> pl.DataFrame:
     """`frame` with showable text, short floats and NULL for NaN and infinities; lists and dates become text."""
-    return frame.select([_clean(frame[name]) for name in frame.columns])
+    return pl.DataFrame([_clean(column) for column in frame.iter_columns()])
 
 
 def payload(frame: pl.DataFrame, columns: Columns) -> dict[str, Any]:

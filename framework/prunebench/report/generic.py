@@ -34,7 +34,8 @@ def points(frame: pl.DataFrame, width: int = 480, theme: str = "light", font_siz
     if frame.width < 2:
         raise QueryError(f"the chart {NAME} needs two columns or three; the query returns {frame.width}")
     titles = [_title(name) for name in frame.columns[:3]]
-    frame = cleaned(frame[:, :3]).rename({name: f"c{place}" for place, name in enumerate(frame.columns[:3])})
+    frame = cleaned(frame[:, :3])
+    frame.columns = [f"c{place}" for place in range(frame.width)]
     rows, note = _sampled(frame)
     chart = alt.Chart(alt.InlineData(values=rows.to_dicts())).mark_point(filled=True, size=55, opacity=0.85)
     chart = chart.encode(**_channels(rows, titles))

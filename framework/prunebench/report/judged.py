@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import PruneBenchError
 from prunebench.report.markup import code, count, details, esc, paragraph, section
+from prunebench.report.scope import Queryable, literal
 
 if TYPE_CHECKING:
     from prunebench.store.audit import Point
@@ -26,16 +27,22 @@ class Judgements:
     points: Future[Sequence[Point]]
 
 
-def begin(db: Path | str, run_id: str) -> Judgements:
-    """Start both checks."""
+def begin(results: Queryable, db: Path | str, run_id: str) -> Judgements:
+    """Start both checks; a run without claims is not asked for them."""
     from prunebench.store.audit import audit
     from prunebench.store.claims import check_claims
 
+    claims = results.query(f"select claims from runs where run_id = {literal(run_id)} and len(claims) > 2")
     pool = ThreadPoolExecutor(2)
     try:
-        return Judgements(pool.submit(check_claims, db, run_id), pool.submit(audit, db, run_id))
+        asked = pool.submit(check_claims if claims.height else _no_claims, db, run_id)
+        return Judgements(asked, pool.submit(audit, db, run_id))
     finally:
         pool.shutdown(wait=False)
+
+
+def _no_claims(db: Path | str, run_id: str) -> Sequence[Verdict]:
+    return []
 
 
 def claims_section(found: Future[Sequence[Verdict]]) -> str:

@@ -1,0 +1,109 @@
+"""The verbs: report, chart, watch."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+from tests.framework.report import synthetic
+from tests.framework.report.conftest import store_results
+
+from prunebench.cli import _status
+from prunebench.cli.live import headline_table, summary_table
+from prunebench.report import headline
+from prunebench.store import open_results
+
+
+@pytest.fixture()
+def bench(capfd):
+    """Calls the command; the exit code, standard output and standard error."""
+
+    def call(*args):
+        status = _status([str(arg) for arg in args])
+        return status, *capfd.readouterr()
+
+    return call
+
+
+def test_report_takes_the_latest_run_and_says_where_the_page_is(bench, usual):
+    status, out, _ = bench("report", "--db", usual)
+    assert (status, out.strip()) == (0, str(usual.parent / "synthetic-1" / "report.html"))
+
+
+def test_report_of_a_query_needs_trial_ids(bench, usual, tmp_path):
+    page = tmp_path / "q.html"
+    status, _, _ = bench("report", "--query", "select * from trials where method = 'pca'", "-o", page, "--db", usual)
+    assert status == 0 and "Results of a query" in page.read_text()
+    status, _, told = bench("report", "--query", "select 1 as a", "--db", usual)
+    assert status == 2 and "--query must return a column trial_id" in told
+
+
+@pytest.mark.parametrize(
+    "sql", ["select trial_id from trials; drop table run", "copy (select 1) to 'x'", "delete from run"]
+)
+def test_a_query_that_is_more_than_a_select_is_refused(bench, usual, sql):
+    before = usual.read_bytes()
+    assert bench("report", "--query", sql, "--db", usual)[0] == 2
+    assert usual.read_bytes() == before
+
+
+def test_an_unknown_run_is_told_with_a_guess(bench, usual):
+    status, _, told = bench("report", "sinthetic", "--db", usual)
+    assert status == 2 and "did you mean 'synthetic'" in told
+
+
+def test_no_database_is_one_line(bench, tmp_path):
+    status, _, told = bench("report", "--db", tmp_path / "none.duckdb")
+    assert status == 2 and told.count("\n") == 1
+
+
+def test_two_subjects_are_one_too_many(bench, usual):
+    assert bench("report", "synthetic", "--all", "--db", usual)[0] == 2
+
+
+def test_watching_a_run_that_is_over_writes_the_page_once(bench, tmp_path):
+    path = store_results(tmp_path, synthetic.grid_results(["digits"], ["lenet5"], ["pca"], [4], 1, (1,)))
+    status, out, _ = bench("report", "--watch", "--db", path)
+    assert status == 0 and "of 2 trials" not in out
+    assert 'http-equiv="refresh"' not in (tmp_path / "synthetic-1" / "report.html").read_text()
+
+
+def test_charts_are_listed_for_people_and_programs(bench):
+    assert "Accuracy against compression" in bench("chart", "--list")[1]
+    assert len(json.loads(bench("chart", "--list", "--json")[1])) == 11
+
+
+def test_a_chart_shows_its_query_and_draws_another(bench, usual, tmp_path):
+    assert "with scope as" in bench("chart", "pareto", "--show-sql")[1]
+    sql = "select method, compression_ratio as x, top1_accuracy as accuracy from trials where status = 'ok'"
+    status, out, _ = bench("chart", "pareto", "--sql", sql, "-o", tmp_path / "x.json", "--db", usual)
+    assert status == 0 and out.strip().endswith("x.json")
+
+
+def test_points_draws_any_query(bench, usual, tmp_path):
+    sql = 'select stored_bytes as "a.b", top1_accuracy as "c[0]", method from trials'
+    assert bench("chart", "points", "--sql", sql, "-o", tmp_path / "x.svg", "--db", usual)[0] == 0
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+    assert bench("chart", "points", "--db", usual)[0] == 2
+
+
+def test_watch_tells_how_far_a_run_is(bench, usual):
+    status, out, _ = bench("watch", "--once", "--db", usual)
+    assert status == 0 and "of 105 trials" in out and "declined" in out and "left" in out
+
+
+def test_watch_ends_with_the_run(bench, tmp_path):
+    path = store_results(tmp_path, synthetic.grid_results(["digits"], ["lenet5"], ["pca"], [4], 1, (1,)))
+    status, out, _ = bench("watch", "--every", "0.5", "--db", path)
+    assert status == 0 and "2 of 2 trials" in out and "left" not in out
+
+
+def test_the_closing_table_has_every_setting_with_its_verdict(usual):
+    console = Console(file=io.StringIO(), width=200)
+    with open_results(usual) as results:
+        summary_table(results, "synthetic-1", console)
+        frame = headline(results, "synthetic-1")
+    text = console.file.getvalue()
+    assert "low_rank" in text and "faster" in text and "can't tell" in text and "±" in text
+    assert f"{frame.height - 60} more rows" in text
+    assert headline_table(frame.head(2)).row_count == 3  # a heading and two rows
