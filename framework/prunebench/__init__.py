@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from prunebench.contracts import API_VERSION, Dataset, Method, Model, Paper, Task, param
     from prunebench.errors import DataError, NotApplicable, PruneBenchError
     from prunebench.hookspecs import hookimpl
+    from prunebench.report.results import open_results
     from prunebench.session import run
     from prunebench.shapes import LayerCounts, LayerShape
     from prunebench.splits import Split, Splits, StreamSplit, TensorSplit
-    from prunebench.store import open_results
 
 __version__ = "0.1.0"
 
@@ -24,10 +24,10 @@ _HOMES = {
     "contracts": ("API_VERSION", "Dataset", "Method", "Model", "Paper", "Task", "param"),
     "errors": ("DataError", "NotApplicable", "PruneBenchError"),
     "hookspecs": ("hookimpl",),
+    "report.results": ("open_results",),
     "session": ("run",),
     "shapes": ("LayerCounts", "LayerShape"),
     "splits": ("Split", "Splits", "StreamSplit", "TensorSplit"),
-    "store": ("open_results",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
