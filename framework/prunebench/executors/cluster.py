@@ -25,7 +25,7 @@ POLL_SECONDS = 8.0  # how long an actor waits for something to tell
 HEARTBEAT_SECONDS = 25.0  # without an answer: the node is frozen or cut off
 PENDING_SECONDS = 120.0  # for Ray to find a place for an actor and to start it
 LOOK_SECONDS = 0.5  # how often the driver looks up while it waits: a signal cannot end Ray's wait
-HEAD_SECONDS = 5.0  # between two looks at the head; two misses in a row mean that it is gone
+HEAD_SECONDS = 5.0  # between two looks at the head
 SPELLING = "on a cluster devices are auto, cuda, cpu or cpu:N for N workers: Ray chooses the cards"
 
 
@@ -127,11 +127,12 @@ class RayTransport:
         self._library: Any = None
         self._is_woken = False
         self._looked_at_head = time.monotonic()
-        self._head_misses = 0
+        self._has_head = True
 
     def start(self, slot: Slot) -> None:
         """Begin a worker, in the actor that the slot has or in a new one."""
         if slot.name not in self._remotes:
+            self._need_head()
             self._remotes[slot.name] = self._new_remote(slot)
         self._command(slot.name, ("start", b""))
 
@@ -173,9 +174,11 @@ class RayTransport:
         """End all actors with their workers, and leave the cluster."""
         import ray
 
+        if not self._has_head:
+            return  # Ray would wait a minute for its head: the workers end with their nodes
         actors = [remote.actor for remote in self._remotes.values()]
         try:
-            if not now and actors and not self._head_misses:
+            if not now and actors:
                 ray.wait([self._closing(actor) for actor in actors], num_returns=len(actors), timeout=4.0)
             for actor in actors:
                 ray.kill(actor, no_restart=True)
@@ -255,6 +258,7 @@ class RayTransport:
     def _given_up(self, name: str, remote: Remote, limit: float) -> Happening:
         import ray
 
+        self._need_head()
         del self._remotes[name]
         if remote.node_id:
             self._frozen_nodes.add(remote.node_id)
@@ -264,12 +268,14 @@ class RayTransport:
         return Exited(name, f"Ray found no place for it within {limit:.0f} s")
 
     def _look_at_head(self) -> None:
-        now = time.monotonic()
-        if now - self._looked_at_head < HEAD_SECONDS:
-            return
-        self._looked_at_head = now
-        self._head_misses = 0 if is_reachable(self._head, 2.0) else self._head_misses + 1
-        if self._head_misses >= 2:
+        if time.monotonic() - self._looked_at_head >= HEAD_SECONDS:
+            self._looked_at_head = time.monotonic()
+            self._need_head()
+
+    def _need_head(self) -> None:
+        """Raise where the head is gone: whatever Ray is asked next would hang for a minute, then end this process."""
+        if not is_reachable(self._head, 2.0) and (time.sleep(1.0) or not is_reachable(self._head, 2.0)):
+            self._has_head = False
             raise DeviceError(
                 f"the head of the Ray cluster at {self._head} is gone; what has finished is kept: run again to go on"
             )

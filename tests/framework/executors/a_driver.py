@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from executor_toys import RUNNER, toy, work_settings
+
 from prunebench.errors import PruneBenchError
 from prunebench.executors import Finished, RetryPolicy, WorkerStarted, make_executor
 
@@ -15,7 +16,7 @@ def main() -> None:
     settings = work_settings(folder, {"log_dir": None})
     try:
         executor = make_executor("ray", "cuda", settings, RetryPolicy(killed=2), runner=RUNNER, address=address)
-        for event in executor.run([toy("sleeps", network, seconds=0.2) for network in range(count)]):
+        for event in executor.run([toy("sleeps", network, seconds=0.5) for network in range(count)]):
             match event:
                 case WorkerStarted():
                     print("worker", event.pid, flush=True)

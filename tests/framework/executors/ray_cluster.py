@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from prunebench.executors.connection import is_reachable
 
 HERE = Path(__file__).parent

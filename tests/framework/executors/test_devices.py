@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from prunebench.errors import DeviceError
 from prunebench.executors import devices
 from prunebench.executors.devices import resolve

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from prunebench.executors import logs
 from prunebench.executors.logs import SlotLog
 
