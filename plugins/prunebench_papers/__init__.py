@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from prunebench import Paper, hookimpl
-
 from prunebench_papers import founding, headlines
 
 
