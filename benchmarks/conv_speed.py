@@ -1,0 +1,124 @@
+"""What decomposed convolutions gain over dense ones on a CPU, one thread, batch 8: multiply-accumulates against time.
+
+    python benchmarks/conv_speed.py [--models alexnet,resnet50] [--targets 2,4] [--pairs 3] [--methods low_rank,cp]
+
+Every method is solved for the same ratio of multiply-accumulates of the whole network, ranks rounded up to multiples of
+16. Dense and decomposed are timed in turn, in thread CPU time; the figure is the median of the ratios of neighbours.
+Weights are random: they do not change the time of a convolution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchvision
+from method_task import method_task
+from torch import Tensor, nn
+
+from prunebench import Method, NotApplicable, Splits, TensorSplit
+from prunebench.measure.counts import layer_shapes, mac_count
+from prunebench.parameters import complete, create
+from prunebench.targets import DenseCounts, solved
+from prunebench_methods.cp import Cp
+from prunebench_methods.low_rank import LowRank
+from prunebench_methods.separable_basis import SeparableBasis
+from prunebench_methods.spatial_svd import SpatialSvd
+from prunebench_methods.tucker2 import Tucker2
+
+BATCH = 8
+METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
+    "low_rank": (LowRank, {"section": "conv", "round_to": 16}),
+    "spatial_svd": (SpatialSvd, {"round_to": 16}),
+    "tucker2": (Tucker2, {"round_to": 16, "sweeps": 0}),
+    "cp": (Cp, {"round_to": 16, "sweeps": 1}),
+    "cp, form three": (Cp, {"round_to": 16, "sweeps": 1, "form": "three"}),
+    "cp, form two": (Cp, {"round_to": 16, "sweeps": 1, "form": "two"}),
+    "separable_basis": (SeparableBasis, {"sweeps": 1}),
+}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Ratios of the dense network's time to the decomposed one's; the dense network is in NCHW throughout."""
+
+    macs: float
+    nchw: float
+    channels_last: float
+
+
+def decomposed(name: str, network: nn.Module, task: Any, target: float) -> nn.Module:
+    """The network at `target` times fewer multiply-accumulates; raises `NotApplicable` out of reach."""
+    cls, settings = METHODS[name]
+    shapes = task.shapes
+    dense = DenseCounts(sum(p.numel() for p in network.parameters()), mac_count(network, task.example_input))
+    params = complete(cls, settings, freed=cls.knob)
+    value = solved(cls, params, {"theoretical_speedup": target}, shapes, dense)
+    method: Method = create(cls, {**params, cls.knob: value})
+    return method.prune(copy.deepcopy(network), task).eval()
+
+
+def speed(dense: nn.Module, pruned: nn.Module, x: Tensor, pairs: int) -> Speed:
+    """Medians over pairs of neighbours, both memory formats of the decomposed network in each round."""
+    last = copy.deepcopy(pruned).to(memory_format=torch.channels_last)
+    x_last = x.contiguous(memory_format=torch.channels_last)
+    rounds = [(seconds(dense, x), seconds(pruned, x), seconds(last, x_last)) for _ in range(pairs + 1)][1:]
+    macs = mac_count(dense, x[:1]) / mac_count(pruned, x[:1])
+    nchw, channels_last = (statistics.median(row[0] / row[place] for row in rounds) for place in (1, 2))
+    return Speed(macs, nchw, channels_last)
+
+
+def seconds(network: nn.Module, x: Tensor) -> float:
+    """Thread CPU time of one forward pass."""
+    with torch.inference_mode():
+        started = time.thread_time()
+        network(x)
+        return time.thread_time() - started
+
+
+def measured(model: str, targets: list[float], pairs: int, names: list[str]) -> None:
+    """Print a line for each method and target."""
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(model, weights=None).eval()
+    x = torch.randn(BATCH, 3, 224, 224)
+    split = TensorSplit(x, torch.arange(BATCH))
+    task = method_task(network, Splits(split, split, split, 10, "random"), calibration=BATCH)
+    assert tuple(task.shapes) == layer_shapes(network, x[:1])
+    own = speed(network, network, x, pairs)
+    print(
+        f"{model:10} {'dense':16} MACs ÷ {own.macs:4.2f}  nchw {own.nchw:4.2f}  channels_last {own.channels_last:4.2f}"
+    )
+    for target in targets:
+        for name in names:
+            print(f"{model:10} {name:16}", _line(name, network, task, target, x, pairs), flush=True)
+
+
+def _line(name: str, network: nn.Module, task: Any, target: float, x: Tensor, pairs: int) -> str:
+    try:
+        found = speed(network, decomposed(name, network, task, target), x, pairs)
+    except NotApplicable as reason:
+        return f"MACs ÷ {target:g} declined: {reason}"
+    return f"MACs ÷ {found.macs:4.2f}  nchw {found.nchw:4.2f}  channels_last {found.channels_last:4.2f}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="alexnet,resnet50")
+    parser.add_argument("--targets", default="2,4")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--methods", default=",".join(name for name in METHODS if "," not in name))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = options.methods.split(",") + (["cp, form three", "cp, form two"] if "cp" in options.methods else [])
+    for model in options.models.split(","):
+        measured(model, [float(target) for target in options.targets.split(",")], options.pairs, chosen)
+
+
+if __name__ == "__main__":
+    main()
