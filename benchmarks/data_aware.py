@@ -34,10 +34,9 @@ def settings() -> list[tuple[str, Method]]:
             (f"whitened, rank {rank}", DataAwareLowRank(**plain, asymmetric=False)),
             (f"whitened, asymmetric, rank {rank}", DataAwareLowRank(**plain)),
         ]
-    for speedup in (60, 80, 150):
-        multiple = 8 if speedup > 80 else 16
+    for speedup, multiple in ((60, 16), (80, 16), (80, 8), (150, 8)):
         shared = DataAwareLowRank(theoretical_speedup=speedup, allocation="global", round_to=multiple)
-        rows.append((f"shared budget, asymmetric, MACs / {speedup}", shared))
+        rows.append((f"shared budget, asymmetric, multiples of {multiple}, asked for MACs / {speedup}", shared))
     rows += [(f"columns selected, keep {keep}", ColumnSelect(keep=keep)) for keep in (0.1, 0.25, 0.5)]
     return rows
 

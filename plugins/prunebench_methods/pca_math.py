@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardtanh, nn.Sigmoid, nn.Tanh
 )  # fmt: skip
+NOTHING = 1e-5  # share of the largest singular value below which a direction of a weight is noise
 PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout)
 
 
@@ -130,10 +131,13 @@ def completed(directions: Tensor, rank: int, weight: Tensor) -> Tensor:
     """The first `rank` directions (n, k); where data gave fewer, then those the weight (m, n) reads most, then any."""
     if rank <= directions.shape[1]:
         return directions[:, :rank]
-    unread = weight - (weight @ directions) @ directions.T
-    extra = svd(unread).right.T[:, : rank - directions.shape[1]]
-    candidates = torch.cat((directions, extra, torch.eye(len(directions)).to(directions)), 1)
-    return torch.linalg.qr(candidates[:, : max(rank, directions.shape[1] + extra.shape[1])])[0][:, :rank]
+    unread = svd((weight - (weight @ directions) @ directions.T).float())
+    read = unread.right[unread.values > NOTHING * unread.values[0]]
+    wide = torch.cat((directions, read[: rank - directions.shape[1]].T.to(directions)), 1)
+    if wide.shape[1] < rank:
+        any_other = torch.eye(len(wide), rank).to(wide)
+        wide = torch.linalg.qr(torch.cat((wide, any_other), 1))[0][:, :rank]
+    return wide
 
 
 def has_room_for_mean(layer: Layer) -> bool:
