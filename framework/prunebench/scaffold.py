@@ -46,7 +46,11 @@ def _packing(kind: str, name: str) -> str:
 def _files(kind: str, name: str) -> list[tuple[Path, str]]:
     """Template -> where it goes; a paper brings data and so is a package, the others are one module."""
     common = TEMPLATES / "common"
-    files = [(path, str(path.relative_to(common))) for path in sorted(common.rglob("*")) if path.is_file()]
+    files = [
+        (path, str(path.relative_to(common)).removesuffix(".template"))
+        for path in sorted(common.rglob("*"))
+        if path.is_file()
+    ]
     package = f"prunebench_{name}"
     for path in sorted((TEMPLATES / kind).iterdir()):
         file = path.name.removesuffix(".template")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunebench import Method, hookimpl
+
 from prunebench_methods import factorized, masks_and_bits, structured
 
 

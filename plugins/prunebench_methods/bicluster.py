@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, Task, param
+
 from prunebench_methods.decompose import Decomposition, Factors, Piece
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench import Method, Task, param
+
 from prunebench_methods.selection import SECTIONS
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, Task, param
+
 from prunebench_methods.decompose import Decomposition, Factors, Piece
 from prunebench_methods.selection import rounded_up
 
