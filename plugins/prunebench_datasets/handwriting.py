@@ -63,7 +63,7 @@ class Mnist(Dataset):
         return splits_of(read(MNIST, folder), input_shape, self.class_count)
 
     def available(self, folder: Path) -> bool:
-        return MNIST.is_here(folder)
+        return MNIST.needs_no_network(folder)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class EmnistLetters(Dataset):
         return splits_of(read(EMNIST, folder), input_shape, self.class_count)
 
     def available(self, folder: Path) -> bool:
-        return EMNIST.is_here(folder)
+        return EMNIST.needs_no_network(folder)
 
 
 DATASETS: list[type[Dataset]] = [Digits, RenderedLetters, Mnist, EmnistLetters]

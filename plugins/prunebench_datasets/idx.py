@@ -89,7 +89,8 @@ def _fetch(source: Source, folder: Path) -> None:
 def _mend(source: Source, folder: Path, why: str) -> str:
     place = folder / source.folders[0]
     files = ", ".join(f"{name}.gz" for name in source.names)
-    return f"{source.title}: {why}: put {files} in {place}, or name their folder with --data-dir"
+    whole = f" (or {Path(source.archive).name})" if source.archive else ""
+    return f"{source.title}: {why}: put {files}{whole} in {place}, or name their folder with --data-dir"
 
 
 @contextmanager

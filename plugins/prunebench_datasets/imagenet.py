@@ -10,10 +10,9 @@ from prunebench import DataError, Splits, StreamSplit
 from torch.utils.data import Subset
 from torchvision import datasets, transforms
 
-from prunebench_datasets.photographs import ImageNet, class_folders, validation_folder
+from prunebench_datasets.photographs import ARCHIVES, ImageNet, class_folders, has_archives, validation_folder
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's trained weights
-ARCHIVES = ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
 
 
 def read(dataset: ImageNet, input_shape: tuple[int, int, int], folder: Path) -> Splits:
@@ -46,7 +45,7 @@ def preparation(input_shape: tuple[int, int, int], resize: int, greyscale: bool)
 def _unpacked(folder: Path) -> Path:
     """The validation folder that torchvision makes of the published archives, where they lie in `imagenet/`."""
     place = folder / "imagenet"
-    if all((place / archive).is_file() for archive in ARCHIVES):
+    if has_archives(folder):
         try:
             datasets.ImageNet(place, split="val")
         except (OSError, RuntimeError) as error:

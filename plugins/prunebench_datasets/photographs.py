@@ -34,9 +34,10 @@ class ImageNet(Dataset):
         return read(self, input_shape, folder)
 
     def available(self, folder: Path) -> bool:
-        return validation_folder(folder) is not None
+        return validation_folder(folder) is not None or has_archives(folder)
 
 
+ARCHIVES = ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
 DATASETS: list[type[Dataset]] = [ImageNet]
 
 
@@ -46,6 +47,11 @@ def validation_folder(folder: Path) -> Path | None:
         if place.is_dir() and len(class_folders(place)) == ImageNet.class_count:
             return place
     return None
+
+
+def has_archives(folder: Path) -> bool:
+    """Whether both published archives lie in `imagenet/`, ready to be unpacked."""
+    return all((folder / "imagenet" / name).is_file() for name in ARCHIVES)
 
 
 def class_folders(place: Path) -> list[Path]:

@@ -16,6 +16,7 @@ class Source:
     test: str
     validation_share: int  # one part in so many of the training files validates
     first_label: int
+    archive: str = ""  # all files in one, which torchvision unpacks
 
     def file(self, folder: Path, name: str) -> Path | None:
         """The file `name` or `name`.gz, wherever it lies."""
@@ -32,6 +33,10 @@ class Source:
         """Whether all four files are there."""
         return all(self.file(folder, name) for name in self.names)
 
+    def needs_no_network(self, folder: Path) -> bool:
+        """Whether the files are there, or the archive to make them of."""
+        return self.is_here(folder) or (bool(self.archive) and (folder / self.archive).is_file())
+
 
 MNIST = Source("MNIST", ("MNIST/raw", "mnist", "."), "train", "t10k", validation_share=12, first_label=0)
 EMNIST = Source(
@@ -41,4 +46,5 @@ EMNIST = Source(
     test="emnist-letters-test",
     validation_share=6,
     first_label=1,
+    archive="EMNIST/raw/gzip.zip",
 )

@@ -155,6 +155,24 @@ def test_emnist_labels_start_at_zero_and_a_sixth_validates(tmp_path: Path) -> No
     assert torch.equal(splits.test.images[:, 0, 0, 0].add(1).mul(127.5).round().long() - 1, splits.test.labels)
 
 
+def test_emnists_one_archive_is_unpacked_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hashlib
+    import zipfile
+
+    from torchvision import datasets
+
+    write_idx(tmp_path / "made", emnist_names(), (60, 20), first_label=1, zipped=True)
+    whole = tmp_path / "data" / "EMNIST" / "raw" / "gzip.zip"
+    whole.parent.mkdir(parents=True)
+    with zipfile.ZipFile(whole, "w") as archive:
+        for path in (tmp_path / "made").iterdir():
+            archive.write(path, f"gzip/{path.name}")
+    digest = hashlib.md5(whole.read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(datasets.EMNIST, "md5", digest)
+    assert EmnistLetters().available(tmp_path / "data")
+    assert len(EmnistLetters().load((1, 28, 28), tmp_path / "data").test) == 20
+
+
 def test_the_layout_is_the_one_that_torchvision_reads(tmp_path: Path) -> None:
     from torchvision import datasets
 
@@ -274,3 +292,60 @@ def test_names_are_unique_and_every_class_says_what_it_is() -> None:
     datasets = prunebench_datasets.datasets()
     assert {d.name for d in datasets} == {"digits", "rendered_letters", "mnist", "emnist_letters", "imagenet"}
     assert all(d.__doc__ and issubclass(d, Dataset) for d in datasets)
+
+
+def write_archives(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two published archives in small: a photograph for each of 1,000 synsets, in an order that is not theirs."""
+    import hashlib
+    import io
+    import tarfile
+
+    from scipy.io import savemat
+    from torchvision.datasets import imagenet
+
+    synsets = [f"n{1440764 + number:08d}" for number in range(1000)]
+    order = np.random.default_rng(0).permutation(1000)
+    kinds = [("ILSVRC2012_ID", "i4"), ("WNID", "O"), ("words", "O"), ("gloss", "O"), ("num_children", "i4")]
+    rows = [(number + 1, synset, f"thing {number}, object", "a thing", 0) for number, synset in enumerate(synsets)]
+    meta = io.BytesIO()
+    savemat(meta, {"synsets": np.array(rows, dtype=kinds)})
+    truth = "".join(f"{number + 1}\n" for number in order).encode()
+    place.mkdir(parents=True)
+    devkit = {"data/meta.mat": meta.getvalue(), "data/ILSVRC2012_validation_ground_truth.txt": truth}
+    photographs = {}
+    for position, number in enumerate(order):
+        picture = io.BytesIO()
+        Image.new("RGB", (8, 8), (int(number) // 4,) * 3).save(picture, "JPEG")
+        photographs[f"ILSVRC2012_val_{position + 1:08d}.JPEG"] = picture.getvalue()
+    contents = {
+        "ILSVRC2012_devkit_t12.tar.gz": {f"ILSVRC2012_devkit_t12/{name}": data for name, data in devkit.items()},
+        "ILSVRC2012_img_val.tar": photographs,
+    }
+    for (name, members), key in zip(contents.items(), ("devkit", "val"), strict=True):
+        with tarfile.open(place / name, "w:gz" if name.endswith("gz") else "w") as archive:
+            for member, data in members.items():
+                facts = tarfile.TarInfo(member)
+                facts.size = len(data)
+                archive.addfile(facts, io.BytesIO(data))
+        digest = hashlib.md5((place / name).read_bytes(), usedforsecurity=False).hexdigest()
+        monkeypatch.setitem(imagenet.ARCHIVE_META, key, (name, digest))
+
+
+def test_the_published_archives_are_unpacked_with_the_labels_of_the_devkit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_archives(tmp_path / "imagenet", monkeypatch)
+    assert ImageNet().available(tmp_path)
+    splits = ImageNet(test=20, validation=10).load((3, 8, 8), tmp_path)
+    assert [len(part) for part in parts(splits)] == [970, 10, 20]
+    images, labels = splits.test.head(20)
+    red = (images[:, 0].mean(dim=(1, 2)) * 0.229 + 0.485) * 255
+    assert (red - labels // 4).abs().max() < 4
+
+
+def test_archives_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "imagenet").mkdir()
+    for name in ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"):
+        (tmp_path / "imagenet" / name).write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"the archives in .* cannot be unpacked"):
+        ImageNet().load((3, 8, 8), tmp_path)
