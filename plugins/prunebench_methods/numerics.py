@@ -6,9 +6,8 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-
 from prunebench import Task
+from torch import Tensor, nn
 
 # The route through the Gram matrix wins for long matrices and for large ones, and truncates within 1e-5 of the best
 # error (benchmarks/sweep_low_rank.py), unless more than a few directions are too weak for float32.

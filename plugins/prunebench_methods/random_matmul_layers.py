@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from prunebench import Task
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunebench import Task
 from prunebench_methods.numerics import flattened, like
 from prunebench_methods.replace import Layer, replace_module, select_layers, shapes_by_name
 

@@ -7,10 +7,9 @@ import copy
 import pytest
 import torch
 from fake_task import assert_counts_hold, fake_task, pruned, small_cnn, small_fcn
-from torch import Tensor, nn
-
 from prunebench import NotApplicable
 from prunebench_methods.random_matmul import RandomMatmul
+from torch import Tensor, nn
 
 DRAWS = 2000
 ROWS, COLUMNS, OUTPUTS = 6, 24, 5

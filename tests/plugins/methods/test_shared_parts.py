@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_task import fake_task, small_cnn
-from torch import nn
-
 from prunebench import LayerShape, NotApplicable
 from prunebench_methods.numerics import svd
 from prunebench_methods.replace import linear_and_conv_layers, replace_module, select_layers
 from prunebench_methods.selection import break_even, refusal, refusals, rounded_up
+from torch import nn
 
 
 def test_transposed_convolutions_and_repeated_modules_are_not_listed_twice() -> None:
