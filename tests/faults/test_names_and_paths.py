@@ -1,0 +1,128 @@
+"""Faults 21 to 26: what things are called and where they lie."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import store_samples as samples
+from numbered import Bench, Refuses, fault
+from prunebench.errors import GridError, StoreError
+from prunebench.grid import Grid
+from prunebench.session import check_writable
+from prunebench.store import Store, open_results
+
+GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nmethod = "dense"\n'
+NAMES = [
+    "../../x",
+    "/abs",
+    "a/b",
+    "",
+    ".",
+    "..",
+    "a\0b",
+    "x" * 300,
+    "-rf",
+    "dot.",
+    "con",
+    "COM1.txt",
+    "a\u202eb",
+    "a b",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=[ascii(name)[:20] for name in NAMES])
+@fault(21, "a name that leaves its folder, is empty, an option, a device or steers the screen", "the allowed pattern")
+def test_a_name_that_is_no_plain_word_is_refused(name: str) -> None:
+    text = "".join(f"\\u{ord(c):04x}" for c in name)
+    with pytest.raises(GridError, match=r"is not allowed: use \[A-Za-z0-9\]\[A-Za-z0-9._-\]\{0,63\}"):
+        Grid.parse(f'name = "{text}"\n' + GRID)
+
+
+@fault(22, "two runs of one name", "each has its own id, nothing is mixed")
+def test_two_runs_of_one_name_are_two_runs(tmp_path: Path) -> None:
+    from prunebench.plan import Plan
+    from prunebench.session import Prepared, _run_record
+
+    grid = Grid.parse("name = 'same'\n" + GRID)
+    prepared = Prepared(Plan(grid, ()), None, Store(tmp_path / "r.duckdb"), {}, ())  # type: ignore[arg-type]
+    first, second = _run_record(prepared), _run_record(prepared)
+    assert first.name == second.name == "same"
+    assert first.id != second.id
+    store = Store(tmp_path / "r.duckdb")
+    store.open_run(first).close()
+    with pytest.raises(StoreError, match="a run's id is used once"):
+        store.open_run(first)
+
+
+@fault(23, "two names that look alike (NFC and NFD)", "both are refused: names are ASCII")
+def test_names_that_only_look_alike_are_refused(refuses: Refuses) -> None:
+    for name in ("caf\u00e9", "cafe\u0301"):
+        refuses(f'name = "{name}"\n{GRID}', "is not allowed: use")
+
+
+@fault(24, "a link that leads out of the results' folder", "the link is replaced or refused, never written through")
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    from prunebench.report import replace_bytes
+
+    outside, inside = tmp_path / "outside", tmp_path / "runs"
+    inside.mkdir()
+    outside.write_text("precious")
+    store = Store(inside / "results.duckdb")
+    with store.open_run(samples.run()) as journal:
+        journal.append(samples.result(samples.trial()))
+    report = inside / "report.html"
+    report.symlink_to(outside)
+    replace_bytes(report, b"page")
+    (store.folder / "run-2.jsonl").symlink_to(outside)
+    with pytest.raises(StoreError, match="has a journal already"):
+        store.open_run(samples.run("run-2"))
+    (store.folder / "run-2.jsonl").unlink()
+    (store.folder / "next.duckdb").symlink_to(outside)
+    store.merge()
+    assert outside.read_text() == "precious"
+    assert not report.is_symlink() and report.read_bytes() == b"page"
+
+
+@fault(25, "a results' folder that cannot be made or written", "one line before any trial starts")
+def test_a_folder_that_cannot_be_written_stops_before_the_first_trial(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "grid.toml").write_text(GRID)
+    (tmp_path / "file").write_text("")
+    said = bench("run", "--grid", "grid.toml", "--db", "file/results.duckdb")
+    assert said.code == 2
+    assert said.err == "bench: file cannot be written: File exists; choose another with --db\n"
+    with pytest.raises(StoreError, match="cannot be written"):
+        check_writable(Path("/proc/none"))
+
+
+def make_sqlite(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("create table t (a)")
+    connection.commit()
+    connection.close()
+
+
+MAKE = {
+    "folder": lambda path: path.mkdir(),
+    "sqlite": make_sqlite,
+    "text": lambda path: path.write_text("hello"),
+    "empty": lambda path: path.touch(),
+}
+
+
+@pytest.mark.parametrize("kind", MAKE)
+@fault(26, "--db names a folder, an SQLite file, a text or an empty file", "not a results database; it stays as it was")
+def test_what_is_no_results_database_is_refused_untouched(bench: Bench, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "thing"
+    MAKE[kind](path)
+    before = path.read_bytes() if path.is_file() else sorted(path.iterdir())
+    (tmp_path / "grid.toml").write_text(GRID)
+    for words in (("run", "--grid", "grid.toml"), ("plan", "--grid", "grid.toml"), ("runs",)):
+        said = bench(*words, "--db", "thing")
+        assert said.code == 2
+        assert "not a results database" in said.err and said.err.count("\n") == 1
+    with pytest.raises(StoreError, match="not a results database"):
+        open_results(path)
+    assert (path.read_bytes() if path.is_file() else sorted(path.iterdir())) == before
+    assert not list(tmp_path.glob("thing.*corrupt*"))
