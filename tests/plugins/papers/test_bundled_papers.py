@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import prunebench_papers
 import pytest
 import torch
-
-import prunebench_papers
 from prunebench import Paper
 from prunebench.discovery import Installed, find_installed
 from prunebench.grid import Grid

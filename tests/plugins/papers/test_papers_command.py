@@ -1,0 +1,113 @@
+"""`bench papers`: the list, a paper's grid ready to be saved, and what is said of a broken one."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from prunebench.cli import main
+from prunebench_papers.founding import Rohlicek2020
+
+PLUGIN = """
+from dataclasses import dataclass
+from pathlib import Path
+from prunebench import Paper, hookimpl
+
+@dataclass(frozen=True)
+class Mine(Paper):
+    \"\"\"One number.\"\"\"
+    name = "NAME"
+    title = "Mine"
+    citation = "Me: Mine. 2026."
+    folder = Path(__file__).parent
+    columns = ("value",)
+
+@hookimpl
+def papers():
+    return [Mine]
+"""
+GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nmethod = "dense"\n'
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["papers", *arguments])
+    return ended.value.code
+
+
+def plugin(folder: Path, name: str = "mine", files: tuple[str, ...] = ("offline.toml", "full.toml")) -> str:
+    (folder / "mine.py").write_text(f"# {folder}\n" + PLUGIN.replace("NAME", name))
+    for file in files:
+        (folder / file).write_text(GRID)
+    return str(folder / "mine.py")
+
+
+def test_the_list_says_what_each_paper_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--json") == 0
+    facts = {fact["name"]: fact for fact in json.loads(capsys.readouterr().out)}
+    assert len(facts) == 11 and not any(fact["fault"] for fact in facts.values())
+    assert facts["rohlicek-2020"]["cells"] == {"offline": 19, "full": 95}
+    assert facts["rohlicek-2020"]["datasets"] == {"offline": ["rendered_letters"], "full": ["emnist_letters"]}
+
+
+def test_the_table_names_every_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    assert "frankle-2019" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scale", ["offline", "full"])
+def test_a_grid_is_shown_as_it_is_run(scale: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "rohlicek-2020", "--scale", scale) == 0
+    shown = capsys.readouterr().out
+    assert shown == Rohlicek2020().grid(scale)
+    assert tomllib.loads(shown)["name"] == "rohlicek-2020"
+
+
+def test_without_a_scale_the_one_at_hand_is_shown_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "rohlicek-2020", "--data-dir", str(tmp_path)) == 0
+    shown = capsys.readouterr()
+    assert shown.out == Rohlicek2020().grid("offline")
+    assert "scale offline" in shown.err
+
+
+@pytest.mark.parametrize(("part", "said"), [("--notes", "# Rohlicek"), ("--sql", "82251"), ("--published", "88.173")])
+def test_other_parts_of_a_paper_are_shown(part: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "rohlicek-2020", part) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_a_paper_as_json_holds_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "denton-2014", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert len(facts["published"]) == 9 and "select" in facts["comparison"] and "[[block]]" in facts["grid"]["full"]
+
+
+def test_an_unknown_paper_is_one_line_with_the_close_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "rohlicek-202") == 2
+    error = capsys.readouterr().err
+    assert "did you mean 'rohlicek-2020'" in error and error.count("\n") == 1
+
+
+def test_a_paper_without_its_grid_is_a_line_in_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--plugin", plugin(tmp_path, files=("full.toml",)), "--json") == 0
+    facts = {fact["name"]: fact for fact in json.loads(capsys.readouterr().out)}
+    assert "offline.toml cannot be read" in facts["mine"]["fault"] and not facts["denton-2014"]["fault"]
+
+
+def test_a_missing_column_is_one_line_with_the_columns_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "published.csv").write_text("model,top1\nlenet5,90\n")
+    assert run("--plugin", plugin(tmp_path), "show", "mine", "--published") == 2
+    error = capsys.readouterr().err
+    assert "has no column 'value'; it has model, top1" in error and error.count("\n") == 1
+
+
+def test_a_name_that_two_plugins_claim_is_refused_naming_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--plugin", plugin(tmp_path, name="rohlicek-2020"), "show", "rohlicek-2020") == 2
+    error = capsys.readouterr().err
+    assert "claimed by" in error and "mine.py" in error and error.count("\n") == 1
