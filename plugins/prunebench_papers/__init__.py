@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunebench import Paper, hookimpl
+
 from prunebench_papers import founding, headlines
 
 

@@ -10,6 +10,7 @@ points as (
     select
         published.*,
         dense.dense_percent,
+        dense.dense_ms,
         dense.dense_ms / published.test_set_ms as time_ratio,
         case published.model
             when 'simple_fcn' then 'simple_linear_fcn'
@@ -35,6 +36,9 @@ ours as (
         100 * stddev_samp(top1_accuracy) as top1_std,
         100 * avg(dense_top1_accuracy) as dense_percent,
         exp(avg(ln(case when speedup > 0 then speedup end))) as speedup,
+        avg(latency_ms) as latency_ms,
+        stddev_samp(latency_ms) as latency_std,
+        avg(dense_latency_ms) as dense_latency_ms,
         max(batch) as batch,
         count(*) as seed_count
     from trials
@@ -52,10 +56,16 @@ select
     points.dense_percent as published_dense_percent,
     points.top1_percent as published_top1_percent,
     points.top1_std as published_top1_std,
+    points.dense_ms as published_dense_test_set_ms,
+    points.test_set_ms as published_test_set_ms,
+    points.test_set_ms_std as published_test_set_ms_std,
     points.time_ratio as published_speedup,
     ours.dense_percent as our_dense_percent,
     ours.top1_percent as our_top1_percent,
     ours.top1_std as our_top1_std,
+    ours.dense_latency_ms as our_dense_latency_ms,
+    ours.latency_ms as our_latency_ms,
+    ours.latency_std as our_latency_ms_std,
     ours.speedup as our_speedup,
     ours.batch as our_batch,
     ours.seed_count,
