@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: a core each
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+LOCKS = Path(tempfile.mkdtemp(prefix="prunebench-locks-"))
 
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads the user's data, database or disabled plugins."""
+    """No test reads the user's data, database or disabled plugins, or waits for a run beside it."""
+    monkeypatch.setenv("PRUNEBENCH_LOCKS", str(LOCKS))
     for name in ("PRUNEBENCH_DB", "PRUNEBENCH_DATA", "PRUNEBENCH_DISABLE_PLUGINS"):
         monkeypatch.delenv(name, raising=False)

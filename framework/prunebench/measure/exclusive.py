@@ -127,8 +127,8 @@ def _open(path: Path) -> int:
 
 
 def default_folder() -> Path:
-    """Where all runs of this user on this host meet."""
-    return Path(tempfile.gettempdir()) / f"prunebench-{os.getuid()}"
+    """Where all runs of this user on this host meet; PRUNEBENCH_LOCKS names another place."""
+    return Path(os.environ.get("PRUNEBENCH_LOCKS") or Path(tempfile.gettempdir()) / f"prunebench-{os.getuid()}")
 
 
 def physical(device: str) -> str:
