@@ -15,6 +15,7 @@ from torch import Tensor
 
 DECAY = 0.9  # of the ridge, a sweep
 FLOOR = 0.05  # share of the ridge that it decays to
+LEAST_RIDGE = 1e-12  # so that a tensor of zeros has a solution
 NUDGE = 0.1  # noise on the start, relative to each vector's entries
 
 
@@ -62,7 +63,8 @@ def _basis(matrix: Tensor) -> Tensor:
     """Left singular vectors (B, n, n), most energy first, signs fixed so that equal input gives equal vectors."""
     vectors = torch.linalg.eigh((matrix @ matrix.transpose(1, 2)).double())[1].flip(-1)
     largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
-    return (vectors * torch.where(largest < 0, -1.0, 1.0)).to(matrix.dtype)
+    fixed: Tensor = vectors * torch.where(largest < 0, -1.0, 1.0)
+    return fixed.to(matrix.dtype)
 
 
 def exact_rank(sizes: Sequence[int]) -> int:
@@ -77,7 +79,8 @@ def start(found: ModeBases, rank: int, generator: torch.Generator) -> list[Tenso
     them apart.
     """
     count = min(rank, found.core.shape[2])
-    factors, place = [], found.places[:, :count]
+    factors: list[Tensor] = []
+    place = found.places[:, :count]
     for basis in reversed(found.bases):
         index = (place % basis.shape[2]).unsqueeze(1).expand(-1, basis.shape[1], -1)
         factors.insert(0, basis.gather(2, index))
@@ -155,8 +158,7 @@ def _sweep(tensor: Tensor, factors: list[Tensor], ridge: float) -> tuple[list[Te
     for mode in range(1, len(factors)):
         right = _contracted(partial, factors, mode)
         factors[mode] = _solved(right, factors, mode, ridge)
-    products = math.prod((factor.transpose(1, 2) @ factor).double() for factor in factors)
-    explained = 2 * (right.double() * factors[-1].double()).sum(dim=(1, 2)) - products.sum(dim=(1, 2))
+    explained = 2 * (right.double() * factors[-1].double()).sum(dim=(1, 2)) - _inner_products(factors).sum(dim=(1, 2))
     return balanced(factors), explained
 
 
@@ -169,10 +171,15 @@ def _contracted(partial: Tensor, factors: list[Tensor], mode: int) -> Tensor:
 
 def _solved(right: Tensor, factors: list[Tensor], mode: int, ridge: float) -> Tensor:
     """The factor of `mode` that fits best while the others stand, with `ridge` on its squared norm."""
-    gram = math.prod(f.transpose(1, 2) @ f for place, f in enumerate(factors) if place != mode)
-    assert isinstance(gram, Tensor)
-    gram = gram.double() + ridge * torch.eye(gram.shape[-1], dtype=torch.float64, device=gram.device)
-    return torch.linalg.solve(gram, right.double().transpose(1, 2)).transpose(1, 2).to(right.dtype)
+    gram = _inner_products([factor for place, factor in enumerate(factors) if place != mode])
+    gram = gram + max(ridge, LEAST_RIDGE) * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    found: Tensor = torch.linalg.solve(gram, right.double().transpose(1, 2))
+    return found.transpose(1, 2).to(right.dtype)
+
+
+def _inner_products(factors: Sequence[Tensor]) -> Tensor:
+    """(B, R, R) in float64: those of the components that these factors make."""
+    return torch.stack([(factor.transpose(1, 2) @ factor).double() for factor in factors]).prod(dim=0)
 
 
 def balanced(factors: list[Tensor]) -> list[Tensor]:
@@ -206,5 +213,5 @@ def squared_error(tensor: Tensor, factors: Sequence[Tensor]) -> Tensor:
 def sensitivity(tensor: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """(B,) norms of the components, summed, over the norm of the tensor: it grows without bound where they diverge."""
     norms = [torch.linalg.vector_norm(factor, dim=1) for factor in factors]
-    sizes = torch.stack(norms).prod(dim=0).sum(dim=-1)
+    sizes: Tensor = torch.stack(norms).prod(dim=0).sum(dim=-1)
     return sizes / torch.linalg.vector_norm(tensor.flatten(1), dim=1)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
+from prunebench import NotApplicable
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from prunebench import NotApplicable
 from prunebench_methods import channel_ops as ops
 
 

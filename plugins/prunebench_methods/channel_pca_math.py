@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench import NotApplicable, Task
 from prunebench_methods.channel_graph import ChannelGraph, Group, channel_graph
 from prunebench_methods.channel_pca import ChannelPca
 from prunebench_methods.channel_removal import resize_reader, resize_scaler, resize_writer
@@ -47,7 +47,8 @@ def _chain(network: nn.Module, graph: ChannelGraph, section: str) -> list[Group]
     chosen = []
     for group in graph.groups:
         if len(group.writers) > 1 or len(group.readers) > 1:
-            shared = ", ".join(group.writers if len(group.writers) > 1 else [slot.module for slot in group.readers])
+            names = group.writers if len(group.writers) > 1 else [slot.module for slot in group.readers]
+            shared = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise NotApplicable(f"the network is no chain of layers: {shared} share their channels")
         if not group.frozen and isinstance(network.get_submodule(group.writers[0]), KINDS[section]):
             chosen.append(group)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
+
 from prunebench_methods.selection import refusal, require_one, rounded_up
 
 if TYPE_CHECKING:

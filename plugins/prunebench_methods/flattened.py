@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
+
 from prunebench_methods.decompose import Piece, chain_mac_count, convolution_refusal, sizes_known, weight_count
 
 if TYPE_CHECKING:

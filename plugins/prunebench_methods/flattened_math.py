@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from prunebench import Task
 from torch import nn
 
-from prunebench import Task
 from prunebench_methods.als import Settings, composed, fitted, mode_bases
 from prunebench_methods.chain import blank, chained, relative_error
 from prunebench_methods.decompose import Factors, Piece

@@ -6,9 +6,9 @@ import copy
 from collections.abc import Hashable
 
 import torch
+from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench import NotApplicable, Task
 from prunebench_methods import interpolative_math as mathematics
 from prunebench_methods.channel_graph import ChannelGraph, Group, Slot, channel_graph
 from prunebench_methods.channel_removal import Shrinking

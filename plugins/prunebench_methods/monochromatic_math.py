@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from prunebench import Task
 from torch import Tensor, nn
 
-from prunebench import Task
 from prunebench_methods.chain import chained, relative_error
 from prunebench_methods.decompose import Factors
 from prunebench_methods.equal_clusters import clusters_of

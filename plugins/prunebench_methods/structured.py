@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunebench import Method
+
 from prunebench_methods.bicluster import Bicluster
 from prunebench_methods.channel_pca import ChannelPca
 from prunebench_methods.cp import Cp

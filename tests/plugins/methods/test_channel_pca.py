@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import torch
 from fake_task import FakeTask, accuracy, digits_task, fake_task, pruned, small_cnn, small_fcn
-from torch import Tensor, nn
-
 from prunebench import NotApplicable
 from prunebench_methods.channel_pca import ChannelPca
 from prunebench_methods.channel_pca_math import significant
+from torch import Tensor, nn
 
 
 def redundant_net(ranks: tuple[int, int, int]) -> nn.Sequential:

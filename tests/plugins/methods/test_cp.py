@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_task import assert_counts_hold, fake_task, pruned
-from torch import Tensor, nn
-
 from prunebench_methods import als
 from prunebench_methods.cp import Cp
+from torch import Tensor, nn
 
 
 def published_lenet() -> nn.Sequential:

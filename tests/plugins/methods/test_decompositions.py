@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn
-from torch import nn
-
 from prunebench import Method, NotApplicable
 from prunebench_methods.bicluster import Bicluster
 from prunebench_methods.cp import Cp
 from prunebench_methods.separable_basis import SeparableBasis
 from prunebench_methods.spatial_svd import SpatialSvd
 from prunebench_methods.tucker2 import Tucker2
+from torch import nn
 
 EXACT = {"rank_ratio": 1.0, "even_if_larger": True}
 METHODS: list[tuple[type[Method], dict[str, Any]]] = [
@@ -182,6 +182,12 @@ def test_a_layer_of_zeros_becomes_a_chain_that_computes_zeros(method: type[Metho
     network = pruned(method(rank=2, **options), task)
     with torch.no_grad():
         torch.testing.assert_close(network(task.calibration), task.network(task.calibration))
+
+
+@every_method
+def test_without_the_sizes_of_the_maps_there_is_no_closed_form(method: type[Method], options: dict[str, Any]) -> None:
+    (shape,) = one_layer().shapes
+    assert method(keep=0.5, **options).counts([replace(shape, input_size=None)]) is None
 
 
 @every_method

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned
-from torch import Tensor, nn
-
 from prunebench import LayerShape, NotApplicable
 from prunebench_methods.bicluster import Bicluster
 from prunebench_methods.equal_clusters import clusters_of
 from prunebench_methods.monochromatic import Monochromatic
+from torch import Tensor, nn
 
 
 def coloured(filters: int = 16, colours: int = 4, **options: int) -> FakeTask:

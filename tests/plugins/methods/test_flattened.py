@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_task import FakeTask, accuracy, assert_counts_hold, digits_task, fake_task, pruned
-from torch import nn
-
 from prunebench import NotApplicable
 from prunebench_methods.flattened import Flattened
+from torch import nn
 
 DECOMPOSED = {"from_scratch": False, "stages": 1}
 
@@ -38,6 +37,14 @@ def test_the_nearest_product_is_no_further_than_any_single_slice() -> None:
     kernel = layer.weight.detach()
     best_slices = torch.linalg.svdvals(kernel)[..., 0].square().amax(dim=1).sum()
     assert task.facts["0"]["weight_error"] < float((1 - best_slices / kernel.square().sum()).sqrt())
+
+
+def test_a_filter_of_zeros_stays_one() -> None:
+    task = rank_one_layer()
+    task.network[0].weight.data[2] = 0
+    network = pruned(Flattened(**DECOMPOSED), task)
+    with torch.no_grad():
+        torch.testing.assert_close(network(task.calibration), task.network(task.calibration), rtol=1e-4, atol=1e-4)
 
 
 def digits_net() -> nn.Sequential:

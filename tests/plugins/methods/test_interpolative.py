@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import torch
 from fake_task import FakeTask, accuracy, digits_task, fake_task, mac_count, pruned, small_cnn, small_fcn
-from torch import Tensor, nn
-from torch.nn import functional
-
 from prunebench import NotApplicable
 from prunebench_methods import interpolative_math as mathematics
 from prunebench_methods.channel_graph import Group, channel_graph
 from prunebench_methods.interpolative import InterpolativeChannels
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Residual(nn.Module):
