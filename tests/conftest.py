@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -12,12 +14,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: a core 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-LOCKS = Path(tempfile.mkdtemp(prefix="prunebench-locks-"))
+os.environ["PRUNEBENCH_LOCKS"] = tempfile.mkdtemp(prefix="prunebench-locks-")  # no test waits for a run beside it
+atexit.register(shutil.rmtree, os.environ["PRUNEBENCH_LOCKS"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads the user's data, database or disabled plugins, or waits for a run beside it."""
-    monkeypatch.setenv("PRUNEBENCH_LOCKS", str(LOCKS))
+    """No test reads the user's data, database or disabled plugins."""
     for name in ("PRUNEBENCH_DB", "PRUNEBENCH_DATA", "PRUNEBENCH_DISABLE_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
