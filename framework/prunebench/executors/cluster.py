@@ -8,13 +8,14 @@ for lost, long before Ray would say so. Ray is imported only here and only when 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from prunebench.errors import DeviceError
-from prunebench.executors.connection import connect, is_reachable
-from prunebench.executors.devices import CPU_SLOTS, slot_count
+from prunebench.executors.cluster_slots import cluster_slots
+from prunebench.executors.connection import connect, is_reachable, the_ray
 from prunebench.executors.events import RETRIES, RetryPolicy, Slot, WorkSettings
 from prunebench.executors.host import Command, Host, Library, versions
 from prunebench.executors.local import hello
@@ -26,7 +27,7 @@ HEARTBEAT_SECONDS = 25.0  # without an answer: the node is frozen or cut off
 PENDING_SECONDS = 120.0  # for Ray to find a place for an actor and to start it
 LOOK_SECONDS = 0.5  # how often the driver looks up while it waits: a signal cannot end Ray's wait
 HEAD_SECONDS = 5.0  # between two looks at the head
-SPELLING = "on a cluster devices are auto, cuda, cpu or cpu:N for N workers: Ray chooses the cards"
+HEAD_TRIES = 3  # a second apart, until it counts as gone
 
 
 class ClusterExecutor(Supervisor):
@@ -45,60 +46,10 @@ class ClusterExecutor(Supervisor):
         try:
             slots, needs = cluster_slots(devices, settings.threads_per_slot, gpu_fraction)
         except DeviceError:
-            shut_down()
+            the_ray().shutdown()
             raise
         transport = RayTransport(settings, runner, needs, head)
         super().__init__(slots, transport, retries, settings.timeout_seconds)
-
-
-def cluster_slots(devices: str, threads: int | None, gpu_fraction: float) -> tuple[tuple[Slot, ...], dict[str, float]]:
-    """The slots and what each needs of Ray; raises `DeviceError` for what the cluster could never give."""
-    nodes = living_nodes()
-    cards = sum(node.get("GPU", 0.0) for node in nodes)
-    wanted = devices.strip().lower()
-    if wanted == "auto":
-        wanted = "cuda" if cards else "cpu"
-    if wanted == "cuda":
-        return card_slots(nodes, gpu_fraction, threads)
-    if wanted.partition(":")[0] != "cpu":
-        raise DeviceError(f"cannot read devices {devices!r}: {SPELLING}")
-    cores = [int(node.get("CPU", 0.0)) for node in nodes]
-    each = threads or max(1, min(cores) // CPU_SLOTS)
-    places = sum(count // each for count in cores)
-    count = slot_count(wanted) or places
-    if not 1 <= count <= places:
-        raise DeviceError(f"{count} workers with {each} cores each are asked for, the cluster has room for {places}")
-    return tuple(Slot(f"cpu:{i}", "cpu", visible="", threads=each) for i in range(count)), {"num_cpus": each}
-
-
-def card_slots(
-    nodes: Sequence[dict[str, float]], fraction: float, threads: int | None
-) -> tuple[tuple[Slot, ...], dict[str, float]]:
-    """A slot for every `fraction` of a card; several workers on one card share its memory and take turns at timing."""
-    if fraction <= 0 or (fraction > 1 and fraction != int(fraction)):
-        raise DeviceError(f"a worker takes a part of a GPU or whole ones, got {fraction:g}: give 0.5, 1 or 2")
-    room = [node.get("GPU", 0.0) for node in nodes]
-    if fraction < 1:
-        count = sum(int(cards) * int(1 / fraction + 1e-9) for cards in room)
-    else:
-        count = sum(int(cards // fraction) for cards in room)
-    if not count:
-        raise DeviceError(f"{fraction:g} GPUs a worker are asked for, the cluster's nodes have {list(map(int, room))}")
-    return tuple(Slot(f"cuda:{i}", "cuda:0", threads=threads or 1) for i in range(count)), {"num_gpus": fraction}
-
-
-def living_nodes() -> list[dict[str, float]]:
-    """The resources of each node."""
-    import ray
-
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def shut_down() -> None:
-    """Leave the cluster; one that was started for this run ends."""
-    import ray
-
-    ray.shutdown()
 
 
 @dataclasses.dataclass
@@ -147,18 +98,10 @@ class RayTransport:
 
     def wait(self, seconds: float | None) -> Sequence[Happening]:
         """What the actors have told; silence of one too long, or of the head, is told too."""
-        import ray
-
         deadline = time.monotonic() + (3600.0 if seconds is None else seconds)
         while True:
             answers = {remote.answer: name for name, remote in self._remotes.items() if remote.answer is not None}
-            patience = max(0.0, min(deadline - time.monotonic(), LOOK_SECONDS))
-            if answers:
-                ready, _ = ray.wait(list(answers), num_returns=1, timeout=patience)
-                if ready:
-                    ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=0)
-            else:
-                ready = time.sleep(patience) or []
+            ready = answered(list(answers), max(0.0, min(deadline - time.monotonic(), LOOK_SECONDS)))
             happenings = [happening for answer in ready for happening in self._collect(answers[answer])]
             happenings += self._silent()
             self._look_at_head()
@@ -172,8 +115,7 @@ class RayTransport:
 
     def close(self, now: bool) -> None:
         """End all actors with their workers, and leave the cluster."""
-        import ray
-
+        ray = the_ray()
         if not self._has_head:
             return  # Ray would wait a minute for its head: the workers end with their nodes
         actors = [remote.actor for remote in self._remotes.values()]
@@ -186,7 +128,7 @@ class RayTransport:
             pass  # whoever is gone already needs no end
         finally:
             self._remotes.clear()
-            shut_down()
+            ray.shutdown()
 
     @staticmethod
     def _closing(actor: Any) -> Any:
@@ -194,16 +136,14 @@ class RayTransport:
         return actor.close.remote()
 
     def _new_remote(self, slot: Slot) -> Remote:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy, NotIn
-
+        ray, strategies = the_ray(), importlib.import_module("ray.util.scheduling_strategies")
         if self._library is None:
-            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            here = strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             self._library = ray.remote(num_cpus=0, scheduling_strategy=here)(Library).remote()
         options: dict[str, Any] = {"num_cpus": 0, **self._needs, "max_restarts": 0, "max_task_retries": 0}
         if self._frozen_nodes:
-            options["scheduling_strategy"] = NodeLabelSchedulingStrategy(
-                hard={"ray.io/node-id": NotIn(*self._frozen_nodes)}
+            options["scheduling_strategy"] = strategies.NodeLabelSchedulingStrategy(
+                hard={"ray.io/node-id": strategies.NotIn(*self._frozen_nodes)}
             )
         remote_class = ray.remote(concurrency_groups={"nudges": 1}, **options)(Host)
         greeting = hello(slot, self._settings, self._runner)
@@ -224,13 +164,12 @@ class RayTransport:
         remote.answer, remote.asked_at = remote.actor.step.remote(commands, POLL_SECONDS), time.monotonic()
 
     def _collect(self, name: str) -> list[Happening]:
-        import ray
-
+        ray = the_ray()
         remote = self._remotes[name]
         try:
             told = ray.get(remote.answer)
         except ray.exceptions.RayError as error:
-            del self._remotes[name]
+            self._drop(name)  # it may only be cut off, and must not go on with what another will do
             return [Exited(name, told_of(error))]
         if not remote.has_answered:
             remote.has_answered, remote.node_id = True, told["node"]
@@ -256,16 +195,16 @@ class RayTransport:
         return found
 
     def _given_up(self, name: str, remote: Remote, limit: float) -> Happening:
-        import ray
-
-        self._need_head()
-        del self._remotes[name]
+        self._drop(name)
         if remote.node_id:
             self._frozen_nodes.add(remote.node_id)
-        ray.kill(remote.actor, no_restart=True)
         if remote.has_answered:
             return Exited(name, f"lost: its node has not answered for {limit:.0f} s")
         return Exited(name, f"Ray found no place for it within {limit:.0f} s")
+
+    def _drop(self, name: str) -> None:
+        self._need_head()
+        the_ray().kill(self._remotes.pop(name).actor, no_restart=True)
 
     def _look_at_head(self) -> None:
         if time.monotonic() - self._looked_at_head >= HEAD_SECONDS:
@@ -274,11 +213,24 @@ class RayTransport:
 
     def _need_head(self) -> None:
         """Raise where the head is gone: whatever Ray is asked next would hang for a minute, then end this process."""
-        if not is_reachable(self._head, 2.0) and (time.sleep(1.0) or not is_reachable(self._head, 2.0)):
-            self._has_head = False
-            raise DeviceError(
-                f"the head of the Ray cluster at {self._head} is gone; what has finished is kept: run again to go on"
-            )
+        for _ in range(HEAD_TRIES):
+            if is_reachable(self._head, 2.0):
+                return
+            time.sleep(1.0)
+        self._has_head = False
+        raise DeviceError(
+            f"the head of the Ray cluster at {self._head} is gone; what has finished is kept: run again to go on"
+        )
+
+
+def answered(answers: list[Any], seconds: float) -> list[Any]:
+    """All that are there when the first one is, after at most `seconds`."""
+    if not answers:
+        time.sleep(seconds)
+        return []
+    ready, _ = the_ray().wait(answers, num_returns=1, timeout=seconds)
+    more: list[Any] = the_ray().wait(answers, num_returns=len(answers), timeout=0)[0] if ready else []
+    return more
 
 
 def told_of(error: Exception) -> str:

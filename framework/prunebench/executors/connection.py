@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from prunebench.errors import DeviceError
 
@@ -25,7 +27,7 @@ def connect(address: str | None) -> str:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     try:
-        import ray
+        ray = the_ray()
     except ImportError:
         raise DeviceError("Ray is not installed: pip install 'prunebench[cluster]'") from None
     head = None if address is None else answering(located(address))
@@ -39,7 +41,12 @@ def connect(address: str | None) -> str:
     except (RuntimeError, ConnectionError, ValueError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise DeviceError(f"cannot join the Ray cluster at {head}: {' '.join(lines)[:400]}") from None
-    return str(context.address_info["gcs_address"])
+    return head or str(context.address_info["gcs_address"])
+
+
+def the_ray() -> Any:
+    """Ray, imported when a cluster is wanted; untyped, as most of it is."""
+    return importlib.import_module("ray")
 
 
 def located(address: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,7 @@ def resolve(devices: str, threads_per_slot: int | None = None) -> tuple[Slot, ..
     """The slots that `devices` names; raises `DeviceError` for what is not there or named twice."""
     wanted = devices.strip().lower()
     if wanted == "auto":
-        wanted = "cuda" if visible_cards() else "cpu"
+        wanted = "cuda" if has_cuda_build() and visible_cards() else "cpu"
     if wanted.partition(":")[0] == "cpu":
         return cpu_slots(slot_count(wanted), threads_per_slot)
     return cuda_slots(wanted, threads_per_slot)
@@ -50,6 +51,10 @@ def cuda_slots(wanted: str, threads_per_slot: int | None = None) -> tuple[Slot, 
     if len(set(indices)) < len(indices):
         twice = next(index for index in indices if indices.count(index) > 1)
         raise DeviceError(f"cuda:{twice} is named twice in {wanted!r}: name every device once")
+    if not has_cuda_build():
+        raise DeviceError(
+            f"torch {metadata.version('torch')} is built without CUDA: install another, or use --devices cpu"
+        )
     if not indices or max(indices) >= len(cards):
         there = ", ".join(f"cuda:{index}" for index in range(len(cards))) or "none"
         raise DeviceError(f"{wanted!r} is not there; CUDA devices on this machine: {there}; or use --devices cpu")
@@ -78,6 +83,11 @@ def slot_count(wanted: str) -> int | None:
     if not number.isdecimal() or not 1 <= int(number) <= 1024:
         raise DeviceError(f"cannot read {wanted!r}: cpu:N takes a number of slots from 1 to 1024; {SPELLING}")
     return int(number)
+
+
+def has_cuda_build() -> bool:
+    """Whether the installed torch may know CUDA, by the label of its version."""
+    return not metadata.version("torch").endswith("+cpu")
 
 
 def visible_cards() -> list[str]:
@@ -124,4 +134,5 @@ def lease(name: str) -> str:
     """The lock file by which runs on this host share a place."""
     folder = default_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return str(folder / f"{name}.lock")
+    safe = "".join(c if c.isalnum() else "-" for c in name)  # a part of a card is called MIG-…/1/2
+    return str(folder / f"{safe}.lock")

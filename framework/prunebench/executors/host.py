@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from prunebench.executors.connection import the_ray
 from prunebench.executors.events import Slot
 from prunebench.executors.local import LocalTransport
 from prunebench.executors.transport import Said
@@ -51,9 +52,7 @@ class Host:
 
     def about(self) -> dict[str, str]:
         """Where this is, and with which versions."""
-        import ray
-
-        return {"host": socket.gethostname(), "node": ray.get_runtime_context().get_node_id(), **versions()}
+        return {"host": socket.gethostname(), "node": the_ray().get_runtime_context().get_node_id(), **versions()}
 
     def step(self, commands: Sequence[Command], seconds: float) -> list[Told]:
         """Do what is asked, then tell what happens within `seconds`."""
@@ -119,8 +118,7 @@ class Shelf:
         """Put the network's checkpoint into the folder; without it the worker trains it again, to the same result."""
         if self._library is None or self._files(network_id):
             return
-        import ray
-
+        ray = the_ray()
         with contextlib.suppress(ray.exceptions.RayError):
             book = ray.get(self._library.find.remote(network_id), timeout=5)
             if book is not None:
@@ -133,9 +131,7 @@ class Shelf:
         self._published.add(network_id)
         files = {path.name: path.read_bytes() for path in self._files(network_id)}
         if files:
-            import ray
-
-            self._library.publish.remote(network_id, [ray.put(files)])
+            self._library.publish.remote(network_id, [the_ray().put(files)])
 
     def _files(self, network_id: str) -> list[Path]:
         """Weights and record of a complete checkpoint."""

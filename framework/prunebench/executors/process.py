@@ -65,6 +65,8 @@ class WorkerProcess:
 
     def has_exited(self) -> bool:
         """Whether it is dead, though not reaped: its number is still its own."""
+        if not hasattr(os, "waitid"):
+            return self.popen.poll() is not None
         return os.waitid(os.P_PID, self.popen.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def read_lines(self) -> list[bytes]:

@@ -148,11 +148,12 @@ def beat(channel: Channel, parent: int) -> None:
 @contextlib.contextmanager
 def limited_memory(hello: Hello) -> Iterator[None]:
     """Bound the address space to what is in use plus the limit; not with CUDA, which reserves what it never uses."""
-    if hello.memory_limit_bytes is None or not hello.device.startswith("cpu"):
+    in_use = Path("/proc/self/statm")
+    if hello.memory_limit_bytes is None or not hello.device.startswith("cpu") or not in_use.exists():
         yield
         return
     before = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(in_use.read_text().split()[0])
     limit = pages * resource.getpagesize() + hello.memory_limit_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
     try:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from executor_toys import RUNNER, toy, work_settings
-
 from prunebench.errors import PruneBenchError
 from prunebench.executors import Finished, RetryPolicy, WorkerStarted, make_executor
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from executor_toys import ONCE, RUNNER, cpu, toy, work_settings
-
 from prunebench.executors import Finished, Started, WorkerStarted
 from prunebench.executors.local import LocalExecutor
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from executor_toys import ONCE, RUNNER, Make, cpu, work_settings
-
 from prunebench.executors import Executor, RetryPolicy
 from prunebench.executors.local import LocalExecutor
 

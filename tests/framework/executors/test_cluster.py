@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from executor_toys import RUNNER, is_gone, results, toy, work_settings
-
 from prunebench.errors import DeviceError
 from prunebench.executors import Executor, Finished, Progress, RetryPolicy, WorkerLost, WorkerStarted, make_executor
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from prunebench.errors import DeviceError
 from prunebench.executors import devices
 from prunebench.executors.devices import resolve
@@ -16,6 +15,7 @@ from prunebench.executors.devices import resolve
 def a_machine_of_eight_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(devices, "core_count", lambda: 8)
     monkeypatch.setattr(devices, "roomy_slot_count", lambda: 100)
+    monkeypatch.setattr(devices, "has_cuda_build", lambda: True)
     monkeypatch.setattr(devices, "default_folder", lambda: tmp_path / "leases")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
@@ -79,6 +79,21 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, wanted: str,
     with pytest.raises(DeviceError) as refusal:
         resolve(wanted)
     assert message in str(refusal.value)
+
+
+def test_a_torch_without_cuda_leaves_the_cards_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(devices, "has_cuda_build", lambda: False)
+    assert {slot.device for slot in resolve("auto")} == {"cpu"}
+    with pytest.raises(DeviceError, match=r"torch \S+ is built without CUDA: install another, or use --devices cpu"):
+        resolve("cuda:0")
+
+
+def test_a_part_of_a_card_has_a_lease_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-6e5b/1/0")
+    (slot,) = resolve("cuda")
+    assert slot.visible == "MIG-GPU-6e5b/1/0"
+    assert Path(slot.leases[0]).name == "slot-cuda-MIG-GPU-6e5b-1-0.lock"
 
 
 def test_no_card_at_all_is_said() -> None:

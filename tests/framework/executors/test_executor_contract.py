@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from executor_toys import ONCE, Make, is_gone, results, toy
-
 from prunebench.errors import DeviceError
 from prunebench.executors import Finished, Note, Progress, RetryPolicy, Started, WorkerLost, WorkerStarted
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from executor_toys import ONCE, RUNNER, results, toy, work_settings
-
 from prunebench.executors import Note, Slot
 from prunebench.executors.local import LocalExecutor
 from prunebench.worker.leases import leased

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from prunebench.executors import logs
 from prunebench.executors.logs import SlotLog
 

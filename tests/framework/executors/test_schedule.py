@@ -4,7 +4,6 @@ import random
 
 import pytest
 from executor_toys import toy
-
 from prunebench.executors.events import RetryPolicy
 from prunebench.executors.schedule import Job, Schedule
 from prunebench.records import Status

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from executor_toys import ONCE, Make, cpu, results, toy
-
 from prunebench.errors import DeviceError
 from prunebench.executors import Event, Finished, Note, RetryPolicy, Slot, WorkerLost
 from prunebench.executors.supervisor import Supervisor

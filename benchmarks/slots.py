@@ -1,0 +1,99 @@
+"""What a second CPU slot is worth: one grid with one slot and with two, with latency measured on the way.
+
+    python benchmarks/slots.py [--epochs 8] [--networks 4] [--rounds 2]
+
+Prints the wall time of each, their ratio (training-bound: two slots on two idle cores should give 1.6 or more), and the
+measured speed-ups side by side: timing has the machine to itself, so that their intervals should overlap. The load
+average is printed because a neighbour's load is seen in all of this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+
+from prunebench.discovery import find_installed
+from prunebench.executors import Finished, WorkSettings, make_executor
+from prunebench.grid import Grid
+from prunebench.plan import plan
+from prunebench.records import Result, Trial
+
+GRID = """
+name = "slots"
+[protocol]
+train = {{ epochs = {epochs} }}
+latency = {{ batch = {batch} }}
+[[block]]
+dataset = "digits"
+model = "lenet5"
+seed = {{ range = [0, {networks}] }}
+method = [{{ use = "dense" }}, {{ use = "svd", keep = 0.2 }}]
+"""
+
+
+def trials_of(epochs: int, networks: int, batch: Sequence[int]) -> tuple[Trial, ...]:
+    """A grid whose time goes into the training of `networks` networks."""
+    text = GRID.format(epochs=epochs, networks=networks, batch=list(batch))
+    return plan(Grid.parse(text, name="slots", source="slots"), find_installed()).trials
+
+
+def timed(slots: int, trials: Sequence[Trial]) -> tuple[float, list[Result]]:
+    """Seconds from the first trial handed out to the last result, and the results; checkpoints start empty."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = WorkSettings(data_dir=folder, checkpoints=folder, threads_per_slot=1)
+        began, found = 0.0, []
+        for event in make_executor("local", f"cpu:{slots}", settings).run(trials):
+            began = began or (time.monotonic() if type(event).__name__ == "Started" else 0.0)
+            if isinstance(event, Finished):
+                found.append(event.result)
+                last = time.monotonic()
+        return last - began, found
+
+
+def intervals(results: Sequence[Result]) -> dict[str, tuple[float, float, float]]:
+    """The speed-up of every timed trial with its interval."""
+    return {
+        f"{result.trial.method.label} seed {result.trial.seed} batch {one.batch}": (
+            round(one.speedup_low, 3),
+            round(one.speedup, 3),
+            round(one.speedup_high, 3),
+        )
+        for result in results
+        if result.measurement is not None
+        for one in result.measurement.latency
+    }
+
+
+def main() -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--networks", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=2)
+    given = parser.parse_args()
+    training = trials_of(given.epochs, given.networks, ())
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(given.rounds):
+        for slots in (1, 2):
+            seconds[slots].append(timed(slots, training)[0])
+    latency = {slots: intervals(timed(slots, trials_of(1, 2, (1, 64)))[1]) for slots in (1, 2)}
+    pairs = {name: (latency[1][name], latency[2][name]) for name in latency[1]}
+    figures = {
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "seconds_one_slot": [round(value, 2) for value in seconds[1]],
+        "seconds_two_slots": [round(value, 2) for value in seconds[2]],
+        "times_as_fast": round(min(seconds[1]) / min(seconds[2]), 3),
+        "speedups_low_mid_high_one_slot_two_slots": pairs,
+        "intervals_that_overlap": sum(a[0] <= b[2] and b[0] <= a[2] for a, b in pairs.values()),
+        "intervals": len(pairs),
+    }
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
