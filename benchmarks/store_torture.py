@@ -25,7 +25,6 @@ from pathlib import Path
 
 import duckdb
 import store_samples as samples
-
 from prunebench.records import Choice
 from prunebench.store import Store, open_results, publish
 from prunebench.store.sealed import sealed_query

@@ -21,8 +21,8 @@ MARKS = {"held": "held", "not held": "NOT HELD", "cannot tell": "cannot tell", "
 def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
     """Check a run's claims against its results: held, not held, or cannot tell, with the numbers behind each.
 
-    RUN is a run's id, the beginning of one, or a grid's name (its latest run). A claim whose SQL is wrong is an error of
-    its own line, and exit code 1.
+    RUN is a run's id, the beginning of one, or a grid's name (its latest run). A claim whose SQL is wrong is an error
+    of its own line, and exit code 1.
     """
     from prunebench.cli.tables import plain
     from prunebench.store.claims import check_claims

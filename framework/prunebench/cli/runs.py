@@ -10,8 +10,9 @@ from prunebench.cli.options import db_option, json_option
 
 SQL = """
     select
-        run_id as run, run_name as name, scale, strftime(started_at, '%Y-%m-%d %H:%M') as started, trial_count as trials,
-        ok_count as ok, skipped_count as skipped, failed_count as failed, round(seconds, 1) as seconds
+        run_id as run, run_name as name, scale, strftime(started_at, '%Y-%m-%d %H:%M') as started,
+        trial_count as trials, ok_count as ok, skipped_count as skipped, failed_count as failed,
+        round(seconds, 1) as seconds
     from runs
     order by started_at, run_id
 """

@@ -23,7 +23,8 @@ PARTS = {
     "where trial_id = $id order by started_at, attempt",
     "environment": "select * from environments where environment_id = (select environment_id from trials "
     "where trial_id = $id)",
-    "provenance": "select * from provenances where provenance_id = (select provenance_id from trials where trial_id = $id)",
+    "provenance": "select * from provenances where provenance_id = (select provenance_id from trials "
+    "where trial_id = $id)",
     "protocol": "select * from protocols where protocol_id = (select protocol_id from trials where trial_id = $id)",
 }
 SHOWN = {
@@ -81,7 +82,7 @@ def _print(parts: dict[str, list[dict[str, Any]]]) -> None:
             print_table(columns, ([row[column] for column in columns] for row in parts[name]), title=name)
     for name in ("metrics", "attempts", "failure"):
         if parts[name]:
-            print_table(list(parts[name][0]), (row.values() for row in parts[name]), title=name)
+            print_table(list(parts[name][0]), (list(row.values()) for row in parts[name]), title=name)
     for name in ("environment", "provenance", "protocol"):
         for row in parts[name]:
             print_table(("fact", "value"), row.items(), title=name)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from prunebench.errors import QueryError
-from prunebench.store.sealed import sealed_queries
+from prunebench.store.facts import Facts, facts_of
 
 Status = Literal["satisfied", "partly", "missing", "does not apply"]
 TOY_DATASETS = ("mnist", "digits", "letters", "toy")  # parts of names: MNIST and its kin do not count as a data set
@@ -30,102 +29,10 @@ class Point:
     mend: str = ""  # lines for the grid, or what else to do
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the run's own trials say, queried once."""
-
-    totals: dict[str, Any]
-    cells: list[dict[str, Any]]  # a data set, model and method each
-    pairs: list[dict[str, Any]]  # a data set and model each
-
-    @property
-    def methods(self) -> set[str]:
-        """Names of the methods with results."""
-        return {cell["method"] for cell in self.cells}
-
-    @property
-    def subjects(self) -> list[dict[str, Any]]:
-        """Cells that are no controls: what the run is about."""
-        return [cell for cell in self.cells if not cell["is_control"]]
-
-
-SQL = {
-    "totals": """
-        select
-            count(*) as trials, count(*) filter (not is_dense) as pruned,
-            count(*) filter (not is_dense and dense_top1_accuracy is null) as without_dense,
-            count(*) filter (not is_dense and compression_ratio is null) as without_compression,
-            count(*) filter (not is_dense and theoretical_speedup is null) as without_theory,
-            count(*) filter (not is_dense and speedup is null) as without_speedup,
-            count(*) filter (not is_dense and prune_seconds is null) as without_prune_seconds,
-            count(top5_accuracy) as with_top5, count(distinct protocol_id) as protocols,
-            count(*) filter (not realised and not is_dense) as masked
-        from trials where status = 'ok'
-    """,
-    "weights": """
-        select count(*) as compared, count(*) filter (same_weights) as same, count(mcnemar_p) as tested from comparison
-    """,
-    "latency": """
-        select
-            count(*) as measured, count(*) filter (block_count > 1) as with_samples,
-            count(*) filter (floor is not null) as with_floor, count(distinct batch) as batches,
-            string_agg(distinct device, ', ') as devices, string_agg(distinct dtype, ', ') as dtypes
-        from speedups where not is_dense
-    """,
-    "layers": """
-        select
-            count(*) as layers, count(layer_rank) as ranked, count(weight_error) as with_error,
-            count(left_alone) as left_alone, count(*) filter (layer_rank is not null and weight_error is null) as bare
-        from layers
-    """,
-    "provenance": """
-        select
-            count(*) as environments, count(*) filter (cpu <> '' and torch <> '') as described,
-            (select count(*) from provenances where plugins is not null) as with_plugins,
-            string_agg(distinct coalesce(nullif(gpu, ''), cpu), ', ') as machines
-        from environments where trial_count > 0
-    """,
-    "metrics": "select string_agg(distinct metric, ', ') as metrics from metrics",
-    "tunes": """
-        select
-            count(distinct json_extract_string(settings, '$.finetune')) as recipes,
-            string_agg(distinct json_extract_string(settings, '$.finetune.lr'), ', ') as rates,
-            string_agg(distinct json_extract_string(settings, '$.finetune.epochs'), ', ') as epochs
-        from protocols where protocol_id in (select protocol_id from trials)
-    """,
-    "cells": """
-        select
-            dataset_label, any_value(dataset) as dataset, model_label, method, count(distinct method_label) as settings,
-            min(seed_count) as seeds, min(compression_ratio) as least, max(compression_ratio) as most,
-            max(accuracy_drop) as worst_drop, bool_or(is_control) as is_control,
-            count(distinct round(ln(compression_ratio), 2)) as operating_points,
-            string_agg(distinct params ->> '$.scope', ',') as scopes,
-            string_agg(distinct params ->> '$.rewind', ',') as rewinds,
-            string_agg(distinct params ->> '$.control', ',') as controls
-        from trial_means group by dataset_label, model_label, method order by all
-    """,
-    "pairs": """
-        select
-            dataset_label, any_value(dataset) as dataset, model_label, count(distinct protocol_id) as protocols
-        from trials where status = 'ok' group by dataset_label, model_label order by all
-    """,
-}
-
-
 def audit(path: Path | str, run_id: str) -> list[Point]:
     """The checklist over the trials that the run's grid asked for, in order; raises where there is no such run."""
-    answers = sealed_queries(path, list(SQL.values()), run=run_id)
-    tables: dict[str, list[dict[str, Any]]] = {}
-    for name, answer in zip(SQL, answers, strict=True):
-        if answer.error:
-            raise QueryError(answer.error)
-        tables[name] = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-    single = [tables[name][0] for name in SQL if name not in ("cells", "pairs")]
-    totals = {key: value for row in single for key, value in row.items()}
-    facts = Facts(totals, tables["cells"], tables["pairs"])
-    return [
-        Point(number, title, *judge(facts)) for number, (title, judge) in enumerate(CHECKLIST, start=1)
-    ]
+    facts = facts_of(path, run_id)
+    return [Point(number, title, *judge(facts)) for number, (title, judge) in enumerate(CHECKLIST, start=1)]
 
 
 Judged = tuple[Status, str, str]
@@ -174,13 +81,17 @@ def _raw_accuracy(facts: Facts) -> Judged:
 def _same_weights(facts: Facts) -> Judged:
     t = facts.totals
     found = f"{t['same']} of {t['compared']} pruned trials made from exactly the dense network they are compared with"
-    return _shared(t["compared"], t["compared"] - t["same"], found, "run the dense and pruned trials with one checkpoint folder")
+    return _shared(
+        t["compared"], t["compared"] - t["same"], found, "run the dense and pruned trials with one checkpoint folder"
+    )
 
 
 def _seeds(facts: Facts) -> Judged:
     few = [cell for cell in facts.subjects if cell["seeds"] < 3]
     least = min((cell["seeds"] for cell in facts.subjects), default=0)
-    found = f"{least} seeds at least; {len(facts.subjects) - len(few)} of {len(facts.subjects)} curves have three or more"
+    found = (
+        f"{least} seeds at least; {len(facts.subjects) - len(few)} of {len(facts.subjects)} curves have three or more"
+    )
     return _shared(len(facts.subjects), len(few), found, "seed = { range = [0, 3] }")
 
 
@@ -198,7 +109,8 @@ def _magnitude_controls(facts: Facts) -> Judged:
 
 def _described(facts: Facts) -> Judged:
     t = facts.totals
-    found = f"{t['protocols']} protocols in full, {t['described']} of {t['environments']} machines described ({t['machines']})"
+    found = f"{t['protocols']} protocols in full, {t['described']} of {t['environments']} machines described"
+    found += f" ({t['machines']})"
     return _shared(t["environments"], t["environments"] - t["described"], found, "")
 
 
@@ -224,7 +136,7 @@ def _scratch(facts: Facts) -> Judged:
 
 def _retraining(facts: Facts) -> Judged:
     modes = {m for cell in facts.cells for m in (cell["rewinds"] or "").split(",")} - {""}
-    if "0" != facts.totals["epochs"] and facts.totals["epochs"]:
+    if facts.totals["epochs"] != "0" and facts.totals["epochs"]:
         modes.add("fine-tuning")
     mend = '{ use = "lottery_ticket", rewind = ["weights", "lr", "none"], keep = [0.2, 0.1] },'
     return _graded(len(modes), 3, f"retraining by {', '.join(sorted(modes)) or 'nothing'}", mend)
@@ -245,8 +157,12 @@ def _tuning(facts: Facts) -> Judged:
 
 def _beyond_accuracy(facts: Facts) -> Judged:
     metrics = facts.totals["metrics"] or ""
-    found = [name for name in metrics.split(", ") if any(part in name for part in ("corrupt", "shift", "distance", "logit"))]
-    return _any(found, "metrics beyond test accuracy", "a plugin that measures shifted data or distance to the dense network")
+    found = [
+        name for name in metrics.split(", ") if any(part in name for part in ("corrupt", "shift", "distance", "logit"))
+    ]
+    return _any(
+        found, "metrics beyond test accuracy", "a plugin that measures shifted data or distance to the dense network"
+    )
 
 
 def _cost(facts: Facts) -> Judged:
@@ -271,7 +187,9 @@ def _decompositions(facts: Facts) -> Judged:
 
 def _latency(facts: Facts) -> Judged:
     t = facts.totals
-    found = f"{t['measured']} paired measurements ({t['with_samples']} with raw samples, {t['with_floor']} with a floor), "
+    found = (
+        f"{t['measured']} paired measurements ({t['with_samples']} with raw samples, {t['with_floor']} with a floor), "
+    )
     found += f"{t['batches']} batch sizes, {t['dtypes'] or 'no number format'}, {t['devices'] or 'no device'}"
     if not t["measured"]:
         return "missing", found, "latency = { batch = [1, 64] }  # under [protocol]"

@@ -26,7 +26,7 @@ class Verdict:
 
 
 def check_claims(path: Path | str, run_id: str, seconds: float = 30.0) -> list[Verdict]:
-    """The run's claims, each asked of the trials of its own grid only; raises StoreError for a run that is not there."""
+    """The run's claims, each asked of the trials of its own grid only; raises StoreError for an unknown run."""
     from prunebench.store.sealed import sealed_queries
 
     claims = claims_of(path, run_id)

@@ -77,14 +77,17 @@ def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Compari
     pairs, lost, *counted = answers
     for side, count in zip((a, b), counted, strict=True):
         if not count.rows[0][0]:
-            raise QueryError(f"{side!r}: no results; say run:ID, version:0.1.0, environment:ID, host:NAME or method:NAME")
+            raise QueryError(
+                f"{side!r}: no results; say run:ID, version:0.1.0, environment:ID, host:NAME or method:NAME"
+            )
     rows = [dict(zip(pairs.columns, row, strict=True)) for row in pairs.rows]
     lost_count = int(lost.rows[0][0])
     if not rows and not lost_count:
         raise QueryError(f"{a!r} and {b!r} have no {keys} in common: nothing to compare")
     made = [_difference(name, rows, tolerance) for name in METRICS]
-    ok_counts = [int(count.rows[0][1]) for count in counted]
-    return Comparison(a, b, *ok_counts, len(rows), lost_count, tuple(d for d in made if d), _notes(rows, lost_count))
+    a_count, b_count = (int(count.rows[0][1]) for count in counted)
+    notes = _notes(rows, lost_count)
+    return Comparison(a, b, a_count, b_count, len(rows), lost_count, tuple(d for d in made if d), notes)
 
 
 def _side(path: Path | str, text: str) -> tuple[str, str]:
@@ -120,7 +123,9 @@ def _rows_sql(side: tuple[str, str]) -> str:
         left join (from result select baseline, max(parameter_count) as parameter_count
             where is_dense and status = 'ok' group by baseline) as dense on dense.baseline = r.baseline
         where {condition}
-        qualify row_number() over (partition by r.trial_id order by r.status = 'ok' desc, r.started_at desc, r.attempt desc) = 1
+        qualify row_number() over (
+            partition by r.trial_id order by r.status = 'ok' desc, r.started_at desc, r.attempt desc
+        ) = 1
     """
 
 

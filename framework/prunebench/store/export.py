@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def export(database: Path, folder: Path, views: Sequence[str] = (), run_id: str = "") -> dict[str, Any]:
-    """Write `<view>.parquet` and `manifest.json` into the new `folder`; the manifest. Raises StoreError if it exists."""
+    """Write `<view>.parquet` and `manifest.json` into the new `folder`; returns the manifest."""
     known = list(column_comments()["view"])
     for view in views:
         if view not in known:
@@ -70,5 +70,7 @@ def _write_view(connection: DuckDBPyConnection, view: str, folder: Path) -> dict
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     comments = column_comments()
     meanings = comments["column"] | comments.get(view, {})
-    columns = [{"name": c[0], "type": c[1], "meaning": meanings.get(c[0], "parameter of the method")} for c in described]
+    columns = [
+        {"name": c[0], "type": c[1], "meaning": meanings.get(c[0], "parameter of the method")} for c in described
+    ]
     return {"view": view, "file": path.name, "rows": row[0] if row else 0, "sha256": digest, "columns": columns}

@@ -20,7 +20,7 @@ _FLOATS = "DOUBLE"
 _LATENCY = {
     **dict.fromkeys(("batch", "threads", "calls_per_block"), "INTEGER"),
     **dict.fromkeys(("device", "dtype", "memory_format", "clock", "stopped"), "VARCHAR"),
-    **dict.fromkeys(("dense_ms", "pruned_ms", "dense_wall_ms", "pruned_wall_ms"), [_FLOATS]),
+    **{name: [_FLOATS] for name in ("dense_ms", "pruned_ms", "dense_wall_ms", "pruned_wall_ms")},
     **dict.fromkeys(("cold_dense_ms", "cold_pruned_ms", "speedup", "speedup_low", "speedup_high"), _FLOATS),
     **dict.fromkeys(("latency_ms", "latency_p90_ms", "latency_p99_ms", "dense_latency_ms"), _FLOATS),
     **dict.fromkeys(("throughput", "contention", "seconds"), _FLOATS),

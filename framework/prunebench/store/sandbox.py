@@ -1,4 +1,4 @@
-"""The child process of a sealed query: `python -P -m prunebench.store.sandbox`, a request on stdin, an answer on stdout.
+"""The child process of a sealed query: `python -P -m prunebench.store.sandbox`, request on stdin, answer on stdout.
 
 It reads the results and nothing else: no files, no extensions, no network, one statement, bounded time and memory.
 That guards against accidents and pasted SQL; it is no wall between people who do not trust each other.
@@ -100,7 +100,9 @@ def _run(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:
     if not statements:
         raise QueryError("no statement; write a select")
     if len(statements) > 1:
-        raise QueryError(f"{len(statements)} statements; one select at a time (a pivot needs its values: `on x in (…)`)")
+        raise QueryError(
+            f"{len(statements)} statements; one select at a time (a pivot needs its values: `on x in (…)`)"
+        )
     kind = statements[0].type.name
     if kind not in ALLOWED:
         raise QueryError(f"{kind.lower()} is not allowed here, only select and explain: results are read, not changed")

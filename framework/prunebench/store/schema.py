@@ -16,8 +16,8 @@ reads DuckDB: it is replaced as a whole by every merge and never locked.
 **Views are the public surface.** They keep their columns: new ones may come, none goes away or changes its meaning, and
 a database of an older prunebench opens in a newer one. Tables hold facts as measured and may change with a migration.
 Every parameter that a stored trial's method has is a further column, of its own type, at the end of `trials`,
-`speedups`, `trial_means`, `speedup_means`, `pareto` and `comparison` (`rank`, `keep`, …; `param_<name>` where the name is
-taken; `params ->> 'rank'` works too).
+`speedups`, `trial_means`, `speedup_means`, `pareto` and `comparison` (`rank`, `keep`, …; `param_<name>` where the
+name is taken; `params ->> 'rank'` works too).
 Fractions are in [0, 1]. Numbers that are not finite are null. Times of day are UTC.
 """
 

@@ -41,7 +41,7 @@ def sealed_queries(
     seconds: float = 30.0,
     parquet: bool = False,
 ) -> list[Answer]:
-    """An answer a statement, each with its own error and its own `seconds`; raises where the results cannot be opened."""
+    """An answer a statement, each with its own error and `seconds`; raises where the results cannot be opened."""
     request = Request(str(path), statements, run, row_limit, seconds, parquet=parquet)
     command = [sys.executable, "-P", "-m", "prunebench.store.sandbox"]
     patience = seconds * len(statements) + GRACE_SECONDS

@@ -129,8 +129,8 @@ def _comment(connection: DuckDBPyConnection, parameters: set[str]) -> None:
         [list(texts["view"])],
     ).fetchall()
     for view, column in listed:
-        text = texts.get(view, {}).get(column) or texts["column"].get(column)
-        if text is None and column in parameters:
+        text = texts.get(view, {}).get(column) or texts["column"].get(column, "")
+        if not text and column in parameters:
             text = "parameter of the method, as asked for or, for a target, as solved"
         if text:
             connection.execute(f'comment on column {view}."{column}" is {quoted(text)}')

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from prunebench.records import Result, Run
 from prunebench.store import Journal, Results, Store
 

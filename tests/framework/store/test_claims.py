@@ -7,7 +7,6 @@ import json
 import pytest
 import store_samples as samples
 from click.testing import CliRunner
-
 from prunebench.cli.claims import command
 from prunebench.errors import StoreError
 from prunebench.store import Store

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import store_samples as samples
 from click.testing import CliRunner
-
 from prunebench.cli import audit as audit_verb
 from prunebench.cli import db as db_verb
 from prunebench.cli import runs as runs_verb
@@ -43,7 +42,14 @@ def test_show_prints_all_that_was_measured(fill) -> None:
     facts = json.loads(call(show_verb, trial_id[:8], "--json", "--db", str(store.path)).output)
     assert facts["trial"]["trial_id"] == trial_id
     assert facts["comparison"]["mcnemar_p"] is not None
-    assert [len(facts[part]) for part in ("speed", "layers", "stages", "curve", "metrics", "attempts")] == [2, 1, 1, 1, 1, 1]
+    assert [len(facts[part]) for part in ("speed", "layers", "stages", "curve", "metrics", "attempts")] == [
+        2,
+        1,
+        1,
+        1,
+        1,
+        1,
+    ]
     output = call(show_verb, trial_id[:8], "--db", str(store.path)).output
     for expected in (trial_id, "low_rank(rank=4, keep=0.5)", "weight_error", "energy", "bench-1", "calibration"):
         assert expected in output
@@ -89,7 +95,8 @@ def test_an_audit_goes_through_every_point_and_says_what_would_mend_it(fill) -> 
     points = audit(store.path, "run-1")
     assert [point.number for point in points] == list(range(1, len(CHECKLIST) + 1))
     assert status_of(points, 1) == status_of(points, 3) == status_of(points, 6) == status_of(points, 13) == "satisfied"
-    for number, mend in {2: "[[block]]", 5: '{ use = "low_rank", compression =', 8: "seed =", 9: '"random"', 10: '"magnitude"'}.items():
+    mends = {2: "[[block]]", 5: '"low_rank", compression =', 8: "seed =", 9: '"random"', 10: '"magnitude"'}
+    for number, mend in mends.items():
         assert status_of(points, number) == "missing"
         assert mend in points[number - 1].mend
     run = call(audit_verb, "run-1", "--db", str(store.path))
@@ -104,7 +111,11 @@ def sound_results() -> list[Any]:
     methods = [
         samples.trial(None).method,
         *(Choice("low_rank", {"rank": rank}) for rank in range(1, 6)),
-        *(Choice("magnitude", {"keep": 0.1 * keep, "scope": scope}) for keep in range(1, 6) for scope in ("global", "layer")),
+        *(
+            Choice("magnitude", {"keep": 0.1 * keep, "scope": scope})
+            for keep in range(1, 6)
+            for scope in ("global", "layer")
+        ),
         *(Choice(name, {"keep": 0.1 * keep}) for keep in range(1, 6) for name in ("random", "random_matched")),
         *(Choice("lottery_ticket", {**ticket, "keep": 0.1 * keep}) for ticket in tickets for keep in range(1, 6)),
         Choice("lottery_ticket", {"control": "none", "rewind": "lr", "keep": 0.1}),

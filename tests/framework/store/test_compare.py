@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import store_samples as samples
 from click.testing import CliRunner
-
 from prunebench.cli.compare import command
 from prunebench.errors import QueryError
 from prunebench.records import Provenance, Result
@@ -18,7 +17,9 @@ from prunebench.store import Store
 from prunebench.store.compare import compare
 
 
-def scored(rank: int | None, seed: int, accuracy: float, speedup: float = 1.5, where: Provenance | None = None) -> Result:
+def scored(
+    rank: int | None, seed: int, accuracy: float, speedup: float = 1.5, where: Provenance | None = None
+) -> Result:
     of = samples.result(samples.trial(rank, seed), provenance=where or samples.PROVENANCE)
     latency = samples.latency(64, speedup, random.Random(seed))
     return replace(of, measurement=replace(of.measurement, top1_accuracy=accuracy, latency=(latency,)))

@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 import store_samples as samples
 from click.testing import CliRunner
-
 from prunebench.cli.export import command as export_command
 from prunebench.cli.merge import command as merge_command
 from prunebench.errors import NotADatabase, StoreError
@@ -21,7 +20,8 @@ from prunebench.store.export import export
 from prunebench.store.imports import import_results
 from prunebench.store.views import column_comments
 
-EVERYTHING = ("trials", "speedups", "comparison", "layers", "curves", "stages", "metrics", "latency_samples", "failures")
+WHOLE = ("curves", "metrics", "stages", "failures", "latency_samples")
+EVERYTHING = ("trials", "speedups", "comparison", "layers", *WHOLE)
 
 
 def make(path: Path, run_id: str, seeds: range, width: int = 8) -> Store:
@@ -31,7 +31,9 @@ def make(path: Path, run_id: str, seeds: range, width: int = 8) -> Store:
         for seed in seeds:
             for rank in (None, 2, 4):
                 journal.append(samples.result(samples.trial(rank, seed, model=model)))
-        failed = samples.result(samples.trial(64, seeds[0], model=model), status="failed", detail="why", measurement=None)
+        failed = samples.result(
+            samples.trial(64, seeds[0], model=model), status="failed", detail="why", measurement=None
+        )
         journal.append(failed)
     store.merge()
     return store
@@ -43,16 +45,18 @@ def everything(store: Store, view: str) -> pl.DataFrame:
 
 
 def test_another_database_brings_every_fact_with_it(tmp_path: Path) -> None:
-    a, b = make(tmp_path / "a" / "r.duckdb", "a", range(2)), make(tmp_path / "b" / "r.duckdb", "b", range(2, 4), width=9)
+    a, b = (
+        make(tmp_path / "a" / "r.duckdb", "a", range(2)),
+        make(tmp_path / "b" / "r.duckdb", "b", range(2, 4), width=9),
+    )
     both = Store(tmp_path / "c" / "r.duckdb")
     for part in (a, b):
         import_results(both, part.path)
     for view in EVERYTHING:
-        expected = pl.concat([everything(a, view), everything(b, view)]).sort(pl.all()) if view != "layers" else None
-        found = everything(both, view)
-        assert len(found) == len(everything(a, view)) + len(everything(b, view)), view
-        if expected is not None and view in ("curves", "metrics", "stages", "failures", "latency_samples"):
-            assert found.sort(pl.all()).equals(expected), view
+        parts, found = [everything(a, view), everything(b, view)], everything(both, view)
+        assert len(found) == sum(map(len, parts)), view
+        if view in WHOLE:
+            assert found.sort(pl.all()).equals(pl.concat(parts).sort(pl.all())), view
     assert both.check() == []
 
 
@@ -132,6 +136,8 @@ def test_an_export_needs_a_new_folder_and_known_views(tmp_path: Path) -> None:
         export(store.path, tmp_path)
     with pytest.raises(StoreError, match="no view 'trails', did you mean 'trials'"):
         export(store.path, tmp_path / "out", ["trails"])
-    run = CliRunner().invoke(export_command, [str(tmp_path / "o"), "--view", "trials", "--run", "a", "--db", str(store.path)])
+    run = CliRunner().invoke(
+        export_command, [str(tmp_path / "o"), "--view", "trials", "--run", "a", "--db", str(store.path)]
+    )
     assert run.output == f"{tmp_path / 'o' / 'trials.parquet'}: 4 rows\n"
     assert not list(tmp_path.glob(".*partial*"))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import store_samples as samples
-
 from prunebench.errors import StoreError
 from prunebench.store import Journal, Store
 from prunebench.store.journal import line_of, read_tails, verified

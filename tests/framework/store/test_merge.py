@@ -12,7 +12,6 @@ from pathlib import Path
 import duckdb
 import pytest
 import store_samples as samples
-
 from prunebench.errors import NewerDatabase, NotADatabase, StoreError
 from prunebench.store import Journal, Results, Store, open_results, publish
 from prunebench.store import database as db

@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 import store_samples as samples
 from click.testing import CliRunner, Result
-
 from prunebench.cli.query import command
 from prunebench.errors import PruneBenchError, QueryError
 from prunebench.store import Store
@@ -164,7 +163,8 @@ def test_what_only_reads_is_answered(database: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "sql",
-    ["select repeat('x', 4000000000)", "select len(range(1000000000))", "select list_reduce(range(300000000), lambda a, b: a + b)",
+    ["select repeat('x', 4000000000)", "select len(range(1000000000))",
+     "select list_reduce(range(300000000), lambda a, b: a + b)",
      "with recursive r as (select 1 as n union all select n + 1 from r) select count(*) from r",
      "select count(*) from range(100000000) a, range(100000000) b", f"select {'(' * 5000}1{')' * 5000}",
      "select " + " and ".join(["true"] * 50_000)],
@@ -251,7 +251,7 @@ def test_every_saved_query_answers(ask: Ask, name: str) -> None:
 
 
 def test_a_saved_query_that_is_not_there_names_the_others() -> None:
-    with pytest.raises(QueryError, match="no saved query 'paretto', did you mean 'pareto'.*failures"):
+    with pytest.raises(QueryError, match=r"no saved query 'paretto', did you mean 'pareto'.*failures"):
         saved_query("paretto")
 
 

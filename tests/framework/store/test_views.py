@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 import store_samples as samples
-from scipy import stats
-
 from prunebench.records import Choice, LayerRecord, Result
 from prunebench.store import Results, Store
 from prunebench.store import database as db
 from prunebench.store.compare import t_quantile
 from prunebench.store.schema import schema_markdown
 from prunebench.store.views import _t_quantile, column_comments, view_statements
+from scipy import stats
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -47,7 +46,8 @@ def test_every_documented_view_has_a_comment_on_every_public_column() -> None:
 
     build_views(connection)
     bare = connection.execute(
-        "select table_name, column_name from duckdb_columns() where comment is null and table_name in (select unnest(?))",
+        "select table_name, column_name from duckdb_columns() "
+        "where comment is null and table_name in (select unnest(?))",
         [list(column_comments()["view"])],
     ).fetchall()
     connection.close()
@@ -56,8 +56,9 @@ def test_every_documented_view_has_a_comment_on_every_public_column() -> None:
 
 
 PROMISED = {
-    "trials": "trial_id run_id run_name scale status reason dataset dataset_label model model_label method method_label "
-    "setting params seed protocol_id target_compression target_theoretical_speedup top1_accuracy top5_accuracy loss "
+    "trials": "trial_id run_id run_name scale status reason dataset dataset_label model model_label method "
+    "method_label setting params seed protocol_id "
+    "target_compression target_theoretical_speedup top1_accuracy top5_accuracy loss "
     "top1_accuracy_before_finetune dense_top1_accuracy accuracy_drop parameter_count nonzero_parameter_count mac_count "
     "stored_bytes gzip_bytes compression_ratio theoretical_speedup stored_ratio prune_seconds finetune_seconds "
     "train_seconds peak_memory_bytes realised is_control environment_id device seconds attempt started_at",
