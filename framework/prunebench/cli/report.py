@@ -68,12 +68,14 @@ def _follow(db: Path, run_id: str, output: Path, paper: str | None, every: float
     """Write the page until every planned trial has its row; Ctrl-C ends it with a page that stands still."""
     from prunebench.report import write_report
     from prunebench.report.progress import progress
+    from prunebench.store import open_results
 
     click.echo(f"{output}: written every {every:g} s until the run ends; Ctrl-C stops")
     try:
-        while not (now := progress(db, run_id)).is_over:
-            write_report(db, run_id, output, paper=paper, refresh_seconds=max(1, round(every)))
-            click.echo(f"{now.done:,} of {now.planned:,} trials")
-            time.sleep(every)
+        with open_results(db) as results:
+            while not (now := progress(results, run_id)).is_over:
+                write_report(db, run_id, output, paper=paper, refresh_seconds=max(1, round(every)))
+                click.echo(f"{now.done:,} of {now.planned:,} trials")
+                time.sleep(every)
     except KeyboardInterrupt:
         click.echo("stopped watching")

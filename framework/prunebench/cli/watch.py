@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from prunebench.report.progress import Progress
+    from prunebench.report.scope import Queryable
 
 
 @click.command("watch")
@@ -31,21 +32,20 @@ def command(run: str | None, every: float, once: bool, db: Path) -> int:
     from prunebench.report.runs import find_run
     from prunebench.store import open_results
 
-    with open_results(db) as results:
-        run_id = find_run(results, run)
     console = Console(highlight=False)
-    now = progress(db, run_id)
-    if once or not console.is_terminal:
-        return _plain(console, db, now, every, once)
-    with Live(shown(now), console=console, auto_refresh=False) as live:
-        while not now.is_over:
-            time.sleep(every)
-            now = progress(db, run_id)
-            live.update(shown(now), refresh=True)
+    with open_results(db) as results:
+        now = progress(results, find_run(results, run))
+        if once or not console.is_terminal:
+            return _plain(console, results, now, every, once)
+        with Live(shown(now), console=console, auto_refresh=False) as live:
+            while not now.is_over:
+                time.sleep(every)
+                now = progress(results, now.run_id)
+                live.update(shown(now), refresh=True)
     return 0
 
 
-def _plain(console: Any, db: Path, now: Progress, every: float, once: bool) -> int:
+def _plain(console: Any, results: Queryable, now: Progress, every: float, once: bool) -> int:
     """Without a terminal: one line whenever something has finished."""
     from prunebench.report.progress import progress
 
@@ -57,7 +57,7 @@ def _plain(console: Any, db: Path, now: Progress, every: float, once: bool) -> i
         if once or now.is_over:
             return 0
         time.sleep(every)
-        now = progress(db, now.run_id)
+        now = progress(results, now.run_id)
 
 
 def shown(now: Progress) -> RenderableType:

@@ -118,12 +118,12 @@ def _sections(
     material: Material, settings: pl.DataFrame, page: Page, figures: list[str], extras: Extras
 ) -> Iterator[tuple[str, str, str]]:
     yield "results", "Results", section("results", "What came out", _results(settings, page))
+    if extras.paper and material.scope.run_id:
+        yield from paper_sections(extras.paper, extras.db, material.scope.run_id)
     charts = (
         "" if settings.is_empty() else paragraph(HINT, "note hint") + f'<div class="charts">{"".join(figures)}</div>'
     )
     yield "charts", "Charts", section("charts", "Charts", charts or paragraph("There is nothing to draw yet.", "empty"))
-    if extras.paper and material.scope.run_id:
-        yield from paper_sections(extras.paper, extras.db, material.scope.run_id)
     yield "settings", "Settings", section("settings", "Every setting", "" if settings.is_empty() else FINDER)
     yield "missing", "Failed and declined", sections.refused(material.ask("refused"), material.missing)
     if extras.judgements and (claims := claims_section(extras.judgements.claims)):

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tests.framework.report import synthetic
-
 from prunebench.report import Scope
 from prunebench.report.build import Extras, build
 from prunebench.store import Store, open_results
+
+from tests.framework.report import synthetic
 
 
 def store_results(folder, results, name="synthetic", missing=0, **run):

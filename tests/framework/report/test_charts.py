@@ -4,9 +4,6 @@ import statistics
 
 import polars as pl
 import pytest
-from tests.framework.report import synthetic
-from tests.framework.report.conftest import store_results
-
 from prunebench.errors import PruneBenchError, QueryError
 from prunebench.report import Scope
 from prunebench.report.charts import NAMES, load, load_all
@@ -16,6 +13,9 @@ from prunebench.report.headlines import by_setting, headline
 from prunebench.report.scope import EVERYTHING
 from prunebench.report.style import LIGHT, SHAPES, Series, series_of
 from prunebench.store import open_results
+
+from tests.framework.report import synthetic
+from tests.framework.report.conftest import store_results
 
 TRADEOFFS = {
     "accuracy_compression": "compression_ratio",

@@ -2,16 +2,18 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
-from rich.console import Console
-from tests.framework.report import synthetic
-from tests.framework.report.conftest import store_results
-
 from prunebench.cli import _status
 from prunebench.cli.live import headline_table, summary_table
 from prunebench.report import headline
-from prunebench.store import open_results
+from prunebench.report.charts import NAMES
+from prunebench.store import Store, open_results
+from rich.console import Console
+
+from tests.framework.report import synthetic
+from tests.framework.report.conftest import store_results
 
 
 @pytest.fixture()
@@ -107,3 +109,26 @@ def test_the_closing_table_has_every_setting_with_its_verdict(usual):
     assert "low_rank" in text and "faster" in text and "can't tell" in text and "±" in text
     assert f"{frame.height - 60} more rows" in text
     assert headline_table(frame.head(2)).row_count == 3  # a heading and two rows
+
+
+def test_watching_follows_a_run_to_its_end(bench, tmp_path, monkeypatch):
+    first, last = synthetic.grid_results(["digits"], ["lenet5"], ["pca"], [4], 1, (1,))
+    record = synthetic.run_record(trial_count=2)
+    journal = Store(tmp_path / "results.duckdb").open_run(record)
+    journal.append(first)
+    page, seen = tmp_path / "synthetic-1" / "report.html", []
+
+    def sleep(_):
+        seen.append('http-equiv="refresh"' in page.read_text())
+        journal.append(last)
+
+    monkeypatch.setattr("prunebench.cli.report.time.sleep", sleep)
+    status, out, _ = bench("report", "--watch", "--db", tmp_path / "results.duckdb")
+    assert status == 0 and "1 of 2 trials" in out and seen == [True]
+    assert 'http-equiv="refresh"' not in page.read_text()
+    journal.close()
+
+
+def test_the_documentation_names_every_chart():
+    text = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"| `{name}`" not in text] == []

@@ -6,9 +6,6 @@ import threading
 
 import polars as pl
 import pytest
-from tests.framework.report.conftest import store_results
-from tests.framework.report.test_page import data_of, hostile_results
-
 from prunebench.errors import PruneBenchError, QueryError
 from prunebench.report import Scope
 from prunebench.report.charts import NAMES, load
@@ -16,6 +13,9 @@ from prunebench.report.export import Sizes, chart_rows, picture, ready, specific
 from prunebench.report.generic import points
 from prunebench.report.render import showable
 from prunebench.report.results import open_results
+
+from tests.framework.report.conftest import store_results
+from tests.framework.report.test_page import data_of, hostile_results
 
 CHART = load("accuracy_compression")
 MAGIC = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}

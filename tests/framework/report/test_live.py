@@ -4,12 +4,12 @@ import io
 import time
 
 import pytest
-from rich.console import Console
-from tests.framework.report import synthetic
-
 from prunebench.cli.live import LiveView, Tally, clock, outcome
 from prunebench.executors.events import Finished, Note, Progress, Started, WorkerLost, WorkerStarted
 from prunebench.records import Choice
+from rich.console import Console
+
+from tests.framework.report import synthetic
 
 RESULTS = list(synthetic.grid_results(["digits"], ["lenet5"], ["pca"], [1.5, 4], seeds=1))
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from tests.framework.report import synthetic
-from tests.framework.report.conftest import page_of, store_results
-
 from prunebench.errors import PruneBenchError
 from prunebench.records import Choice
 from prunebench.report import Scope, write_report
 from prunebench.report.page import own_script
 from prunebench.report.vega import bundle
+
+from tests.framework.report import synthetic
+from tests.framework.report.conftest import page_of, store_results
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=hacked=1>\"'&\u2028\x1b[31m{{7*7}}"
 

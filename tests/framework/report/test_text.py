@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from prunebench.report.labels import short_labels
 from prunebench.report.markdown import html_of
 from prunebench.report.markup import code, count, esc, listed

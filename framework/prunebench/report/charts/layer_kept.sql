@@ -16,7 +16,7 @@ asked as (
             case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
         ) as panel
     from trials
-    where trial_id in (from scope) and status = 'ok'
+    where trial_id in (from scope) and status = 'ok' and not is_dense
 ),
 sizes as (
     select
