@@ -1,0 +1,33 @@
+"""The kit that judges strangers' models, data sets and papers judges ours."""
+
+from __future__ import annotations
+
+import prunebench_datasets
+import prunebench_models
+import prunebench_papers
+import pytest
+from prunebench import Dataset, Model, Paper
+from prunebench.testing import check_dataset, check_model, check_paper
+
+SMALLER: dict[str, dict[str, str | int]] = {  # settings at which a kit's forward pass takes no second
+    "torchvision": {"arch": "mobilenet_v3_small", "image_size": 32},
+    "densenet121": {"image_size": 32},
+    "resnet50": {"image_size": 32},
+    "alexnet": {"image_size": 64},
+    "rendered_letters": {"per_class": 20},
+}
+
+
+@pytest.mark.parametrize("cls", prunebench_models.models(), ids=lambda cls: cls.name)
+def test_the_kit_finds_nothing_in_a_model(cls: type[Model]) -> None:
+    assert check_model(cls, SMALLER.get(cls.name)) == []
+
+
+@pytest.mark.parametrize("cls", prunebench_datasets.datasets(), ids=lambda cls: cls.name)
+def test_the_kit_finds_nothing_in_a_data_set(cls: type[Dataset]) -> None:
+    assert check_dataset(cls, SMALLER.get(cls.name)) == []
+
+
+@pytest.mark.parametrize("cls", prunebench_papers.papers(), ids=lambda cls: cls.name)
+def test_the_kit_finds_nothing_in_a_paper(cls: type[Paper]) -> None:
+    assert check_paper(cls) == []
