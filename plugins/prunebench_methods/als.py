@@ -214,4 +214,5 @@ def sensitivity(tensor: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """(B,) norms of the components, summed, over the norm of the tensor: it grows without bound where they diverge."""
     norms = [torch.linalg.vector_norm(factor, dim=1) for factor in factors]
     sizes: Tensor = torch.stack(norms).prod(dim=0).sum(dim=-1)
-    return sizes / torch.linalg.vector_norm(tensor.flatten(1), dim=1)
+    norm: Tensor = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
+    return sizes / norm
