@@ -193,10 +193,10 @@ class Latency:
     pruned_ms: tuple[float, ...]
     dense_wall_ms: tuple[float, ...]
     pruned_wall_ms: tuple[float, ...]
-    round_index: tuple[int, ...]  # which fresh process a block was timed in
+    round_index: tuple[int, ...]  # which fresh copies, or fresh process, a block was timed in
     cold_dense_ms: float  # the first call ever
     cold_pruned_ms: float
-    speedup: float  # exp(median log(dense / pruned))
+    speedup: float  # exp(mean over rounds of log(dense / pruned)), each from the faster half of its blocks
     speedup_low: float  # 95 % interval
     speedup_high: float
     latency_ms: float  # of the pruned network: median of the blocks

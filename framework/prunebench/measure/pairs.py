@@ -126,8 +126,11 @@ def time_pair(pair: Pair, groups: int, seconds: float, *, copies: bool = True, p
     """
     start = time.perf_counter()
     cold = pair.blocks((1, 1))
-    warm = max(0.0, WARM_SHARE * seconds - (time.perf_counter() - start)) / 2
-    warmed = _warm(pair.dense, pair.clock, warm), _warm(pair.pruned, pair.clock, warm)
+    warm = WARM_SHARE * seconds - (time.perf_counter() - start)
+    if warm > 0:
+        warmed = _warm(pair.dense, pair.clock, warm / 2), _warm(pair.pruned, pair.clock, warm / 2)
+    else:  # so slow that the first calls have taken the time
+        warmed = Warmed(cold[0].ms, cold[0].wall_ms), Warmed(cold[1].ms, cold[1].wall_ms)
     schedule = _schedule(warmed, pair.clock.block_ms, groups, seconds - (time.perf_counter() - start))
     blocks = Blocks(cold_ms=(cold[0].wall_ms, cold[1].wall_ms), calls=schedule.calls)
     pair = replace(pair, lead=schedule.lead)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from prunebench import TensorSplit
 from prunebench.measure.accuracy import InvalidOutput, evaluate
 from prunebench.measure.faults import ChangedWeights
 from prunebench.measure.significance import unpack_bits
+from torch import Tensor, nn
 
 
 class Echo(nn.Module):

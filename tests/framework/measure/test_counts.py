@@ -9,9 +9,8 @@ import warnings
 import pytest
 import torch
 import torchvision
-from torch import Tensor, nn
-
 from prunebench.measure.counts import counts, layer_shapes, mac_count, macs_by_module
+from torch import Tensor, nn
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import torch
-
 from prunebench.measure import conditions, environment
 from prunebench.records import Provenance, decode, encode
 

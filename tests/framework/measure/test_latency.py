@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from prunebench.measure import pairs, rounds
 from prunebench.measure.blocks import Block, Side
 from prunebench.measure.faults import ChangedWeights, InvalidOutput
@@ -18,6 +16,7 @@ from prunebench.measure.latency import latency
 from prunebench.measure.pairs import Pair, time_pair
 from prunebench.measure.significance import speedup_interval, verdict
 from prunebench.records import Latency, LatencyProtocol, decode, encode
+from torch import Tensor, nn
 
 QUICK = LatencyProtocol(batch=(4,), max_seconds=0.2, groups=4)
 
@@ -225,6 +224,12 @@ def test_the_same_seed_gives_the_same_order() -> None:
     for clock in clocks:
         time_pair(fake_pair(clock, seed=7), 20, 1.0)
     assert clocks[0].order == clocks[1].order
+
+
+def test_a_very_slow_network_is_called_three_times_a_side() -> None:
+    clock = FakeClock(random.Random(0), 0.0)
+    time_pair(fake_pair(clock, 5000.0, 5000.0), 20, 1e-9)
+    assert sorted(clock.order) == ["A"] * 3 + ["B"] * 3
 
 
 def test_the_bias_of_a_copy_does_not_become_a_verdict() -> None:

@@ -7,12 +7,11 @@ import random
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from prunebench.measure.counts import layer_shapes
 from prunebench.measure.layers import layer_records
 from prunebench.measure.probes import weight_error
 from prunebench.records import LayerRecord
+from torch import Tensor, nn
 
 
 def small() -> tuple[nn.Sequential, Tensor]:

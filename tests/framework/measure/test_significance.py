@@ -7,7 +7,6 @@ import random
 
 import numpy as np
 import pytest
-
 from prunebench.measure import significance
 from prunebench.measure.significance import Interval
 

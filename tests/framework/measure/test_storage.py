@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor, nn
-
 from prunebench.measure import storage
 from prunebench.measure.memory import peak_memory_bytes
+from torch import Tensor, nn
 
 
 def layer(rows: int = 300, columns: int = 400) -> nn.Linear:
