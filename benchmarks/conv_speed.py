@@ -19,8 +19,6 @@ from typing import Any
 import torch
 import torchvision
 from method_task import method_task
-from torch import Tensor, nn
-
 from prunebench import Method, NotApplicable, Splits, TensorSplit
 from prunebench.measure.counts import layer_shapes, mac_count
 from prunebench.parameters import complete, create
@@ -30,6 +28,7 @@ from prunebench_methods.low_rank import LowRank
 from prunebench_methods.separable_basis import SeparableBasis
 from prunebench_methods.spatial_svd import SpatialSvd
 from prunebench_methods.tucker2 import Tucker2
+from torch import Tensor, nn
 
 BATCH = 8
 METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
