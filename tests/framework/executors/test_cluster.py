@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from executor_toys import RUNNER, is_gone, results, toy, work_settings
 from prunebench.errors import DeviceError
 from prunebench.executors import Executor, Finished, Progress, RetryPolicy, WorkerLost, WorkerStarted, make_executor
+from prunebench.records import Result
 
 pytest.importorskip("ray")
 
@@ -48,15 +50,19 @@ def sleeping(count: int, seconds: float = 0.5) -> list:  # type: ignore[type-arg
 
 
 def test_every_worker_has_a_card_of_its_own_and_no_trial_is_lost_or_doubled(two_nodes: Cluster, tmp_path: Path) -> None:
-    executor = on(two_nodes, tmp_path)
-    trials = [*(toy("environment", network) for network in range(8)), *sleeping(8)]
-    events = list(executor.run(trials))
-    found = results(events)
-    assert Counter(result.status for result in found.values()) == {"ok": 16}
-    cards = {result.detail for label, result in found.items() if label.startswith("environment")}
-    assert len(cards) == 4, "slot names differ"
-    assert Counter(detail.split()[0] for detail in cards) == {"CUDA_VISIBLE_DEVICES=0": 2, "CUDA_VISIBLE_DEVICES=1": 2}
-    assert len((tmp_path / "ran").read_text().splitlines()) == 16
+    found = results(on(two_nodes, tmp_path).run(sleeping(24, 1.0)))
+    assert Counter(result.status for result in found.values()) == {"ok": 24}
+    assert len((tmp_path / "ran").read_text().splitlines()) == 24
+    spans = sorted((slot, float(begin), float(end)) for begin, end, _, slot in map(parts, found.values()))
+    for (slot, _, end), (next_slot, begin, _) in itertools.pairwise(spans):
+        assert slot != next_slot or end <= begin, "two trials at once on one card"
+    cards = {slot: card for _, _, card, slot in map(parts, found.values())}
+    assert sorted(cards.values()) == ["0", "0", "1", "1"], "each node has the cards 0 and 1"
+
+
+def parts(result: Result) -> list[str]:
+    """Begin, end, card and slot of a trial that slept."""
+    return result.detail.split()
 
 
 def test_a_killed_node_costs_its_trials_an_attempt_and_nothing_else(two_nodes: Cluster, tmp_path: Path) -> None:

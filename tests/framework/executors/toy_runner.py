@@ -66,7 +66,8 @@ class ToyWorkbench:
         self.progress("sleep", 0.5)
         began = time.monotonic()
         time.sleep(float(trial.method.params["seconds"]))
-        return Result(trial, "ok", detail=f"{began} {time.monotonic()}")
+        card, slot = os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ["PRUNEBENCH_SLOT"]
+        return Result(trial, "ok", detail=f"{began} {time.monotonic()} {card or '-'} {slot}")
 
     dense = fine = lambda self, trial: Result(trial, "ok", reason=f"pid {os.getpid()}")
 
