@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -48,25 +49,45 @@ def plain(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", note: str = "") -> None:
-    """A table on the terminal; whole, not cut to its width, where the output is no terminal."""
+    """A table, folded to the terminal's width; whole, and without waiting for rich, where there is no terminal."""
+    kept = [list(row) for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, kept, title, note)
+        return
+    lines = [[clean(cell) for cell in line] for line in (columns, *kept)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    to_right = [_is_numeric(row[number] for row in kept) for number in range(len(columns))]
+    shown = ["  ".join(map(_padded, line, widths, to_right)).rstrip() for line in lines]
+    print("\n".join([*([clean(title)] if title else []), *shown, *([clean(note)] if note else [])]))
+
+
+def _print_rich(columns: Sequence[str], rows: list[list[Any]], title: str, note: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(clean(title)) if title else None, title_justify="left", header_style="bold", box=None)
-    kept = [list(row) for row in rows]
     for number, column in enumerate(columns):
-        justify: Literal["left", "right"] = "right" if _is_numeric(row[number] for row in kept) else "left"
+        justify: Literal["left", "right"] = "right" if _is_numeric(row[number] for row in rows) else "left"
         table.add_column(Text(clean(column)), justify=justify, overflow="fold")
-    for row in kept:
+    for row in rows:
         table.add_row(*(Text(clean(value)) for value in row))
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        wide = Console(highlight=False, width=100_000, color_system=None)
-        console = Console(highlight=False, width=max(80, wide.measure(table).maximum), color_system=None)
+    console = Console(highlight=False)
     console.print(table)
     if note:
         console.print(Text(clean(note)), style="dim")
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that `text` takes: two for wide characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _padded(text: str, width: int, to_right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if to_right else text + space
 
 
 def json_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
