@@ -25,6 +25,7 @@ AGREEMENT = 0.05  # between two warm-up blocks
 COPIED_BYTES = 32 << 20  # larger networks and longer calls are timed where they are:
 COPIED_MS = 2.0  # the bias of an address is one of small networks that stay in the cache
 ROUNDS = 10  # at least, where the time allows
+LEAST_ROUNDS = 3  # however short the time: two can agree by chance
 PAIRS = 16  # a round, where the time allows
 LEAD_MS = 20.0  # only a shorter call is made once untimed before its block: the other side has emptied the caches
 LEAD_CALLS = 3  # and only where it is a small part of the block, or where the blocks are of unequal length
@@ -73,14 +74,15 @@ class Pair:
 
     def blocks(self, calls: tuple[int, int]) -> tuple[Block, Block]:
         """A block of each, one right after the other, in random order."""
-        return self._in_order(calls, self.rng.random() < 0.5)
+        return self.in_order(calls, self.rng.random() < 0.5)
 
     def group(self, calls: tuple[int, int]) -> list[tuple[Block, Block]]:
         """Two pairs of blocks, ABBA or BAAB."""
         dense_first = self.rng.random() < 0.5
-        return [self._in_order(calls, dense_first), self._in_order(calls, not dense_first)]
+        return [self.in_order(calls, dense_first), self.in_order(calls, not dense_first)]
 
-    def _in_order(self, calls: tuple[int, int], dense_first: bool) -> tuple[Block, Block]:
+    def in_order(self, calls: tuple[int, int], dense_first: bool) -> tuple[Block, Block]:
+        """A block of each, one right after the other."""
         if dense_first:
             dense = self._block(self.dense, calls[0])
             return dense, self._block(self.pruned, calls[1])
@@ -121,7 +123,7 @@ def _padding(rng: random.Random, device: torch.device) -> torch.Tensor:
 def time_pair(pair: Pair, groups: int, seconds: float, *, copies: bool = True, precision: float = PRECISION) -> Blocks:
     """Blocks of both sides, warm-up included in `seconds`; to be called in inference mode, garbage collector off.
 
-    At least `groups` groups where the time allows, and two pairs of blocks where it does not; more until the interval
+    At least `groups` groups where the time allows, and three pairs of blocks where it does not; more until the interval
     is as narrow as `precision`. `copies` false times the networks where they are.
     """
     start = time.perf_counter()
@@ -146,7 +148,7 @@ def _rounds(pair: Pair, blocks: Blocks, schedule: Schedule, deadline: float, cop
         _round(pair.fresh() if copies else pair, schedule, blocks, index, settle=copies)
         if index + 1 >= schedule.least_rounds and blocks.half_width() <= precision:
             return "precision"
-        if index > 0 and time.perf_counter() + schedule.round_seconds > deadline:
+        if index + 1 >= LEAST_ROUNDS and time.perf_counter() + schedule.round_seconds > deadline:
             return "time"
     return "groups"
 
@@ -154,7 +156,7 @@ def _rounds(pair: Pair, blocks: Blocks, schedule: Schedule, deadline: float, cop
 def _round(pair: Pair, schedule: Schedule, blocks: Blocks, index: int, *, settle: bool) -> None:
     if settle:
         pair.blocks(schedule.calls)
-    timed = [pair.blocks(schedule.calls)] if schedule.pairs == 1 else []
+    timed = [pair.in_order(schedule.calls, index % 2 == 0)] if schedule.pairs == 1 else []
     for _ in range(schedule.pairs // 2):
         timed += pair.group(schedule.calls)
     blocks.dense += [dense for dense, _ in timed]
@@ -192,7 +194,7 @@ def _schedule(warmed: tuple[Warmed, Warmed], block_ms: float, groups: int, secon
     pair_seconds = sum(side.wall_ms * (count + lead) for side, count in zip(warmed, calls, strict=True)) / 1000
     affordable = seconds / pair_seconds / ROUNDS
     pairs = 1 if affordable < 2 else 2 * min(PAIRS // 2, int(affordable / 2))
-    least = max(ROUNDS if pairs > 1 else 2, math.ceil(2 * groups / pairs))
+    least = max(ROUNDS if pairs > 1 else LEAST_ROUNDS, math.ceil(2 * groups / pairs))
     return Schedule(pairs, least, calls, lead, pair_seconds * (pairs + 1))
 
 
