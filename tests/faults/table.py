@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "faults.md"
+ROOT = HERE.parents[1]
+PAGE = ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- begin of the table -->\n", "<!-- end of the table -->\n"
-MARKS = {
+STATES = {  # a word in a test's marks -> when it runs
     "gpu": "needs a GPU",
-    "ray": "holds, with Ray installed",
+    "importorskip": "holds, with Ray installed",
     "slow": "holds, takes a while",
     "xfail": "does not hold yet",
 }
@@ -31,14 +32,39 @@ class Line:
     state: str
 
 
+CLUSTER, QUERY = "tests/framework/executors/test_cluster.py", "tests/framework/store/test_query.py"
+RAY = STATES["importorskip"]
+ELSEWHERE = [
+    Line(66, 0, "71 attempts to read, write, attach, load, fetch or unlock by SQL", "each refused; nothing changes",
+         f"{QUERY}::test_an_attack_is_denied_and_changes_nothing", "holds"),
+    Line(79, 0, "a node that is killed", "its trials run again elsewhere, none is lost or stored twice",
+         f"{CLUSTER}::test_a_killed_node_costs_its_trials_an_attempt_and_nothing_else", RAY),
+    Line(80, 0, "a node that freezes", "noticed within 30 s, its trials run elsewhere",
+         f"{CLUSTER}::test_a_frozen_node_is_noticed_within_thirty_seconds", RAY),
+    Line(81, 0, "the head is killed", "one line, exit code 2; what has finished is kept",
+         f"{CLUSTER}::test_a_lost_head_ends_the_run_in_one_line", RAY),
+    Line(82, 0, "more GPUs or cores than the cluster has", "refused before anything waits",
+         f"{CLUSTER}::test_what_a_cluster_could_never_give_is_refused_before_anything_waits", RAY),
+    Line(83, 0, "another version on a node", "refused, both versions and the node named",
+         f"{CLUSTER}::test_another_version_on_a_node_is_refused_with_both_named", RAY),
+]  # fmt: skip
+
+
 def lines() -> list[Line]:
     """Every test that carries a number, by number."""
-    return sorted(line for path in sorted(HERE.glob("test_*.py")) for line in _lines_of(path))
+    here = [line for path in sorted(HERE.glob("test_*.py")) for line in _lines_of(path)]
+    return sorted([*here, *ELSEWHERE])
+
+
+def tests_of(path: Path) -> set[str]:
+    """The names of the tests in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def _lines_of(path: Path) -> Iterator[Line]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    shared = [node.value for node in tree.body if isinstance(node, ast.Assign) and _is_pytestmark(node)]
+    shared = [node.value for node in tree.body if isinstance(node, ast.Expr) or _is_pytestmark(node)]
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef):
             continue
@@ -46,25 +72,24 @@ def _lines_of(path: Path) -> Iterator[Line]:
             if isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "fault":
                 number, given, seen = (ast.literal_eval(argument) for argument in mark.args)
                 state = _state([*node.decorator_list, *shared])
-                yield Line(number, node.lineno, given, seen, f"{path.name}::{node.name}", state)
+                yield Line(number, node.lineno, given, seen, f"{path.relative_to(ROOT)}::{node.name}", state)
 
 
-def _is_pytestmark(node: ast.Assign) -> bool:
-    return any(getattr(target, "id", "") == "pytestmark" for target in node.targets)
+def _is_pytestmark(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and any(getattr(name, "id", "") == "pytestmark" for name in node.targets)
 
 
 def _state(marks: list[ast.expr]) -> str:
     """`holds` where nothing but the test itself decides."""
     words = {inner.attr for mark in marks for inner in ast.walk(mark) if isinstance(inner, ast.Attribute)}
-    words |= {inner.id for mark in marks for inner in ast.walk(mark) if isinstance(inner, ast.Name)}
-    return next((text for word, text in MARKS.items() if word in words), "holds")
+    return next((state for word, state in STATES.items() if word in words), "holds")
 
 
 def table() -> str:
     """The table in Markdown."""
     rows = ["| no. | given | what the user sees | state | test |", "| --- | --- | --- | --- | --- |"]
     for line in lines():
-        cells = (_cell(line.given), _cell(line.seen), line.state, f"`{line.test}`")
+        cells = (_cell(line.given), _cell(line.seen), line.state, f"`{line.test.removeprefix('tests/')}`")
         rows.append(f"| {line.number} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 

@@ -1,0 +1,79 @@
+"""One run as `bench run` makes it, with journal, merges and signals, over trials that need no torch.
+
+`python benchmarks/soak_run.py DATABASE FIRST COUNT [SECONDS]` runs trials FIRST to FIRST + COUNT of SECONDS each that
+the database does not have, and prints `worker PID`, `finished ID` (acknowledged) and `end`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from prunebench.discovery import Installed
+from prunebench.errors import PruneBenchError
+from prunebench.executors import Finished, RetryPolicy, Slot, Started, WorkerStarted, WorkSettings
+from prunebench.executors.local import LocalExecutor
+from prunebench.grid import Grid
+from prunebench.plan import Plan
+from prunebench.records import Choice, Protocol, Trial
+from prunebench.session import Outcome, Prepared, _execute, check_writable
+from prunebench.store import Store
+
+HERE = Path(__file__).parent
+TIMEOUT_SECONDS = 20.0
+
+
+def trials(first: int, count: int, seconds: float = 0.1) -> tuple[Trial, ...]:
+    """Trials of the soak runner; thirty in a row share a network."""
+    net, sleep = Choice("soak"), {"seconds": seconds}
+    return tuple(
+        Trial(net, Choice("net", {"width": i // 30}), Choice("naps", {**sleep, "index": i}), 0, Protocol())
+        for i in range(first, first + count)
+    )
+
+
+def run(database: Path, planned: tuple[Trial, ...], slots: int = 2) -> Outcome:
+    """What `bench run` does after planning."""
+    check_writable(database.parent)
+    store = Store(database)
+    done = store.finished([trial.id for trial in planned])
+    todo = tuple(trial for trial in planned if trial.id not in done)
+    prepared = Prepared(Plan(Grid("soak", ()), planned), Installed(), store, done, todo)
+    settings = WorkSettings(
+        str(database.parent), str(database.parent), timeout_seconds=TIMEOUT_SECONDS, log_dir=str(database.parent)
+    )
+    places = tuple(Slot(f"cpu:{index}", "cpu", visible="") for index in range(slots))
+    workers = LocalExecutor(places, settings, RetryPolicy(), "soak_runner:open_workbench")
+    outcome = Outcome("soak", database, len(planned), len(done))
+    _execute(prepared, workers, outcome, tell)
+    return outcome
+
+
+def tell(event: Any) -> None:
+    """For whoever listens."""
+    match event:
+        case WorkerStarted():
+            print("worker", event.pid, flush=True)
+        case Started():
+            print("started", event.trial.id, flush=True)
+        case Finished():
+            print("finished", event.result.trial.id, flush=True)
+
+
+def main() -> int:
+    """The exit codes of `bench run`."""
+    os.environ["PYTHONPATH"] = str(HERE)
+    seconds = float(sys.argv[4]) if len(sys.argv) > 4 else 0.1
+    try:
+        outcome = run(Path(sys.argv[1]), trials(int(sys.argv[2]), int(sys.argv[3]), seconds))
+    except PruneBenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_code
+    print("end", flush=True)
+    return 130 if outcome.interrupted else 0 if outcome.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

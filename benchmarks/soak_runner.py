@@ -1,0 +1,42 @@
+"""A workbench without torch for soak runs: trials of a tenth of a second, now and then one that misbehaves."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import time
+from typing import Any
+
+import store_samples as samples
+from prunebench.records import Measurement, Result, Trial
+
+TRIAL_SECONDS = 0.1
+
+
+def open_workbench(settings: dict[str, Any], device: str, progress: Any) -> Workbench:
+    """What a worker asks for."""
+    return Workbench(progress, samples.measurement())
+
+
+class Workbench:
+    """Sleeps, then answers or dies, by a coin that the trial itself seeds."""
+
+    def __init__(self, progress: Any, measurement: Measurement) -> None:
+        self.progress = progress
+        self.measurement = measurement
+
+    def run_trial(self, trial: Trial, batch_halved: bool = False) -> Result:
+        """The result; `quiet` trials never misbehave."""
+        coin = random.Random(trial.id).random()
+        self.progress("prune", 0.5)
+        time.sleep(float(trial.method.params.get("seconds", TRIAL_SECONDS)))  # type: ignore[arg-type]
+        if coin < 0.005:
+            ctypes.string_at(0)
+        if coin < 0.01:
+            os._exit(3)
+        if coin < 0.02:
+            raise ValueError("this method is broken")
+        if coin < 0.03:
+            print("noise " * 20_000)
+        return Result(trial, "ok", measurement=self.measurement, seconds=TRIAL_SECONDS)
