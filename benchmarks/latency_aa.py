@@ -28,14 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils import benchmark
-
 from prunebench.measure.latency import latency
 from prunebench.measure.significance import verdict
 from prunebench.records import LatencyProtocol
 from prunebench_models.convolutional import LeNet5
 from prunebench_models.fully_connected import SimpleFcn
+from torch import Tensor, nn
+from torch.utils import benchmark
 
 PASSES = 20
 MODELS = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5()}
