@@ -50,7 +50,9 @@ def command(
         return _list_saved()
     text = _sql(sql, saved, file)
     from prunebench.store.sealed import sealed_query
+    from prunebench.store.selecting import run_of
 
+    run = run_of(db, run) if run else ""
     limit = limit or (1000 if form is None and output is None else 1_000_000)
     answer = sealed_query(db, text, run=run, row_limit=limit, seconds=timeout, parquet=form == "parquet")
     if form == "parquet":

@@ -36,7 +36,8 @@ def merge_into(database: Path, journals: list[Path], report: MergeReport) -> boo
         connection.execute("detach work")
     except BaseException:
         connection.close()
-        work.unlink(missing_ok=True)
+        for leftover in (work, work.with_name(f"{work.name}.wal")):
+            leftover.unlink(missing_ok=True)
         raise
     connection.close()
     publish(work, database)

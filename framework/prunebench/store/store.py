@@ -60,7 +60,7 @@ class Store:
         except publish.MergeHeld as held:
             report.held_by, report.postponed = held.pid, str(held)
         except OSError as error:
-            raise StoreError(f"{self.path}: cannot be published: {(error.strerror or str(error)).lower()}") from None
+            self._postpone(report, error.strerror or str(error))
         report.seconds = time.perf_counter() - start
         return report
 
@@ -82,6 +82,8 @@ class Store:
         return (files, imports, published and (published.st_ino, published.st_mtime_ns, published.st_size))
 
     def _merge(self, report: MergeReport) -> None:
+        import duckdb
+
         from prunebench.store.database import DamagedDatabase, HeldDatabase
         from prunebench.store.merging import merge_into
 
@@ -95,7 +97,16 @@ class Store:
             return
         except DamagedDatabase as damaged:
             self._start_anew(damaged, report)
+        except duckdb.Error as error:
+            self._postpone(report, str(error).splitlines()[0])
+            return
         self._seen = self._look() if looked[:2] == self._look()[:2] else ()
+
+    def _postpone(self, report: MergeReport, why: str) -> None:
+        """A full disk stops no run by a merge, for nothing is lost by it; the journal says so when it cannot go on."""
+        if "no space left" not in why.lower():
+            raise StoreError(f"{self.path}: cannot be published: {why.lower()}")
+        report.merged, report.postponed = False, f"{self.path}: no space left; the results are safe in {self.folder}"
 
     def _start_anew(self, damaged: StoreError, report: MergeReport) -> None:
         from prunebench.store.merging import merge_into
