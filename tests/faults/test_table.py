@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from table import ELSEWHERE, PAGE, ROOT, Line, lines, page, tests_of
+from table import ELSEWHERE, PAGE, ROOT, Line, lines, names_in, page
 
 
 def test_every_number_from_1_to_85_has_its_test() -> None:
@@ -13,7 +13,7 @@ def test_every_number_from_1_to_85_has_its_test() -> None:
 @pytest.mark.parametrize("line", ELSEWHERE, ids=lambda line: str(line.number))
 def test_a_test_that_is_named_elsewhere_is_there(line: Line) -> None:
     path, _, name = line.test.partition("::")
-    assert name in tests_of(ROOT / path)
+    assert name in names_in(ROOT / path)
 
 
 def test_the_page_is_current() -> None:

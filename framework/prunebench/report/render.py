@@ -5,6 +5,7 @@ Reads JSON `{"spec": …, "form": "svg", "scale": 2}` from standard input, write
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 from prunebench.report.text import printable
 
 LONGEST = 100_000
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def main() -> None:
@@ -24,7 +26,8 @@ def main() -> None:
     sealed: Any = {"allowed_base_urls": []}
     match request["form"]:
         case "svg":
-            picture = vl_convert.vegalite_to_svg(spec, **sealed).encode()
+            # Vega reads `\\x07` in a title as an escape again and puts the character into a description.
+            picture = NOT_XML.sub("\ufffd", vl_convert.vegalite_to_svg(spec, **sealed)).encode()
         case "png":
             picture = vl_convert.vegalite_to_png(spec, scale=request["scale"], **sealed)
         case "pdf":
