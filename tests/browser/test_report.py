@@ -198,3 +198,10 @@ def test_names_of_javascripts_own_objects_are_names_like_others(browser, page):
     assert browser.js("return document.querySelectorAll('#chart-accuracy_compression .mark-symbol path').length") == 7
     browser.draw("latency")
     assert browser.errors() == []
+
+
+@pytest.mark.parametrize("name", ["accuracy_speedup", "promised_speedup"])
+def test_the_line_of_equal_speed_is_drawn_once_a_panel(opened, name):
+    opened.draw(name)
+    panel = f"document.querySelector('#chart-{name} .view.drawn')"
+    assert opened.js(f"return {panel}.querySelectorAll('.mark-rule line[aria-label^=\"even: 1\"]').length") == 1

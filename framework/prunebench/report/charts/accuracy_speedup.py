@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from prunebench.report.charts.columns import ACCURACY, WHICH
-from prunebench.report.charts.marks import Look, ratio_axis, tip
+from prunebench.report.charts.marks import Look, even, ratio_axis, tip
 from prunebench.report.charts.tradeoff import tradeoff
 
 TITLE = "Accuracy against measured speedup"
@@ -26,6 +26,6 @@ def draw(rows: Any, look: Look) -> Any:
     told = [tip("x", "speedup", ".2f"), tip("x_low", "interval from", ".2f"), tip("x_high", "to", ".2f")]
     axis = ratio_axis("x", "Times faster, measured")
     chart = tradeoff(rows, look, axis, told, x_bars=True)
-    even = alt.Chart(alt.InlineData(values=[{}])).mark_rule(opacity=0.5).encode(x=alt.X(datum=1, type="quantitative"))
-    chart.layer = [even, *chart.layer]
+    equal = even().encode(x=alt.X("even", type="quantitative"))
+    chart.layer = [equal, *chart.layer]
     return chart

@@ -7,7 +7,17 @@ from typing import Any
 import altair as alt
 
 from prunebench.report.charts.columns import SPEEDUP, WHICH
-from prunebench.report.charts.marks import HEIGHT, Look, faded, ratio_axis, ratio_axis_up, setting_tips, steered, tip
+from prunebench.report.charts.marks import (
+    HEIGHT,
+    Look,
+    even,
+    faded,
+    ratio_axis,
+    ratio_axis_up,
+    setting_tips,
+    steered,
+    tip,
+)
 
 TITLE = "How much of the promised speed is real"
 ABOUT = (
@@ -24,7 +34,7 @@ def draw(rows: Any, look: Look) -> Any:
     x = ratio_axis("theoretical_speedup", "Times fewer multiply-accumulates")
     y = ratio_axis_up("speedup", "Times faster, measured")
     base = alt.Chart(rows).encode(x=x, y=y)
-    even = alt.Chart(alt.InlineData(values=[{}])).mark_rule(opacity=0.5).encode(y=alt.Y(datum=1, type="quantitative"))
+    equal = even().encode(y=alt.Y("even", type="quantitative"))
     promise = base.mark_line(strokeDash=[4, 3], opacity=0.6, color="#7d8590").encode(
         y=alt.Y("theoretical_speedup", type="quantitative")
     )
@@ -36,4 +46,4 @@ def draw(rows: Any, look: Look) -> Any:
     points = base.mark_point(filled=True, size=62).encode(
         color=look.colour(), shape=look.shape(), opacity=faded(0.95), tooltip=told
     )
-    return steered(alt.layer(even, promise, bars, points), look).properties(height=HEIGHT)
+    return steered(alt.layer(equal, promise, bars, points), look).properties(height=HEIGHT)

@@ -28,11 +28,14 @@ settings as (
         count(*) as seed_count,
         exp(avg(ln(asked.theoretical_speedup))) as theoretical_speedup,
         exp(avg(ln(speedups.speedup))) as speedup,
-        exp(avg(ln(speedups.speedup_low))) as speedup_low,
-        exp(avg(ln(speedups.speedup_high))) as speedup_high
+        coalesce(
+            [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262][count(*) - 1], 1.96 + 2.4 / count(*)
+        ) * stddev_samp(ln(speedups.speedup)) / sqrt(count(*)) as half_width,
+        min(speedups.speedup_low) as only_low,
+        max(speedups.speedup_high) as only_high
     from asked
     join speedups using (trial_id)
-    where speedups.speedup > 0 and speedups.speedup_low > 0 and speedups.speedup_high > 0 and asked.theoretical_speedup > 0
+    where speedups.speedup > 0 and asked.theoretical_speedup > 0
     group by all
 ),
 placed as (
@@ -54,8 +57,8 @@ select
     sum(seed_count) // count(*) as seed_count,
     avg(theoretical_speedup) as theoretical_speedup,
     avg(speedup) as speedup,
-    avg(speedup_low) as speedup_low,
-    avg(speedup_high) as speedup_high,
+    avg(case when seed_count > 1 then speedup * exp(-half_width) else only_low end) as speedup_low,
+    avg(case when seed_count > 1 then speedup * exp(half_width) else only_high end) as speedup_high,
     case when avg(theoretical_speedup) > 1.001 then ln(avg(speedup)) / ln(avg(theoretical_speedup)) end as realised
 from placed
 group by panel, batch, method, place

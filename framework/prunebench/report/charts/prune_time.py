@@ -20,7 +20,7 @@ COLUMNS = {**WHICH, "prune_seconds": ("prune, mean", "seconds"), "finetune_secon
 def draw(rows: Any, look: Look) -> Any:
     """One panel; a row a method."""
     x = alt.X("prune_seconds", type="quantitative", scale=alt.Scale(type="log", nice=True, padding=10),
-              axis=alt.Axis(title="Seconds", tickCount=5, format="~g"))  # fmt: skip
+              axis=alt.Axis(title="Seconds", tickCount=4, format="~g", grid=False))  # fmt: skip
     y = alt.Y("method", type="nominal", sort=alt.EncodingSortField("prune_seconds", op="median"),
               axis=alt.Axis(title=None, labelLimit=170, grid=False, domain=False, ticks=False))  # fmt: skip
     told = [tip("setting", "setting", kind="nominal"), tip("prune_seconds", "prune, s", ".3g"),

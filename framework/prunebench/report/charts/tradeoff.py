@@ -22,6 +22,8 @@ from prunebench.report.charts.marks import (
     zoom,
 )
 
+FRONT = alt.condition("chosen.all", alt.value(0.75), alt.value(0.2))
+
 
 def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: bool = False) -> Any:
     """The layered chart of rows with `x`, `accuracy` and their `_low` and `_high`."""
@@ -42,7 +44,7 @@ def best_of_all(base: Any) -> Any:
 def own_front(base: Any, look: Look) -> Any:
     """Each method's own front."""
     line = base.mark_line(strokeWidth=1.6).transform_filter("datum.is_front")
-    return line.encode(color=look.colour(), order=alt.Order("x", type="quantitative"), opacity=alt.value(0.75))
+    return line.encode(color=look.colour(), order=alt.Order("x", type="quantitative"), opacity=FRONT)
 
 
 def dense_line(rows: Any) -> Any:
