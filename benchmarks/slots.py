@@ -1,6 +1,6 @@
 """What a second CPU slot is worth: one grid with one slot and with two, with latency measured on the way.
 
-    python benchmarks/slots.py [--epochs 8] [--networks 4] [--rounds 2]
+    python benchmarks/slots.py [--epochs 8] [--networks 4] [--rounds 2] [--skip-latency]
 
 Prints the wall time of each, their ratio (training-bound: two slots on two idle cores should give 1.6 or more), and the
 measured speed-ups side by side: timing has the machine to itself, so that their intervals should overlap. The load
@@ -74,13 +74,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--networks", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--skip-latency", action="store_true")
     given = parser.parse_args()
     training = trials_of(given.epochs, given.networks, ())
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(given.rounds):
         for slots in (1, 2):
             seconds[slots].append(timed(slots, training)[0])
-    latency = {slots: intervals(timed(slots, trials_of(1, 2, (1, 64)))[1]) for slots in (1, 2)}
+    batch = () if given.skip_latency else (1, 64)
+    latency = {slots: intervals(timed(slots, trials_of(1, 2, batch))[1]) for slots in (1, 2)}
     pairs = {name: (latency[1][name], latency[2][name]) for name in latency[1]}
     figures = {
         "cores": os.cpu_count(),

@@ -218,8 +218,8 @@ class Supervisor:
         if again is None:
             yield Finished(dataclasses.replace(result, trial=job.trial, attempt=job.attempt), post.slot.name)
         else:
-            halved = ", with the batch halved" if again.batch_halved else ""
-            yield Note(f"{job.trial.method.label} ended {result.status} ({result.reason}); it is tried again{halved}")
+            label = job.trial.method.label
+            yield Note(f"{label} ended {result.status} ({result.reason}); it is tried again in a fresh worker")
 
     def _exited(self, post: Post, exited: Exited) -> Iterator[Event]:
         state, job, has_begun, result = post.state, post.job, post.has_begun, None

@@ -8,6 +8,7 @@ import ctypes
 import dataclasses
 import faulthandler
 import importlib
+import inspect
 import os
 import resource
 import signal
@@ -38,7 +39,7 @@ class Workbench(Protocol):
     """What a runner gives to a worker: everything that its trials share."""
 
     def run_trial(self, trial: Trial) -> Result:
-        """How `trial` ended; after a lack of memory it is called again with `batch_halved=True`."""
+        """How `trial` ended; one with a parameter `batch_halved` is called with True after a lack of memory."""
 
 
 OpenWorkbench = Callable[[dict[str, Any], str, Callable[[str, float | None], None]], Workbench]
@@ -117,8 +118,8 @@ def attempt(workbench: Workbench, order: Order, timeout_seconds: float | None) -
 
 
 def run(workbench: Workbench, order: Order) -> Result:
-    """The workbench's answer; only a retry after a lack of memory asks it for smaller batches."""
-    if order.batch_halved:
+    """The workbench's answer; after a lack of memory one that knows how to takes smaller batches."""
+    if order.batch_halved and "batch_halved" in inspect.signature(workbench.run_trial).parameters:
         return workbench.run_trial(order.trial, batch_halved=True)  # type: ignore[call-arg]
     return workbench.run_trial(order.trial)
 

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from executor_toys import ONCE, Make, is_gone, results, toy
+from executor_toys import ONCE, Make, cpu, is_gone, results, toy, work_settings
 from prunebench.errors import DeviceError
 from prunebench.executors import Finished, Note, Progress, RetryPolicy, Started, WorkerLost, WorkerStarted
+from prunebench.executors.local import LocalExecutor
 
 INNOCENT = [toy("fine", network) for network in range(1, 4)]
 
@@ -97,6 +98,15 @@ def test_a_trial_out_of_memory_is_tried_with_half_the_batch_in_a_fresh_worker(ex
     result = results(events)["oom_unless_halved"]
     assert (result.status, result.attempt) == ("ok", 2)
     assert len({event.pid for event in events if isinstance(event, WorkerStarted)}) == 2
+
+
+def test_a_runner_that_knows_nothing_of_batches_is_simply_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    executor = LocalExecutor(cpu(1), work_settings(tmp_path, {}), RetryPolicy(), "toy_runner:PlainWorkbench")
+    result = results(executor.run([toy("fine")]))["fine"]
+    assert (result.status, result.attempt) == ("ok", 2)
 
 
 def test_failed_and_timed_out_trials_are_not_tried_again(executor: Make) -> None:

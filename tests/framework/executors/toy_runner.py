@@ -46,6 +46,19 @@ def open_workbench(settings: dict[str, Any], device: str, progress: Any) -> ToyW
     return ToyWorkbench(settings, device, progress)
 
 
+class PlainWorkbench:
+    """Lacks memory on the first attempt; knows nothing of batches."""
+
+    def __init__(self, settings: dict[str, Any], device: str, progress: Any) -> None:
+        self.mark = Path(settings["data_dir"]) / "lacked"
+
+    def run_trial(self, trial: Trial) -> Result:
+        if self.mark.exists():
+            return Result(trial, "ok")
+        self.mark.touch()
+        raise MemoryError
+
+
 class ToyWorkbench:
     """Runs the method of the trial's name below; writes a line a trial to `<data_dir>/ran`."""
 
