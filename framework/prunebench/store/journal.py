@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from prunebench.errors import StoreError
 from prunebench.records import Result, Run, encode
@@ -217,10 +216,3 @@ def _sync_folder(folder: Path) -> None:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def plain(record: Any) -> Any:
-    """`record` as dictionaries, lists and scalars."""
-    import msgspec
-
-    return msgspec.to_builtins(record)

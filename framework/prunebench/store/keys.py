@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from functools import lru_cache
 from typing import Any
 
-from prunebench.records import Choice, Protocol, Provenance, Result, Value, encode, short_hash
+from prunebench.records import Choice, Provenance, Result, Value, encode, short_hash
 
 CHANGING = ("load_average", "dense_hash")  # parts of the provenance that differ from trial to trial
 
@@ -56,9 +55,3 @@ def parameters(choice: Choice) -> dict[str, Value]:
     of_stages = [parameters(stage) for stage in choice.stages]
     uses = Counter(name for params in of_stages for name in params)
     return {name: value for params in of_stages for name, value in params.items() if uses[name] == 1}
-
-
-@lru_cache(maxsize=64)
-def protocol_text(protocol: Protocol) -> str:
-    """Canonical JSON of a protocol."""
-    return protocol.text

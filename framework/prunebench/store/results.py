@@ -54,7 +54,7 @@ class Results:
         from prunebench.store.opening import open_catalog
         from prunebench.store.store import Store
 
-        seen = Store(self.path)._look()
+        seen = Store(self.path).look()
         if self._connection is None or seen != self._seen:
             self.close()
             connection = connect()

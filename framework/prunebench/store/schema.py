@@ -19,6 +19,22 @@ Every parameter that a stored trial's method has is a further column, of its own
 `speedups`, `trial_means`, `speedup_means`, `pareto` and `comparison` (`rank`, `keep`, …; `param_<name>` where the
 name is taken; `params ->> 'rank'` works too).
 Fractions are in [0, 1]. Numbers that are not finite are null. Times of day are UTC.
+
+## Files
+
+`results.duckdb` is what people query; `results.journal/` beside it is what it is made from.
+
+| file | what it is |
+| --- | --- |
+| `results.journal/<run>.jsonl` | a run's results, a line each, on the disk before a trial counts as done; never changed |
+| `results.journal/import-<hash>.duckdb` | another database that `bench merge` took in |
+| `results.journal/spare.duckdb` | the file before last, reused by the next merge of a large database; may be deleted |
+| `results.duckdb.corrupt-…` | a file that could not be read, set aside before it was rebuilt from the journals |
+
+Keep both for `bench db rebuild`; to give results away, `results.duckdb` alone is enough. It is written read-only
+(mode 0444): open it with `read_only=True`. Tables that somebody adds to it are gone after the next merge, and while
+somebody holds it for writing, merges wait. Queries see the published file and what the journals hold beyond it.
+On network file systems the locks and the leases this rests on are untried.
 """
 
 

@@ -52,7 +52,7 @@ class Store:
         Raises StoreError for what the user has to mend; a merge that another process is at is postponed instead.
         """
         start, report = time.perf_counter(), MergeReport()
-        if self._look() == self._seen:
+        if self.look() == self._seen:
             return report
         try:
             with publish.merge_lock(self.path, wait_seconds):
@@ -74,7 +74,7 @@ class Store:
         """The journals, by name."""
         return sorted(self.folder.glob("*.jsonl"))
 
-    def _look(self) -> tuple[object, ...]:
+    def look(self) -> tuple[object, ...]:
         """What would change if there were something to merge: sizes of journals, the published file."""
         files = [(path.name, path.stat().st_size) for path in self.journals()]
         imports = sorted(path.name for path in self.folder.glob("import-*.duckdb"))
@@ -87,7 +87,7 @@ class Store:
         from prunebench.store.database import DamagedDatabase, HeldDatabase
         from prunebench.store.merging import merge_into
 
-        looked = self._look()
+        looked = self.look()
         if note := publish.set_wal_aside(self.path):
             report.notes.append(note)
         try:
@@ -100,7 +100,7 @@ class Store:
         except duckdb.Error as error:
             self._postpone(report, str(error).splitlines()[0])
             return
-        self._seen = self._look() if looked[:2] == self._look()[:2] else ()
+        self._seen = self.look() if looked[:2] == self.look()[:2] else ()
 
     def _postpone(self, report: MergeReport, why: str) -> None:
         """A full disk stops no run by a merge, for nothing is lost by it; the journal says so when it cannot go on."""

@@ -20,7 +20,8 @@ join environment on environment.id = l.environment
 where l.is_dense and l.speedup > 0
 group by all;
 
--- Trial by batch size: dense against pruned in pairs, with the verdict. An effect has to exceed 1 % and the floor.
+-- Trial by batch size: dense against pruned in pairs, with the verdict. An effect has to exceed 1 %, the floor, and
+-- 1.25 times the interval's half-width: the rule of `measure.significance.verdict`, whose false alarms are measured.
 create or replace view speedups as
 select
     r.trial_id,
@@ -66,8 +67,12 @@ select
     floors.floor,
     case
         when r.is_dense then 'can''t tell'
-        when l.speedup_low > 1 and l.speedup - 1 > greatest(0.01, coalesce(floors.floor, 0)) then 'faster'
-        when l.speedup_high < 1 and 1 / l.speedup - 1 > greatest(0.01, coalesce(floors.floor, 0)) then 'slower'
+        when l.speedup_low > 0
+            and ln(l.speedup) > ln(1 + greatest(0.01, coalesce(floors.floor, 0)))
+            and ln(l.speedup) > 1.25 * ln(l.speedup / l.speedup_low) then 'faster'
+        when l.speedup_low > 0
+            and -ln(l.speedup) > ln(1 + greatest(0.01, coalesce(floors.floor, 0)))
+            and -ln(l.speedup) > 1.25 * ln(l.speedup_high / l.speedup) then 'slower'
         else 'can''t tell'
     end as verdict
     $parameters
