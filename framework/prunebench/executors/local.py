@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +55,35 @@ def hello(slot: Slot, settings: WorkSettings, runner: str) -> Hello:
     )
 
 
+class Bell:
+    """A selector that any thread or signal handler can wake, and that closes itself when nobody did."""
+
+    def __init__(self) -> None:
+        self.selector = selectors.DefaultSelector()
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self.selector.register(self._woken, selectors.EVENT_READ)
+        self.close = weakref.finalize(self, close_all, self.selector, self._woken, self._waker)
+
+    def ring(self) -> None:
+        """End a `select`; nothing when it is closed or has been rung already."""
+        with contextlib.suppress(OSError):
+            self._waker.send(b"!")
+
+    def silence(self) -> None:
+        """Forget that it was rung."""
+        with contextlib.suppress(BlockingIOError):
+            while self._woken.recv(64):
+                pass
+
+
+def close_all(*things: selectors.BaseSelector | socket.socket) -> None:
+    """Close them."""
+    for thing in things:
+        thing.close()
+
+
 class LocalTransport:
     """Worker processes by slot."""
 
@@ -63,11 +93,8 @@ class LocalTransport:
         self._logs: dict[str, SlotLog] = {}
         self._workers: dict[str, WorkerProcess] = {}
         self._stillborn: list[Happening] = []
-        self._selector = selectors.DefaultSelector()
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._bell = Bell()
+        self._selector = self._bell.selector
         self._guardian: subprocess.Popen[bytes] | None = None
 
     def start(self, slot: Slot) -> None:
@@ -102,7 +129,7 @@ class LocalTransport:
         for key, _ in self._selector.select(0 if happenings else seconds):
             worker: WorkerProcess | None = key.data
             if worker is None:
-                self._sleep_again()
+                self._bell.silence()
             elif key.fd == worker.socket.fileno():
                 happenings += [Said(worker.slot.name, line) for line in worker.read_lines()]
             elif key.fd == worker.log_fd:
@@ -113,23 +140,20 @@ class LocalTransport:
 
     def wake(self) -> None:
         """End a `wait`."""
-        with contextlib.suppress(OSError):
-            self._waker.send(b"!")
+        self._bell.ring()
 
     def close(self, now: bool) -> None:
         """End all workers; those that do not leave in time are killed, and what they left behind with them."""
         workers = list(self._workers.values())
         for worker in workers:
-            worker.kill() if now else worker.socket.shutdown(socket.SHUT_WR)
+            worker.kill() if now else worker.hang_up()
         deadline = time.monotonic() + LEAVE_SECONDS
         while self._workers and (left := deadline - time.monotonic()) > 0:
             self.wait(left)
         for worker in list(self._workers.values()):
             self._bury(worker)
         self._dismiss_guardian()
-        self._selector.close()
-        self._woken.close()
-        self._waker.close()
+        self._bell.close()
 
     def _bury(self, worker: WorkerProcess) -> list[Happening]:
         name = worker.slot.name
@@ -140,11 +164,6 @@ class LocalTransport:
         del self._workers[name]
         self._tell_guardian(f"-{worker.popen.pid}")
         return [*(Said(name, line) for line in lines), Exited(name, described(code), worker.log.tail)]
-
-    def _sleep_again(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._woken.recv(64):
-                pass
 
     def _log_path(self, slot: str) -> Path | None:
         return None if self._log_dir is None else Path(self._log_dir) / f"{slot.replace(':', '-')}.log"

@@ -18,7 +18,8 @@ class SlotLog:
         self._tail = b""
         self._budget = TRIAL_BYTES
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
 
     def begin(self) -> None:
         """A new trial: a new budget, and no last words of the one before."""

@@ -63,6 +63,11 @@ class WorkerProcess:
             self.socket.sendall(line + b"\n")
         self.socket.setblocking(False)
 
+    def hang_up(self) -> None:
+        """Let it leave by itself: it reads the end of its orders."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
     def has_exited(self) -> bool:
         """Whether it is dead, though not reaped: its number is still its own."""
         if not hasattr(os, "waitid"):

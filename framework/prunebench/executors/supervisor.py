@@ -83,6 +83,9 @@ class Supervisor:
                 yield from self._look_at_the_clock()
             is_drained = self._stop != "now"
         finally:
+            for post in self._posts.values():
+                if post.state == "starting":  # it has nothing to lose, and would first finish its imports
+                    self._transport.kill(post.slot.name)
             self._transport.close(now=not is_drained)
 
     def _is_over(self) -> bool:

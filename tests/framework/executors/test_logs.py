@@ -41,3 +41,10 @@ def test_bytes_that_are_no_text_are_shown_as_such(tmp_path: Path) -> None:
     log = SlotLog(None)
     log.write(b"\xff\xfe noise")
     assert log.tail.endswith("noise")
+
+
+def test_a_folder_that_cannot_be_made_costs_the_log_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    log = SlotLog(tmp_path / "file" / "logs" / "cpu-0.log")
+    log.write(b"last words")
+    assert log.tail == "last words"

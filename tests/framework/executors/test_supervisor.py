@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Callable, Sequence
 
@@ -238,3 +239,23 @@ def test_drained_it_lets_workers_leave_and_a_retry_stays_undone() -> None:
         supervisor.stop()
     assert not any(isinstance(event, Finished) for event in events)
     assert puppets.closed_now is False
+
+
+def test_an_executor_that_is_never_run_leaves_nothing_open(local: Make) -> None:
+    executor = local()
+    executor.stop()
+    del executor  # an open socket would be a warning, and a warning is an error
+    gc.collect()
+
+
+def test_a_stop_after_the_end_is_nothing(local: Make) -> None:
+    executor = local()
+    assert len(results(executor.run([toy("fine")]))) == 1
+    executor.stop(now=True)
+
+
+def test_workers_that_still_start_when_all_is_done_are_not_waited_for() -> None:
+    puppets = Puppets()
+    puppets.on_start = lambda slot: [Said(slot, READY)] if slot == "cpu:0" else []
+    assert len(results(supervise(puppets, slots=2).run([toy("fine"), toy("fails")]))) == 2
+    assert puppets.killed == ["cpu:1"]
