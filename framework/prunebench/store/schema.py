@@ -26,7 +26,7 @@ Fractions are in [0, 1]. Numbers that are not finite are null. Times of day are 
 
 | file | what it is |
 | --- | --- |
-| `results.journal/<run>.jsonl` | a run's results, a line each, on the disk before a trial counts as done; never changed |
+| `results.journal/<run>.jsonl` | a run's results, a line each, written before a trial counts as done |
 | `results.journal/import-<hash>.duckdb` | another database that `bench merge` took in |
 | `results.journal/spare.duckdb` | the file before last, reused by the next merge of a large database; may be deleted |
 | `results.duckdb.corrupt-…` | a file that could not be read, set aside before it was rebuilt from the journals |
