@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from prunebench.report.markup import code, count, details, esc, listed, pairs, paragraph, section, table
-from prunebench.report.text import printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -131,24 +130,24 @@ def provenance(machines: pl.DataFrame, protocols: pl.DataFrame) -> str:
 def _machine(row: dict[str, Any]) -> str:
     memory = f"{row['memory_bytes'] / 2**30:.0f} GiB" if row["memory_bytes"] else None
     cores = f"{row['core_count']} cores" if row["core_count"] else None
-    facts = pairs(
-        [
-            (
-                "trials",
-                f"{row['trial_count']:,}, {_moment(row['first_started_at'])} to {_moment(row['last_started_at'])}",
-            ),
-            ("processor", ", ".join(filter(None, [row["cpu"], cores, memory]))),
-            ("device", " ".join(filter(None, [row["device"], row["gpu"], row["driver"]]))),
-            ("threads", row["threads"]),
-            ("system", row["os"]),
-            ("software", f"Python {row['python']}, torch {row['torch']}, prunebench {row['prunebench']}"),
-            ("commit", row["git_commit"]),
-            ("plugins", _mapping(row["plugins"])),
-            ("packages", _mapping(row["packages"])),
-            ("environment", row["environment_id"]),
-        ]
-    )
-    return f"<h3>{esc(row['host'] or 'unnamed machine')}</h3>{facts}"
+    started, ended = _moment(row["first_started_at"]), _moment(row["last_started_at"])
+    facts = [
+        ("trials", f"{row['trial_count']:,}, {started} to {ended}"),
+        ("processor", ", ".join(filter(None, [row["cpu"], cores, memory]))),
+        ("device", " ".join(filter(None, [row["device"], row["gpu"], row["driver"]]))),
+        ("threads", _several(row["threads"])),
+        ("system", row["os"]),
+        ("software", f"Python {row['python']}, torch {row['torch']}, prunebench {_several(row['prunebench'])}"),
+        ("commit", _several(row["git_commits"])),
+        ("plugins", _merged(row["plugins"])),
+        ("packages", _merged(row["packages"])),
+        ("environment", row["environment_id"]),
+    ]
+    return f"<h3>{esc(row['host'] or 'unnamed machine')}</h3>{pairs(facts)}"
+
+
+def _several(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in values if value not in (None, ""))
 
 
 def _protocol(row: dict[str, Any]) -> str:
@@ -159,12 +158,14 @@ def _protocol(row: dict[str, Any]) -> str:
     return details(f"Protocol {row['protocol_id']}, {count(row['trial_count'], 'trial')}", code(text))
 
 
-def _mapping(text: str | None) -> str:
-    try:
+def _merged(texts: Iterable[str | None]) -> str:
+    """JSON objects of names and versions as one list; a name with several versions has them all."""
+    versions: dict[str, set[str]] = {}
+    for text in texts:
         found = json.loads(text or "{}")
-    except ValueError:
-        return printable(text)
-    return ", ".join(f"{name} ({value})" for name, value in sorted(found.items())) if isinstance(found, dict) else ""
+        for name, version in found.items():
+            versions.setdefault(name, set()).add(str(version))
+    return ", ".join(f"{name} ({', '.join(sorted(found))})" for name, found in sorted(versions.items()))
 
 
 def _moment(moment: Any) -> str:

@@ -161,3 +161,12 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, usual):
     with pytest.raises(PruneBenchError, match="cannot be written"):
         write_report(usual, None, tmp_path / "file" / "r.html")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_machine_stands_once_with_every_plugin_and_commit(tmp_path):
+    first, second = grid()
+    other = replace(synthetic.PROVENANCE, git_commit="f" * 40, plugins={"pca": "prunebench 0.1.0"})
+    text = seen(page_of(store_results(tmp_path, [first, replace(second, provenance=other)])))
+    assert text.count("<h3>bench-one</h3>") == 1
+    assert f"{'0' * 40}, {'f' * 40}" in text
+    assert "low_rank (prunebench 0.1.0), magnitude (prunebench 0.1.0), pca (prunebench 0.1.0)" in text

@@ -2,11 +2,11 @@
 with scope as (select trial_id from trials)
 select
     e.* exclude (trial_count, first_started_at, last_started_at),
-    p.prunebench,
-    p.git_commit,
-    p.threads,
-    p.packages,
-    p.plugins,
+    list(distinct p.prunebench order by p.prunebench) as prunebench,
+    list(distinct p.git_commit order by p.git_commit) as git_commits,
+    list(distinct p.threads order by p.threads) as threads,
+    list(distinct cast(p.packages as varchar)) as packages,
+    list(distinct cast(p.plugins as varchar)) as plugins,
     count(*) as trial_count,
     min(t.started_at) as first_started_at,
     max(t.started_at) as last_started_at
