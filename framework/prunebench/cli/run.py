@@ -92,7 +92,7 @@ def _close(outcome: Any, as_json: bool) -> None:
         click.echo(json.dumps(summary(outcome)))
         return
     if outcome.run_id:
-        from prunebench.cli.live import summary_table
+        from prunebench.cli.closing import summary_table
         from prunebench.store import open_results
 
         summary_table(open_results(outcome.database), outcome.run_id)

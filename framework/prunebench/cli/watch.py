@@ -96,7 +96,8 @@ def last_table(now: Progress) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from prunebench.cli.live import STYLES, WORDS, number
+    from prunebench.cli.closing import number
+    from prunebench.cli.live import STYLES, WORDS
     from prunebench.report.text import printable
 
     table = Table.grid(padding=(0, 2))

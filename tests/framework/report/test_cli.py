@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from prunebench.cli import _status
-from prunebench.cli.live import headline_table, summary_table
+from prunebench.cli.closing import headline_table, summary_table
 from prunebench.report import headline
 from prunebench.report.charts import NAMES
 from prunebench.store import Store, open_results

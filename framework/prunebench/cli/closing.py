@@ -1,0 +1,78 @@
+"""The closing table of a run: every setting with its accuracy, size and measured speedup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from prunebench.report.labels import short_labels
+from prunebench.report.text import printable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from prunebench.report.scope import Queryable
+
+WIDE = 110  # characters; below that the closing table keeps to the essentials
+COLUMNS = ("seeds", "top-1 %", "smaller", "fewer MACs", "speedup", "95 % interval", "batch", "verdict")
+ESSENTIAL = ("top-1 %", "smaller", "speedup", "verdict")
+
+
+def summary_table(results: Queryable, run_id: str, console: Console | None = None) -> None:
+    """Print the closing table of a run: every setting's accuracy, size and measured speedup with its verdict."""
+    from prunebench.report.headlines import headline
+    from prunebench.report.scope import Scope
+
+    frame = headline(results, Scope(run_id=run_id))
+    console = console or wide_console()
+    console.print(headline_table(frame, is_narrow=console.width < WIDE))
+
+
+def wide_console() -> Console:
+    """A console that does not fold tables to 80 columns where the output is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=140)
+
+
+def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = False) -> Table:
+    """One row a setting and batch under a heading a data set and model; a narrow one keeps to the essentials."""
+    more = f"{frame.height - longest} more rows are in the report" if frame.height > longest else None
+    table = Table(box=None, header_style="bold", caption=more, caption_justify="left", pad_edge=False)
+    table.add_column("method", overflow="fold", min_width=24)
+    kept = [name for name in COLUMNS if not is_narrow or name in ESSENTIAL]
+    for name in kept:
+        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+    heading, labels = "", short_labels(frame.select("method", "setting").iter_rows())
+    for row in frame.head(longest).iter_rows(named=True):
+        group = f"{printable(row['dataset'], 60)} · {printable(row['model'], 60)}"
+        if group != heading:
+            table.add_row(Text(group, style="bold"))
+            heading = group
+        cells = summary_cells({**row, "setting": labels[row["setting"]]})
+        table.add_row(Text(cells["method"]), *(Text(cells[name]) for name in kept))
+    return table
+
+
+def summary_cells(row: dict[str, Any]) -> dict[str, str]:
+    """One row of the closing table as text; what was not measured is a dash."""
+    spread = f" ± {row['accuracy_std'] * 100:.1f}" if row["accuracy_std"] is not None else ""
+    interval = f"[{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]" if row["speedup_low"] is not None else ""
+    return {
+        "method": f"  {printable(row['setting'], 80)}",
+        "seeds": str(row["seed_count"]),
+        "top-1 %": number(row["accuracy"], "{:.1f}", 100) + spread,
+        "smaller": number(row["compression_ratio"], "{:.1f}x"),
+        "fewer MACs": number(row["theoretical_speedup"], "{:.1f}x"),
+        "speedup": number(row["speedup"], "{:.2f}x"),
+        "95 % interval": interval,
+        "batch": number(row["batch"], "{:.0f}"),
+        "verdict": row["verdict"] or "",
+    }
+
+
+def number(value: float | None, form: str, times: float = 1) -> str:
+    """`value` in `form`, or a dash."""
+    return "–" if value is None else form.format(value * times)
