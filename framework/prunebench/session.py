@@ -53,6 +53,7 @@ class Outcome:
     statuses: dict[str, int] = field(default_factory=dict)  # of the trials run now
     seconds: float = 0.0
     interrupted: bool = False
+    notes: tuple[str, ...] = ()  # what the last merge had to say: a database set aside, a damaged journal line
     report: Path | None = None
 
     @property
@@ -152,7 +153,6 @@ def run(
     if not prepared.todo:
         outcome.seconds = time.monotonic() - started
         return outcome
-    check_writable(Path(db).parent)
     options = prepared.plan.grid.options
     settings = WorkSettings(
         data_dir=str(data_folder(data_dir).absolute()),
@@ -164,6 +164,7 @@ def run(
     )
     retries = RetryPolicy(**(options.retries or {}))
     workers = make_executor(executor, devices, settings, retries, address=address)
+    check_writable(Path(db).parent)
     _execute(prepared, workers, outcome, on_event)
     if report:
         outcome.report = _report(Path(db), outcome.run_id)
@@ -200,7 +201,8 @@ def _execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: 
         outcome.statuses = dict(statuses)
         workers.stop(now=True)
         journal.close()
-    prepared.store.merge()
+    merged = prepared.store.merge(wait_seconds=10)
+    outcome.notes = (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
     outcome.interrupted = stopping.is_set() and sum(statuses.values()) < len(prepared.todo)
 
 
@@ -235,6 +237,7 @@ def _run_record(prepared: Prepared) -> Run:
         command=" ".join(sys.argv),
         trial_count=len(trial_ids),
         trial_ids=trial_ids,
+        options={"controls": sorted(n for n, p in prepared.installed.of_kind("method").items() if p.cls.control)},
         claims=tuple({"text": claim.text, "sql": claim.sql, "why": claim.why} for claim in grid.claims),
     )
 

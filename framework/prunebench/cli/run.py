@@ -102,6 +102,8 @@ def _close(outcome: Any, as_json: bool) -> None:
             click.echo(f"report: {outcome.report}")
     else:
         click.echo(f"everything is done; results in {outcome.database}: bench report, bench query")
+    for note in outcome.notes:
+        click.echo(f"bench: {note}", err=True)
     if outcome.interrupted:
         click.echo("interrupted: the same command goes on from here")
 
