@@ -138,6 +138,7 @@ def test_every_package_that_is_imported_is_a_named_requirement():
     lines = [*project["dependencies"], *(x for extra in project["optional-dependencies"].values() for x in extra)]
     required = {line.split(">")[0].split("<")[0].split("[")[0].split("=")[0].strip().lower() for line in lines}
     names = {"sklearn": "scikit-learn", "PIL": "pillow", "vl_convert": "vl-convert-python", "pynvml": "nvidia-ml-py"}
+    names["tltorch"] = "tensorly-torch"
     for path in [*module_files(), *plugin_files()]:
         for name, _ in imports_of(path):
             package = name.split(".")[0]

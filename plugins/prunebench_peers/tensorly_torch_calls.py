@@ -1,0 +1,83 @@
+"""Calls of TensorLy-Torch."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import TYPE_CHECKING
+
+from prunebench import Task
+from tltorch import FactorizedConv, FactorizedLinear
+from torch import nn
+
+from prunebench_peers.handing import handed, require
+from prunebench_peers.randomness import seeded
+
+if TYPE_CHECKING:
+    from prunebench_peers.tensorly_torch import _Factorized
+
+
+def factorized(network: nn.Module, task: Task, method: _Factorized) -> nn.Module:
+    """`network` with the layers that the library can represent replaced by its own."""
+    names = _representable(network, task, handed(task, method.section), method.modes)
+    with seeded(task.generator), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ranks that a mode is too small for, which the library cuts
+        for name in names:
+            network.set_submodule(name, _replacement(network.get_submodule(name), method))
+    return network
+
+
+def _representable(network: nn.Module, task: Task, names: list[str], modes: int) -> list[str]:
+    reasons = {name: _refusal(network.get_submodule(name), modes) for name in names}
+    for name, why in reasons.items():
+        if why:
+            task.layer(name, left_alone=why)
+    return require([name for name, why in reasons.items() if not why], list(reasons.values()))
+
+
+def _refusal(layer: nn.Module, modes: int) -> str:
+    if isinstance(layer, nn.Linear):
+        return _folding_refusal(layer, modes)
+    assert isinstance(layer, nn.Conv2d)
+    if layer.groups > 1:
+        return "grouped"
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        return f"padding {layer.padding!r} with mode {layer.padding_mode!r}"
+    return "" if layer.stride[0] == layer.stride[1] else f"stride {layer.stride}"
+
+
+def _folding_refusal(layer: nn.Linear, modes: int) -> str:
+    """The library's search for a folding does not end for a side that has none."""
+    short = [side for side in (layer.in_features, layer.out_features) if _prime_factor_count(side) < modes]
+    return f"{short[0]} is no product of {modes} numbers" if short else ""
+
+
+def _prime_factor_count(number: int) -> int:
+    count, divisor = 0, 2
+    while divisor * divisor <= number:
+        while number % divisor == 0:
+            number, count = number // divisor, count + 1
+        divisor += 1
+    return count + (number > 1)
+
+
+def _replacement(layer: nn.Module, method: _Factorized) -> nn.Module:
+    """The library's layer in the place of `layer`, decomposed in float32 or better, with a bias of its own."""
+    weight = layer.weight
+    wide = copy.deepcopy(layer).requires_grad_(False)
+    wide = wide.float() if weight.dtype.itemsize < 4 else wide
+    if isinstance(wide, nn.Conv2d):
+        made = FactorizedConv.from_conv(
+            wide, rank=method.rank, factorization=method.factorization, implementation="factorized"
+        )
+    else:
+        made = FactorizedLinear.from_linear(
+            wide,
+            rank=method.rank,
+            n_tensorized_modes=method.modes,
+            factorization=method.linear_factorization,
+            implementation="factorized",
+            bias=wide.bias is not None,
+        )
+    replaced: nn.Module = made.to(device=weight.device, dtype=weight.dtype).requires_grad_(weight.requires_grad)
+    return replaced
