@@ -73,13 +73,29 @@ class Soak:
             process = psutil.Process(run.pid)
             self.samples.append((process.memory_full_info().uss, process.num_fds()))
 
+    def weigh_often(self, run: subprocess.Popen[bytes]) -> None:
+        """Twice a second until it ends."""
+        while run.poll() is None:
+            self.weigh(run)
+            time.sleep(0.5)
+
+    def tenths(self) -> list[float]:
+        """Megabytes of the run, tenth by tenth."""
+        cut = [self.samples[len(self.samples) * i // 10 : len(self.samples) * (i + 1) // 10] for i in range(10)]
+        return [round(_resting([sample[0] for sample in part]) / 2**20, 1) for part in cut if part]
+
     def growth(self) -> tuple[float, int]:
         """Relative growth of memory and absolute growth of file handles, from the second quarter to the last."""
         quarter = len(self.samples) // 4
         early, late = self.samples[quarter : 2 * quarter], self.samples[-quarter:]
-        memory = [statistics.median(sample[0] for sample in part) for part in (early, late)]
+        memory = [_resting([sample[0] for sample in part]) for part in (early, late)]
         handles = [statistics.median(sample[1] for sample in part) for part in (early, late)]
         return memory[1] / memory[0] - 1, round(handles[1] - handles[0])
+
+
+def _resting(values: list[int]) -> float:
+    """The lower quartile: what a process holds between merges."""
+    return statistics.quantiles(values, n=4)[0] if len(values) > 1 else float(values[0])
 
 
 def kill_worker(soak: Soak, run: subprocess.Popen[bytes]) -> None:
@@ -140,14 +156,16 @@ def endure(soak: Soak, pause: float) -> None:
     ears.start()
     while run.poll() is None and not (soak.workers and soak.database.exists()):
         time.sleep(0.1)
+    scales = threading.Thread(target=soak.weigh_often, args=(run,), daemon=True)
+    scales.start()
     while run.poll() is None:
-        soak.weigh(run)
         time.sleep(soak.dice.expovariate(1 / pause))
         if run.poll() is None:
             deed = soak.dice.choice(DEEDS)
             deed(soak, run)
             soak.done[deed.__name__] += 1
     ears.join()
+    scales.join()
     if run.returncode not in (0, 1):
         soak.faults.append(f"the run ended with {run.returncode}")
 
@@ -223,7 +241,7 @@ def main() -> int:
         soak.faults.append(f"the run grew: memory by {memory:.1%}, file handles by {handles}")
     told = {
         "minutes": round((time.monotonic() - started) / 60, 1), "rows": rows, "deeds": dict(soak.done),
-        "memory_growth": round(memory, 4), "memory_mb": round(soak.samples[-1][0] / 2**20) if soak.samples else None,
+        "memory_growth": round(memory, 4), "memory_mb_by_tenths": soak.tenths(),
         "file_handle_growth": handles, "samples": len(soak.samples), "full_disk": disk, "faults": soak.faults,
     }  # fmt: skip
     print(json.dumps(told, indent=1))

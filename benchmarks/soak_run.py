@@ -37,6 +37,8 @@ def trials(first: int, count: int, seconds: float = 0.1) -> tuple[Trial, ...]:
 def run(database: Path, planned: tuple[Trial, ...], slots: int = 2) -> Outcome:
     """What `bench run` does after planning."""
     check_writable(database.parent)
+    for trial in planned:  # what a plan remembers of its trials is worked out now: what grows later is a leak
+        _ = trial.dense_id, trial.network_id, trial.method.label, trial.model.label, trial.dataset.label
     store = Store(database)
     done = store.finished([trial.id for trial in planned])
     todo = tuple(trial for trial in planned if trial.id not in done)

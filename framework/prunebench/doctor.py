@@ -119,11 +119,18 @@ def _disk(folder: Path) -> Check:
     return Check("disk", "warning", f"{free >> 20} MiB free", "make room: checkpoints and journals need it")
 
 
+def _writable(folder: Path) -> Path:
+    """The folder where a file can be made in it, otherwise that of temporary files: /proc says yes and means no."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return Path(tempfile.gettempdir())
+
+
 def _locks(folder: Path) -> Check:
     """Two descriptors of one file must exclude each other, as journals and merges rely on."""
-    existing = _existing(folder)
-    if not os.access(existing, os.W_OK):
-        existing = Path(tempfile.gettempdir())
+    existing = _writable(_existing(folder))
     with tempfile.NamedTemporaryFile(dir=existing) as first, open(first.name) as second:
         fcntl.flock(first, fcntl.LOCK_EX)
         try:

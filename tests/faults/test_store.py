@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,21 @@ def test_a_damaged_middle_line_is_named_and_the_rest_is_loaded(store: Store) -> 
     assert str(report.damages[0]) == f"run-1.jsonl:3 (byte {offset}): damaged: its checksum does not match"
 
 
+@pytest.mark.parametrize("body", [b"{", b"", b"[]", b"3", b'{"keys":{},"result":{}}', b'{"keys":"\\ud800"}', b"\xff"])
+@fault(54, "a line whose checksum is right and that is no result", "named and left out; all others are loaded")
+def test_a_line_that_is_no_result_stops_no_merge(store: Store, body: bytes) -> None:
+    with store.open_run(samples.run()) as journal:
+        append(journal, 0)
+        crc = zlib.crc32(body, zlib.crc32(b"result"))
+        with journal.path.open("ab") as file:
+            file.write(b'{"prunebench":1,"crc":"%08x","kind":"result","record":%s}\n' % (crc, body))
+        append(journal, 1)
+    assert set(store.finished([samples.trial(seed=seed).id for seed in (0, 1)]).values()) == {"ok"}
+    report = store.merge()
+    assert report.result_count == 2
+    assert "no result that can be filed" in str(report.damages[0])
+
+
 @fault(55, "a database that cannot be read", "it is moved aside and built anew from the journals; a note says so")
 def test_an_unreadable_database_is_rebuilt(store: Store, fill: Fill) -> None:
     fill(0, 1)
@@ -141,7 +157,7 @@ def test_a_full_disk_ends_the_run_with_one_line(store: Store, monkeypatch: pytes
     assert (report.result_count, report.damages, report.torn) == (2, [], [])
 
 
-@fault(57, "a disk that is full when the database is to be published", "one line; the next merge catches up")
+@fault(57, "a disk that is full when a merge publishes", "the merge is postponed, the next one catches up")
 def test_a_disk_full_in_a_merge_loses_nothing(store: Store, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     from prunebench.store import publish
 
@@ -152,8 +168,8 @@ def test_a_disk_full_in_a_merge_loses_nothing(store: Store, fill: Fill, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(publish, "_copy", full)
-        with pytest.raises(StoreError, match="cannot be published: no space left on device"):
-            fill(1)
+        report = fill(1)
+        assert not report.merged and "no space left; the results are safe" in report.postponed
     assert count(store) == 2
     assert fill(2).result_count == 2
 

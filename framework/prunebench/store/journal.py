@@ -18,6 +18,7 @@ from types import TracebackType
 from prunebench.errors import StoreError
 from prunebench.records import Result, Run, encode
 from prunebench.store.keys import result_keys
+from prunebench.store.lines import fault_of
 
 FORMAT = 1
 CHUNK_BYTES = 8 << 20
@@ -151,6 +152,7 @@ def _take(tail: Tail, line: bytes) -> bool:
     if kind == "newer":
         tail.stopped = wrong
         return False
+    wrong = wrong or fault_of(kind, body)
     if wrong:
         tail.damages.append(Damage(tail.name, tail.line_count + 1, tail.end, wrong))
     elif kind == "result":
