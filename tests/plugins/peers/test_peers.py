@@ -102,6 +102,24 @@ def test_layers_that_the_library_cannot_represent_are_left_alone_with_the_reason
     assert not isinstance(network[1], nn.Linear)
 
 
+@pytest.mark.parametrize(
+    ("rank", "sizes", "why"),
+    [(1e-4, (192, 48), "less than one component"), (1.0, (2048, 2048), "matrices of")],
+)
+def test_a_cp_that_has_no_component_or_outgrows_memory_is_declined(rank, sizes, why):
+    need("peer_tltorch")
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(192, sizes[0]), nn.Linear(*sizes)).eval()
+    task = bench.task(dense)
+    with pytest.raises(NotApplicable, match=why):
+        TltorchCp(rank=rank).prune(nn.Sequential(nn.Identity(), nn.Identity(), dense[2]), only(task, "2"))
+
+
+def only(task, name: str):
+    """The task of that layer alone."""
+    task.shapes = tuple(shape for shape in task.shapes if shape.name == name)
+    return task
+
+
 def test_the_share_of_zeros_is_the_librarys():
     _, network, _ = pruned(L1Unstructured(amount=0.25), "fully connected")
     assert int((network[1].weight == 0).sum()) == round(0.25 * 192 * 48)
