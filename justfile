@@ -24,3 +24,12 @@ format:
 # A first look: about a minute.
 quickstart:
     bench run --grid grids/quickstart.toml
+
+# Look for bytes that break the readers of grids and journals: about a minute. Needs `pip install -e '.[fuzz]'`.
+fuzz seconds="30":
+    python fuzz/fuzz_grid.py -max_total_time={{seconds}}
+    python fuzz/fuzz_journal.py -max_total_time={{seconds}}
+
+# An hour of tiny trials under random faults.
+soak minutes="60":
+    python benchmarks/soak.py --minutes {{minutes}}

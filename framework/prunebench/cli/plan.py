@@ -71,9 +71,8 @@ def _estimate(prepared: Any) -> float | None:
         return 0.0 if not prepared.todo else None
     from prunebench.store import open_results
 
-    frame = open_results(prepared.store.path).query(
-        "select dataset, model, method, avg(seconds) as mean_seconds from trials group by all"
-    )
+    with open_results(prepared.store.path) as results:
+        frame = results.query("select dataset, model, method, avg(seconds) as mean_seconds from trials group by all")
     means = {(row[0], row[1], row[2]): row[3] for row in frame.iter_rows()}
     known = [means.get((t.dataset.use, t.model.use, t.method.use)) for t in prepared.todo]
     found = [value for value in known if value is not None]

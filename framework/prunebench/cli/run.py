@@ -95,7 +95,8 @@ def _close(outcome: Any, as_json: bool) -> None:
         from prunebench.cli.closing import summary_table
         from prunebench.store import open_results
 
-        summary_table(open_results(outcome.database), outcome.run_id)
+        with open_results(outcome.database) as results:
+            summary_table(results, outcome.run_id)
         ended = ", ".join(f"{count:,} {status}" for status, count in sorted(outcome.statuses.items()))
         click.echo(f"{ended or 'nothing finished'} in {outcome.seconds:.0f} s; results in {outcome.database}")
         if outcome.report:

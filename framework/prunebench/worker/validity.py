@@ -44,6 +44,7 @@ def oversized(value: Any, path: str = "") -> str:
     """The first whole number under `value` that the database's 64 bits cannot hold; empty where all of them fit."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return f"{path}: {str(value)[:30]} does not fit in 64 bits"
+    inside: list[tuple[object, Any]]
     if dataclasses.is_dataclass(value):
         inside = [(item.name, getattr(value, item.name)) for item in dataclasses.fields(value)]
     elif isinstance(value, dict):

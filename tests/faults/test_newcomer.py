@@ -1,0 +1,87 @@
+"""Every verb in the hands of somebody who got something wrong: a line, exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import store_samples as samples
+from numbered import Bench
+from prunebench.cli import VERBS
+from prunebench.store import Store
+
+WORDS = {
+    "plan": ["--grid", "grid.toml"], "watch": ["--once"], "runs": [], "show": ["abc"], "query": ["select 1"],
+    "report": [],
+    "chart": ["latency"], "claims": ["small"], "compare": ["a", "b"], "audit": ["small"], "export": ["out"],
+    "merge": ["other.duckdb"], "db": ["check"], "doctor": ["--no-noise"], "run": ["--grid", "grid.toml", "--no-report"],
+}  # fmt: skip
+WITHOUT_DATABASE = {"papers", "plugins", "new", "check"}
+GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nmethod = "dense"\n'
+
+
+def test_every_verb_is_tried() -> None:
+    assert set(WORDS) | WITHOUT_DATABASE == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_unknown_option_or_too_many_words_is_a_usage_line(bench: Bench, verb: str) -> None:
+    for words in (["--nonsense"], ["a", "b", "c", "d", "e"]):
+        said = bench(verb, *words)
+        assert said.code == 2 and "Usage: bench" in said.err + said.out
+
+
+@pytest.mark.parametrize("verb", WORDS)
+def test_a_database_that_is_none_is_one_line(bench: Bench, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "grid.toml").write_text(GRID)
+    (tmp_path / "text.duckdb").write_text("hello")
+    (tmp_path / "empty.duckdb").touch()
+    (tmp_path / "folder.duckdb").mkdir()
+    for name in ("text", "empty", "folder", "absent"):
+        if (verb, name) == ("run", "absent"):
+            continue  # which is how a database begins
+        said = bench(verb, *WORDS[verb], "--db", f"{name}.duckdb")
+        expected = (0,) if name == "absent" and verb in ("plan", "doctor") else (1, 2)
+        assert said.code in expected, (name, said)
+        assert said.err.count("\n") <= 1
+    assert (tmp_path / "text.duckdb").read_text() == "hello"
+    assert (tmp_path / "empty.duckdb").stat().st_size == 0
+
+
+def test_where_nothing_can_be_written_a_line_says_so(bench: Bench, tmp_path: Path) -> None:
+    with Store(tmp_path / "r.duckdb").open_run(samples.run()) as journal:
+        journal.append(samples.result(samples.trial()))
+    for words in (
+        ["report", "-o", "/proc/x/y.html"],
+        ["chart", "accuracy_compression", "-o", "/proc/x.json"],
+        ["chart", "accuracy_compression", "-o", "x.bmp"],
+        ["export", "/proc/x"],
+        ["query", "select 1", "-o", "/proc/x"],
+    ):
+        said = bench(*words, "--db", "r.duckdb")
+        assert said.code == 2, words
+        assert said.err.splitlines()[-1].startswith(("bench: ", "Error: ")), said.err
+
+
+def test_nothing_is_left_over_when_the_interpreter_ends(tmp_path: Path) -> None:
+    """DuckDB's binding tells of connections and relations that outlive it."""
+    with Store(tmp_path / "r.duckdb").open_run(samples.run()) as journal:
+        journal.append(samples.result(samples.trial()))
+    code = (
+        "import sys; from prunebench.store import open_results\n"
+        "results = open_results(sys.argv[1]); frame = results.query('select * from trials'); print(len(frame))\n"
+        "from prunebench.cli import main; main(['runs', '--db', sys.argv[1]])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "r.duckdb"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("1\n")
+
+
+def test_a_pipe_gets_no_colour(bench: Bench, tmp_path: Path) -> None:
+    with Store(tmp_path / "r.duckdb").open_run(samples.run()) as journal:
+        journal.append(samples.result(samples.trial()))
+    for words in (["runs"], ["plugins"], ["query", "select * from trials"]):
+        said = bench(*words, *([] if words == ["plugins"] else ["--db", "r.duckdb"]))
+        assert said.code == 0 and "\x1b" not in said.out

@@ -1,0 +1,23 @@
+"""Half a minute of the soak run; `benchmarks/soak.py` does the same for an hour."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
+
+
+@pytest.mark.slow
+def test_under_random_faults_every_planned_trial_has_its_row_and_nothing_grows() -> None:
+    command = [sys.executable, str(SOAK), "--minutes", "0.4", "--pause", "1.5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    assert told["faults"] == []
+    assert sum(told["rows"].values()) == 212
+    assert sum(told["deeds"].values()) >= 3
