@@ -1,4 +1,4 @@
-"""The fuzzers' own checks, over what they begin with and a few thousand random bytes: `just fuzz` goes on from there."""
+"""The fuzzers' own checks, over what they begin with and some random bytes: `just fuzz` goes on from there."""
 
 from __future__ import annotations
 
