@@ -6,11 +6,13 @@ import copy
 import datetime
 import time
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from prunebench.contracts import Metric
 from prunebench.errors import NotApplicable, PruneBenchError
 from prunebench.measure.accuracy import Scores, evaluate
 from prunebench.measure.counts import Counts, counts
@@ -19,12 +21,15 @@ from prunebench.measure.latency import latency
 from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
 from prunebench.measure.storage import sizes
+from prunebench.metrics import all_readings
+from prunebench.parameters import complete, create
 from prunebench.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Result, Status, Trial
 from prunebench.training import fit
 from prunebench.workbench import DenseNetwork, Progress, Workbench
 
 DETAIL_LIMIT = 20_000
+HALVED = "fine-tuned in batches of half the size, after the memory did not suffice"
 
 
 def open_workbench(settings: dict[str, Any], device: str, progress: Progress) -> TrialRunner:
@@ -47,9 +52,25 @@ class TrialRunner:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
 
-    def run_trial(self, trial: Trial) -> Result:
-        """How the trial ended; whatever an ordinary exception says becomes a row, never a crash."""
-        return run_trial(trial, self.bench)
+    def run_trial(self, trial: Trial, batch_halved: bool = False) -> Result:
+        """How the trial ended; whatever an ordinary exception says becomes a row, never a crash.
+
+        `batch_halved` fine-tunes in batches of half the size, after the memory did not suffice; the row says so.
+        """
+        if not batch_halved:
+            return run_trial(trial, self.bench)
+        result = run_trial(with_half_batches(trial), self.bench)
+        measurement = result.measurement
+        if measurement is not None:
+            measurement = replace(measurement, notes=(*measurement.notes, HALVED))
+        return replace(result, trial=trial, measurement=measurement)
+
+
+def with_half_batches(trial: Trial) -> Trial:
+    """The trial with half the fine-tuning batch; the dense network's recipe, and so its checkpoint, stays."""
+    recipe = trial.protocol.finetune
+    smaller = replace(recipe, batch_size=max(1, recipe.batch_size // 2))
+    return replace(trial, protocol=replace(trial.protocol, finetune=smaller))
 
 
 def run_trial(trial: Trial, bench: Workbench) -> Result:
@@ -94,10 +115,25 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
             breathe=bench.turn.breathe,
         )
         facts = _facts(trial, bench, dense, pruned)
+        facts["metrics"], declined = all_readings(
+            _metrics(trial, bench),
+            pruned.network,
+            dense.network,
+            dense.splits.test,
+            bench.device,
+            trial.protocol.evaluation_limit,
+        )
+        pruned.notes += declined
     bench.progress("time", None)
     timings = _timings(trial, bench, dense, pruned)
     curve = (*(dense.curve if trial.method.use == "dense" else ()), *pruned.curve)
     return _measurement(scores, before, facts, timings, curve, dense, pruned)
+
+
+def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
+    """The metrics that the protocol names, at their defaults."""
+    classes = [bench.installed.find("metric", name).cls for name in trial.protocol.metrics]
+    return [create(cls, complete(cls, {})) for cls in classes]
 
 
 def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[float | None, float]:
@@ -204,7 +240,8 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
 def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
     methods = trial.method.stages or (trial.method,)
     wanted = [("dataset", trial.dataset), ("model", trial.model), *(("method", method) for method in methods)]
-    return {f"{kind}:{choice.use}": bench.installed.find(kind, choice.use).source for kind, choice in wanted}
+    named = [*((kind, choice.use) for kind, choice in wanted), *(("metric", name) for name in trial.protocol.metrics)]
+    return {f"{kind}:{name}": bench.installed.find(kind, name).source for kind, name in named}
 
 
 def _classified(error: Exception) -> Status:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -190,8 +190,11 @@ def _execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: 
     statuses: Counter[str] = Counter()
     merges = _Merges(prepared.store)
     try:
-        with _signals(workers) as stopping:
-            for event in workers.run(prepared.todo):
+        with ExitStack() as stack:
+            stopping = stack.enter_context(_signals(workers))
+            events = workers.run(prepared.todo)
+            stack.callback(getattr(events, "close", lambda: None))  # workers end with the loop, however it ends
+            for event in events:
                 if isinstance(event, Finished):
                     journal.append(event.result)  # now it is acknowledged
                     statuses[event.result.status] += 1

@@ -7,7 +7,7 @@ import torch
 from prunebench.grid import Grid
 from prunebench.plan import plan
 from prunebench.records import Result, decode, encode
-from prunebench.runner import run_trial
+from prunebench.runner import TrialRunner, run_trial, with_half_batches
 from prunebench.workbench import Workbench, weights_hash
 from toys import toy_installed
 
@@ -137,3 +137,11 @@ def test_a_result_says_where_it_was_made(bench):
     provenance = result_of(bench, '"dense"').provenance
     assert provenance.torch == str(torch.__version__) and provenance.dataset_fingerprint == "blobs-0.5"
     assert provenance.plugins["method:dense"] == "here"
+
+
+def test_after_a_lack_of_memory_fine_tuning_takes_half_the_batch_and_the_row_says_so(bench):
+    trial = trial_of('{ use = "keep", share = 0.5 }', "finetune = { epochs = 1, batch_size = 64 }")
+    assert with_half_batches(trial).protocol.finetune.batch_size == 32
+    assert with_half_batches(trial).network_id == trial.network_id
+    result = TrialRunner(bench).run_trial(trial, batch_halved=True)
+    assert result.trial == trial and "half the size" in result.measurement.notes[-1]
