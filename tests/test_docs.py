@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from prunebench.cli import VERBS, bench
 from prunebench.discovery import find_installed
 from prunebench.grid import Grid

@@ -6,7 +6,6 @@ import ast
 import tomllib
 
 import pytest
-
 from prunebench.discovery import find_installed
 from prunebench.errors import PluginError
 from prunebench.grid import Grid
