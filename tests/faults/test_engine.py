@@ -15,7 +15,7 @@ from prunebench.errors import DeviceError
 from prunebench.executors import connection
 
 
-@fault(84, "a cluster that refuses our token", "one line that names RAY_AUTH_TOKEN")
+@fault(84, "a cluster that answers InvalidAuthToken", "one line that names RAY_AUTH_TOKEN")
 def test_a_wrong_token_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     said = subprocess.CompletedProcess([], 1, "", "InvalidAuthToken: the token is not the one of this cluster")
     monkeypatch.setattr(connection, "is_reachable", lambda head, seconds: True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import store_samples as samples
 from numbered import Bench, Refuses, fault
+from prunebench.discovery import Installed
 from prunebench.errors import GridError, StoreError
 from prunebench.grid import Grid
 from prunebench.session import check_writable
@@ -46,7 +47,7 @@ def test_two_runs_of_one_name_are_two_runs(tmp_path: Path) -> None:
     from prunebench.session import Prepared, _run_record
 
     grid = Grid.parse("name = 'same'\n" + GRID)
-    prepared = Prepared(Plan(grid, ()), None, Store(tmp_path / "r.duckdb"), {}, ())  # type: ignore[arg-type]
+    prepared = Prepared(Plan(grid, ()), Installed(), Store(tmp_path / "r.duckdb"), {}, ())
     first, second = _run_record(prepared), _run_record(prepared)
     assert first.name == second.name == "same"
     assert first.id != second.id
