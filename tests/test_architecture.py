@@ -25,6 +25,7 @@ FLOORS = [
     ["workbench"],
     ["pytest_plugin"],
     ["testing"],
+    ["metrics"],
     ["targets", "task"],
     ["checkpoints", "plan"],
     ["discovery", "training"],

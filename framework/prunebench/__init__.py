@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prunebench.contracts import API_VERSION, Dataset, Method, Model, Paper, Task, param
+    from prunebench.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper, Task, param
     from prunebench.errors import DataError, NotApplicable, PruneBenchError
     from prunebench.hookspecs import hookimpl
     from prunebench.report.results import open_results
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "contracts": ("API_VERSION", "Dataset", "Method", "Model", "Paper", "Task", "param"),
+    "contracts": ("API_VERSION", "Dataset", "Method", "Metric", "Model", "Paper", "Task", "param"),
     "errors": ("DataError", "NotApplicable", "PruneBenchError"),
     "hookspecs": ("hookimpl",),
     "report.results": ("open_results",),
@@ -38,6 +38,7 @@ __all__ = [
     "LayerCounts",
     "LayerShape",
     "Method",
+    "Metric",
     "Model",
     "NotApplicable",
     "Paper",

@@ -1,4 +1,4 @@
-"""What an author subclasses: Method, Model, Dataset, Paper; and the Task that a method is handed.
+"""What an author subclasses: Method, Model, Dataset, Paper, Metric; and the Task that a method is handed.
 
 A subclass is a frozen dataclass whose fields are what a grid can sweep. A field needs a type and a default; `param`
 adds what it means and its bounds, which are checked when a grid is planned, before anything is trained.
@@ -206,3 +206,23 @@ class Paper(ABC):
         """Markdown: the protocol, where ours departs from it, and why numbers differ."""
         file = self.folder / "notes.md"
         return paper_text(file) if file.is_file() else ""
+
+
+@dataclass(frozen=True)
+class Metric(ABC):
+    """Named numbers about a pruned network beside its dense one, stored as `metric.number` in the view `metrics`."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = API_VERSION
+    units: ClassVar[Mapping[str, str]]  # number -> unit, of all that `measure` may return
+
+    @abstractmethod
+    def measure(self, network: nn.Module, dense: nn.Module, test: Split, device: torch.device) -> Mapping[str, float]:
+        """Number by name; both networks are in evaluation mode on `device` and must be left as they are.
+
+        Raises `NotApplicable("why")` where it says nothing of such networks or data; the reason becomes a note.
+        """
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another."""

@@ -25,12 +25,12 @@ from typing import Any
 import pluggy
 
 from prunebench import hookspecs
-from prunebench.contracts import API_VERSION, Dataset, Method, Model, Paper
+from prunebench.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper
 from prunebench.errors import PluginError, did_you_mean
 from prunebench.records import NAME
 
 GROUP = "prunebench"
-KINDS: dict[str, type] = {"method": Method, "model": Model, "dataset": Dataset, "paper": Paper}
+KINDS: dict[str, type] = {"method": Method, "model": Model, "dataset": Dataset, "paper": Paper, "metric": Metric}
 IMPORT_LIMIT_SECONDS = float(os.environ.get("PRUNEBENCH_IMPORT_LIMIT", "60"))
 
 
@@ -38,7 +38,7 @@ IMPORT_LIMIT_SECONDS = float(os.environ.get("PRUNEBENCH_IMPORT_LIMIT", "60"))
 class Plugin:
     """One class that a plugin brings."""
 
-    kind: str  # "method", "model", "dataset" or "paper"
+    kind: str  # "method", "model", "dataset", "paper" or "metric"
     name: str
     cls: type[Any]
     distribution: str  # or the file's path

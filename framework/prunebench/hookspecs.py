@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pluggy import HookimplMarker, HookspecMarker
 
-from prunebench.contracts import Dataset, Method, Model, Paper
+from prunebench.contracts import Dataset, Method, Metric, Model, Paper
 
 hookspec = HookspecMarker("prunebench")
 hookimpl = HookimplMarker("prunebench")
@@ -34,4 +34,10 @@ def datasets() -> list[type[Dataset]]:
 @hookspec
 def papers() -> list[type[Paper]]:
     """Publications as grids."""
+    raise NotImplementedError
+
+
+@hookspec
+def metrics() -> list[type[Metric]]:
+    """Named numbers about a pruned network beside its dense one."""
     raise NotImplementedError

@@ -61,6 +61,9 @@ class _Planner:
     declined: list[Declined] = field(default_factory=list)
 
     def plan(self) -> Plan:
+        for name in self.grid.protocol.metrics:
+            metric = self.installed.find("metric", name, self.registry.advice("metric", name)).cls
+            create(metric, complete(metric, {}))
         groups: dict[str, dict[str, Trial]] = {}
         doubled = 0
         for block in self.grid.blocks:

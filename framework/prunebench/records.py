@@ -112,11 +112,13 @@ class Protocol:
     latency: LatencyProtocol = LatencyProtocol()
     calibration: int = 1024  # training samples a data-aware method is given
     evaluation_limit: int = 0  # test samples, 0 for all of them
+    metrics: tuple[str, ...] = ()  # plugins that measure more
 
     @cached_property
     def text(self) -> str:
-        """Canonical JSON."""
-        return encode(self).decode()
+        """Canonical JSON, without `metrics` where there are none."""
+        table = msgspec.to_builtins(self)
+        return encode(table if self.metrics else {k: v for k, v in table.items() if k != "metrics"}).decode()
 
     @cached_property
     def id(self) -> str:

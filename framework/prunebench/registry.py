@@ -16,7 +16,7 @@ import msgspec
 from prunebench.errors import PluginError, did_you_mean
 from prunebench.records import NAME
 
-KINDS = ("method", "model", "dataset", "paper")
+KINDS = ("method", "model", "dataset", "paper", "metric")
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9,_-]+\])?")
 RANGE = re.compile(r"(==|>=|<=|!=|~=|<|>)\d+(\.\d+)*(,(==|>=|<=|!=|~=|<|>)\d+(\.\d+)*)*")
 

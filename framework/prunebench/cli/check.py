@@ -68,4 +68,6 @@ def _findings(plugin: Any, settings: dict[str, Any], quick: bool) -> list[Any]:
         return testing.check_model(plugin.cls, settings)
     if plugin.kind == "dataset":
         return testing.check_dataset(plugin.cls, settings)
+    if plugin.kind == "metric":
+        return testing.check_metric(plugin.cls, settings)
     return testing.check_paper(plugin.cls)

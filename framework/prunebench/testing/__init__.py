@@ -11,7 +11,8 @@ from __future__ import annotations
 from prunebench.testing.datasets import check_dataset
 from prunebench.testing.findings import Finding
 from prunebench.testing.methods import check_method
+from prunebench.testing.metrics import check_metric
 from prunebench.testing.models import check_model
 from prunebench.testing.papers import check_paper
 
-__all__ = ["Finding", "check_dataset", "check_method", "check_model", "check_paper"]
+__all__ = ["Finding", "check_dataset", "check_method", "check_metric", "check_model", "check_paper"]
