@@ -37,9 +37,9 @@ def results(count: int) -> Iterator[object]:
 
 def store(folder: Path, count: int) -> Path:
     """A database of `count` trials; the journal is written without waiting for the disk at every line."""
-    from tests.framework.report import synthetic
-
     from prunebench.store import Store
+
+    from tests.framework.report import synthetic
 
     sync, os.fdatasync = os.fdatasync, lambda _: None
     path = folder / "results.duckdb"
