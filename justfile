@@ -33,3 +33,7 @@ fuzz seconds="30":
 # An hour of tiny trials under random faults.
 soak minutes="60":
     python benchmarks/soak.py --minutes {{minutes}}
+
+# The documentation as a site, in site/.
+docs:
+    mkdocs build --strict
