@@ -109,3 +109,13 @@ def test_hooks_are_documented_by_their_names():
 
     hooks = [name for name, value in vars(hookspecs).items() if getattr(value, "prunebench_spec", None) is not None]
     assert {"methods", "models", "datasets", "papers", "metrics"} == set(hooks)
+
+
+def test_the_table_of_applicability_has_every_bundled_method_and_model_and_no_failure():
+    text = (ROOT / "docs" / "applicability.md").read_text()
+    installed = find_installed()
+    for kind in ("method", "model"):
+        for name, plugin in installed.of_kind(kind).items():
+            if plugin.distribution == "prunebench" and not name.startswith("peer_"):
+                assert name in text, f"run: python docs/make/applicability.py > docs/applicability.md ({name})"
+    assert not re.search(r"\*\*(failed|killed|oom|timeout)\*\*", text)
