@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from time import sleep
 
 import click
 
@@ -76,6 +76,6 @@ def _follow(db: Path, run_id: str, output: Path, paper: str | None, every: float
             while not (now := progress(results, run_id)).is_over:
                 write_report(db, run_id, output, paper=paper, refresh_seconds=max(1, round(every)))
                 click.echo(f"{now.done:,} of {now.planned:,} trials")
-                time.sleep(every)
+                sleep(every)
     except KeyboardInterrupt:
         click.echo("stopped watching")

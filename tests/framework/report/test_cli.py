@@ -122,7 +122,7 @@ def test_watching_follows_a_run_to_its_end(bench, tmp_path, monkeypatch):
         seen.append('http-equiv="refresh"' in page.read_text())
         journal.append(last)
 
-    monkeypatch.setattr("prunebench.cli.report.time.sleep", sleep)
+    monkeypatch.setattr("prunebench.cli.report.sleep", sleep)
     status, out, _ = bench("report", "--watch", "--db", tmp_path / "results.duckdb")
     assert status == 0 and "1 of 2 trials" in out and seen == [True]
     assert 'http-equiv="refresh"' not in page.read_text()
