@@ -1,8 +1,4 @@
-"""The kit as pytest fixtures: a plugin's tests take `check_method` and need no import.
-
-    def test_the_kit_finds_nothing(check_method):
-        check_method(MyMethod)
-"""
+"""The kit as pytest fixtures: `def test_it(check_method): check_method(MyMethod)` needs no import."""
 
 from __future__ import annotations
 
