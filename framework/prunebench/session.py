@@ -124,6 +124,7 @@ def run(
     devices: str = "auto",
     executor: Literal["local", "ray"] = "local",
     address: str | None = None,
+    gpu_share: float = 1.0,
     scale: str | None = None,
     limit: int = TRIAL_LIMIT,
     retry: tuple[str, ...] = (),
@@ -163,7 +164,7 @@ def run(
         log_dir=str((Path(db).parent / "logs").absolute()),
     )
     retries = RetryPolicy(**(options.retries or {}))
-    workers = make_executor(executor, devices, settings, retries, address=address)
+    workers = make_executor(executor, devices, settings, retries, address=address, gpu_fraction=gpu_share)
     check_writable(Path(db).parent)
     _execute(prepared, workers, outcome, on_event)
     if report:

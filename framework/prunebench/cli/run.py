@@ -25,6 +25,13 @@ from prunebench.protocols import seconds
     help="Worker processes here, or a Ray cluster (prunebench[cluster]).",
 )
 @click.option("--address", help="Of a Ray cluster; `auto` finds the one that is running here.")
+@click.option(
+    "--gpu-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="GPUs that a Ray worker takes; 0.5 puts two on one.",
+)
 @click.option("--timeout", help="Longest a trial may take: 90s, 30m, 2h.")
 @click.option("--report/--no-report", default=True, help="Write the page at the end.")
 @plugin_options
