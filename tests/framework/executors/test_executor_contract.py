@@ -164,7 +164,8 @@ def test_workers_are_pinned_before_they_wake(executor: Make) -> None:
 def test_trials_of_one_network_stay_in_one_worker_and_no_network_is_begun_twice_at_once(
     executor: Make, tmp_path: Path
 ) -> None:
-    trials = [toy("sleeps", network, seconds=0.02 + 0.001 * index) for network in range(2) for index in range(4)]
+    spans = (3, 0.021, 0.022, 0.023)  # the first is long, so that both workers are up before it ends
+    trials = [toy("sleeps", network, seconds=span) for network in range(2) for span in spans]
     assert len(results(executor(slots=2).run(trials))) == 8
     ran = [line.split() for line in (tmp_path / "ran").read_text().splitlines()]
     first = {network: slot for _, network, _, slot in reversed(ran)}
