@@ -9,8 +9,8 @@ from prunebench import LayerShape, NotApplicable, Task
 from torch import Tensor, nn
 
 from prunebench_methods.calibration import BATCH, Inputs, channel_rows, input_of
-from prunebench_methods.pca import no_saving
 from prunebench_methods.pca_math import completed, flattened_inputs, has_room_for_mean, projected
+from prunebench_methods.projection import no_saving
 from prunebench_methods.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.selection import rounded_up
 

@@ -12,7 +12,7 @@ from prunebench_methods.calibration import Inputs, chain, layer_inputs
 from prunebench_methods.layers import geometry, new_conv, new_linear
 from prunebench_methods.low_rank_math import components_for
 from prunebench_methods.numerics import svd, working
-from prunebench_methods.pca import no_saving
+from prunebench_methods.projection import no_saving
 from prunebench_methods.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.selection import refusals, rounded_up
 
