@@ -6,16 +6,8 @@ never a crash, and two distributions that claim one name are refused only by a g
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-import importlib.util
-import io
 import os
-import signal
-import sys
-import threading
-import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -27,11 +19,11 @@ import pluggy
 from prunebench import hookspecs
 from prunebench.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper
 from prunebench.errors import PluginError, did_you_mean
+from prunebench.loading import Broken, file_hash, loaded, module_from
 from prunebench.records import NAME
 
 GROUP = "prunebench"
 KINDS: dict[str, type] = {"method": Method, "model": Model, "dataset": Dataset, "paper": Paper, "metric": Metric}
-IMPORT_LIMIT_SECONDS = float(os.environ.get("PRUNEBENCH_IMPORT_LIMIT", "60"))
 
 
 @dataclass(frozen=True)
@@ -49,16 +41,6 @@ class Plugin:
     def source(self) -> str:
         """`distribution version`, as provenance records it."""
         return f"{self.distribution} {self.version}".strip()
-
-
-@dataclass(frozen=True)
-class Broken:
-    """An entry point, file or class that could not be used, and why in one line."""
-
-    name: str
-    distribution: str
-    version: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +79,8 @@ class Installed:
 
 
 def find_installed(files: Iterable[str | Path] = (), disabled: Iterable[str] = ()) -> Installed:
-    """All plugins of the environment, and those in `files` (single modules); `disabled` names entry points to skip.
+    """All plugins of the environment, and those in `files` (single modules); `disabled` names entry points to skip:
+    by their name, their distribution, or `distribution:name` where that is not enough.
 
     The environment variable PRUNEBENCH_DISABLE_PLUGINS adds to `disabled` (comma-separated; `all` skips every one).
     """
@@ -107,12 +90,12 @@ def find_installed(files: Iterable[str | Path] = (), disabled: Iterable[str] = (
     warnings: list[str] = []
     for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
         name, distribution, version = _owner(point)
-        if not skipped & {"all", point.name, distribution}:
+        if not skipped & {"all", name, distribution, f"{distribution}:{name}"}:
             _load(lambda p=point: p.load(), name, distribution, version, "", plugins, broken, warnings)
     for path in files:
-        code = _file_hash(Path(path))
+        code = file_hash(Path(path))
         _load(
-            lambda p=path, c=code: _module_from(Path(p), c),
+            lambda p=path, c=code: module_from(Path(p), c),
             Path(path).name,
             str(path),
             code,
@@ -140,30 +123,6 @@ def _owner(point: EntryPoint) -> tuple[str, str, str]:
     return point.name, dist.name if dist else "?", dist.version if dist else ""
 
 
-def _file_hash(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except OSError as error:
-        raise PluginError(f"plugin file {path} cannot be read: {error.strerror}") from None
-
-
-def _module_from(path: Path, code: str) -> types.ModuleType:
-    name = f"prunebench_file_{path.stem.replace('-', '_')}_{code}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
 def _load(
     load: Any,
     name: str,
@@ -175,17 +134,12 @@ def _load(
     warnings: list[str],
 ) -> None:
     """Import one plugin and gather its classes; whatever goes wrong is a line in `broken`."""
-    try:
-        with _quiet() as printed, _time_limit(IMPORT_LIMIT_SECONDS):
-            module = load()
-            classes = list(_classes(module))
-        if printed.getvalue().strip():
-            warnings.append(f"plugin {name} ({distribution}) prints while it is imported")
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # the border: a plugin's import may raise anything, SystemExit included
-        broken.append(Broken(name, distribution, version, _one_line(error)))
+    classes, has_printed, why = loaded(lambda: list(_classes(load())), f"{distribution}:{name}")
+    if why:
+        broken.append(Broken(name, distribution, version, why))
         return
+    if has_printed:
+        warnings.append(f"plugin {name} ({distribution}) prints while it is imported")
     for kind, cls in classes:
         fault = class_fault(cls, KINDS[kind])
         if fault:
@@ -199,7 +153,7 @@ def _classes(module: Any) -> Iterator[tuple[str, Any]]:
     manager = pluggy.PluginManager("prunebench")
     manager.add_hookspecs(hookspecs)
     manager.register(module)
-    manager.check_pending()
+    _require_known_hooks(manager, module)
     found = False
     for kind in KINDS:
         for classes in getattr(manager.hook, f"{kind}s")():
@@ -209,6 +163,15 @@ def _classes(module: Any) -> Iterator[tuple[str, Any]]:
     if not found:
         hooks = ", ".join(f"{kind}s()" for kind in KINDS)
         raise PluginError(f"brings nothing: no function marked @hookimpl among {hooks}")
+
+
+def _require_known_hooks(manager: pluggy.PluginManager, module: Any) -> None:
+    """Raise PluginError naming a function that is marked as a hook and is none."""
+    hooks = [f"{kind}s" for kind in KINDS]
+    for name in dir(module):
+        if manager.parse_hookimpl_opts(module, name) is not None and name not in hooks:
+            hint = did_you_mean(name, hooks) or f"; hooks: {', '.join(hooks)}"
+            raise PluginError(f"unknown hook {name!r}{hint}")
 
 
 def _is_subclass(cls: Any, base: type[Any]) -> bool:
@@ -233,37 +196,3 @@ def class_fault(cls: Any, base: type[Any]) -> str:
         if item.name in ("use", "seed", "pipeline"):
             return f"a field may not be called {item.name!r}: grids use that word"
     return ""
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:300]
-    if isinstance(error, SystemExit):
-        return f"calls sys.exit({text}) while it is imported"
-    return f"{type(error).__name__}: {text}" if text and not isinstance(error, PluginError) else text or repr(error)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[io.StringIO]:
-    """What a plugin prints at import stays out of machine-readable output."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        yield printed
-
-
-@contextlib.contextmanager
-def _time_limit(limit: float) -> Iterator[None]:
-    """Raise TimeoutError in this thread after `limit` seconds; does nothing off the main thread."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def expired(*_: object) -> None:
-        raise TimeoutError(f"its import takes longer than {limit:g} s (PRUNEBENCH_IMPORT_LIMIT)")
-
-    before = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, limit)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -159,7 +159,7 @@ def run(
         data_dir=str(data_folder(data_dir).absolute()),
         checkpoints=str((Path(db).parent / "checkpoints").absolute()),
         plugin_files=tuple(str(Path(path).absolute()) for path in plugin_files),
-        disabled_plugins=disabled,
+        disabled_plugins=(*disabled, *(fault.entry for fault in prepared.installed.broken)),  # waited for once
         timeout_seconds=timeout_seconds or options.timeout_seconds,
         log_dir=str((Path(db).parent / "logs").absolute()),
     )

@@ -16,7 +16,7 @@ import pytest
 import store_samples as samples
 import torch
 from numbered import Bench, fault
-from prunebench import Method, discovery
+from prunebench import Method, discovery, loading
 from prunebench.discovery import Installed, find_installed
 from prunebench.errors import PluginError
 from prunebench.records import Result, decode
@@ -114,7 +114,8 @@ def test_a_hook_that_raises_costs_only_its_plugin(install: Install) -> None:
 def test_a_loud_or_slow_import_is_named_and_output_for_programs_stays_valid(
     install: Install, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "IMPORT_LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(loading, "IMPORT_LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(loading, "_given_up", {})
     loud = GOOD.replace("mine", "loud").replace("Mine", "Loud")
     installed = install("import time; time.sleep(30)", f"print('hello')\n{loud}")
     one_line(installed, "takes longer than 0.1 s")

@@ -7,7 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
-from prunebench import discovery
+from prunebench import discovery, loading
 from prunebench.discovery import Installed, find_installed
 from prunebench.errors import PluginError
 from toys import Keep
@@ -63,7 +63,7 @@ def test_a_plugin_is_found_with_its_owner(points):
     [
         ("import absent_package", "ModuleNotFoundError: No module named 'absent_package'"),
         ("import sys; sys.exit(3)", "calls sys.exit(3) while it is imported"),
-        (GOOD.replace("def methods", "def method"), "unknown hook 'method'"),
+        (GOOD.replace("def methods", "def method"), "unknown hook 'method', did you mean 'methods'?"),
         (GOOD.replace("@hookimpl\n", ""), "brings nothing: no function marked @hookimpl"),
         (GOOD.replace("return [Mine]", "return [3]"), "must return subclasses of Method, got 3"),
         (GOOD.replace("return [Mine]", "raise ValueError('no')"), "ValueError: no"),
@@ -91,10 +91,34 @@ def test_a_plugin_that_prints_is_named_and_its_print_kept_from_the_output(points
     assert installed.find("method", "mine")
 
 
-def test_a_plugin_that_takes_too_long_to_import_is_left_out(points, monkeypatch):
-    monkeypatch.setattr(discovery, "IMPORT_LIMIT_SECONDS", 0.1)
-    installed = points(Point("slow", "import time; time.sleep(30)"), Point("good", GOOD))
-    assert "takes longer than 0.1 s" in installed.broken[0].reason and installed.find("method", "mine")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time; time.sleep(3600)",
+        "import time\nwhile True:\n    try:\n        time.sleep(3600)\n    except Exception: pass",
+    ],
+)
+def test_a_plugin_that_takes_too_long_to_import_is_left_out_and_not_waited_for_twice(
+    points, monkeypatch, capsys, source
+):
+    monkeypatch.setattr(loading, "IMPORT_LIMIT_SECONDS", 0.3)
+    monkeypatch.setattr(loading, "NOTICE_SECONDS", 0.1)
+    monkeypatch.setattr(loading, "TICK_SECONDS", 0.1)
+    monkeypatch.setattr(loading, "_given_up", {})
+    slow, good = Point("slow", source), Point("good", GOOD)
+    installed = points(slow, good)
+    assert "takes longer than 0.3 s" in installed.broken[0].reason and installed.find("method", "mine")
+    assert "plugin prunebench-test:slow is still being imported" in capsys.readouterr().err
+    slow.source = "raise AssertionError('imported again')"
+    assert points(slow, good).broken == installed.broken
+
+
+def test_one_entry_point_is_skipped_without_its_namesakes(points, monkeypatch):
+    bad, namesake = Point("a", "raise ValueError", "bad"), Point("a", GOOD, "good")
+    installed = points(bad, namesake)
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [bad, namesake])
+    without = find_installed(disabled=[fault.entry for fault in installed.broken])
+    assert without.broken == () and without.find("method", "mine").distribution == "good"
 
 
 def test_a_name_of_two_owners_is_refused_only_where_it_is_used(points):

@@ -37,7 +37,7 @@ def plugin_options(function: F) -> F:
         "disabled",
         multiple=True,
         metavar="NAME",
-        help="Start without this entry point or distribution.",
+        help="Start without this entry point or distribution (or DISTRIBUTION:NAME).",
     )(function)
     return click.option(
         "--plugin",
