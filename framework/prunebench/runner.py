@@ -245,9 +245,11 @@ def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
 
 
 def _classified(error: Exception) -> Status:
-    """Out of memory comes under several names."""
+    """Out of memory comes under several names; cuBLAS and cuDNN have their own (CUBLAS_STATUS_ALLOC_FAILED)."""
     text = str(error).lower()
-    return "oom" if "out of memory" in text or "can't allocate memory" in text else "failed"
+    return (
+        "oom" if any(name in text for name in ("out of memory", "can't allocate memory", "alloc_failed")) else "failed"
+    )
 
 
 def _line(error: BaseException) -> str:

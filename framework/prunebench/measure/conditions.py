@@ -64,6 +64,16 @@ def gpu_state(device: torch.device) -> dict[str, Any]:
         return {}
 
 
+def precision() -> dict[str, Any]:
+    """How CUDA may compute float32, for both networks alike: TF32 in products and convolutions, cuDNN's own choice."""
+    return {
+        "float32_matmul": torch.get_float32_matmul_precision(),
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+    }
+
+
 def _uuid(device: torch.device) -> str:
     """The card's own name: its number for NVML is not the one that this process may see it under."""
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"

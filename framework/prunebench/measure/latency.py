@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.measure.blocks import Block, Clock, Side, clock_for
-from prunebench.measure.conditions import between, gpu_state, weather
+from prunebench.measure.conditions import between, gpu_state, precision, weather
 from prunebench.measure.faults import InvalidOutput
 from prunebench.measure.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.rounds import NotPortable, in_fresh_processes
@@ -154,7 +154,7 @@ def _ready(network: nn.Module, protocol: LatencyProtocol, device: torch.device) 
 
 
 def _card(device: torch.device) -> dict[str, Any]:
-    return gpu_state(device) if device.type == "cuda" else {}
+    return {**precision(), **gpu_state(device)} if device.type == "cuda" else {}
 
 
 def _record(
