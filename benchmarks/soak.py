@@ -1,8 +1,10 @@
 """Hours of tiny trials under random faults: every planned trial has its row, and nothing grows.
 
 `python benchmarks/soak.py --minutes 60` starts a run, and while it works kills and freezes its workers, freezes the
-run itself, runs a second one on the same database, leaves it open in a careless notebook and asks it by SQL. Then a
-disk is full for ten seconds (where a small one can be mounted). The last lines are the figures for docs/faults.md.
+run itself, sets its clock, runs a second one on the same database, leaves it open in a careless notebook and asks it
+by SQL. Then a run is killed and called again until it is through, and a disk is full for ten seconds (where a small one
+can be mounted). The run and its first worker, which nothing kills, are weighed. The last lines are the figures for
+docs/faults.md; `--progress FILE` keeps those of memory up to date in a file.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,16 +27,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from prunebench.errors import PruneBenchError
 from prunebench.store import Store, open_results
 from prunebench.store.sealed import sealed_query
-from soak_run import trials
+from soak_run import TIMEOUT_SECONDS, trials
+from soak_runner import ROUGH_SLOT
 
 HERE = Path(__file__).parent
 TRIALS_A_MINUTE = 700  # with two workers and trials of a tenth of a second, faults and merges included
 GROWTH_ALLOWED = 0.05
+AGAIN = 100  # trials of the run that is killed and called again
 NOTEBOOK = """
 import duckdb, sys, time
 with duckdb.connect(sys.argv[1], read_only=True) as connection:
@@ -49,48 +56,95 @@ class Soak:
     database: Path
     count: int
     dice: random.Random
+    clock: Path | None = None  # holds the seconds that the run's wall clock is ahead
     workers: list[int] = field(default_factory=list)
+    steady: int = 0  # the worker that nothing kills
     done: Counter[str] = field(default_factory=Counter)
-    samples: list[tuple[int, int]] = field(default_factory=list)  # bytes of the run, its file handles
+    samples: list[tuple[int, int, int]] = field(default_factory=list)  # bytes of run and worker, the run's file handles
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def start(self, first: int, count: int) -> subprocess.Popen[bytes]:
         """A run of these trials in a process of its own."""
         command = [sys.executable, str(HERE / "soak_run.py"), str(self.database), str(first), str(count)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env=self.environment())
+
+    def environment(self) -> dict[str, str]:
+        """This process's, and the clock that can be set."""
+        if self.clock is None:
+            return dict(os.environ)
+        return {**os.environ, "LD_PRELOAD": str(self.clock.with_suffix(".so")), "WALL_CLOCK": str(self.clock)}
 
     def listen(self, run: subprocess.Popen[bytes]) -> None:
         """Remember the workers that it starts."""
         for line in run.stdout or ():
             word, _, rest = line.decode().strip().partition(" ")
             if word == "worker":
-                self.workers.append(int(rest))
+                pid, slot = rest.split()
+                if slot == ROUGH_SLOT:
+                    self.workers.append(int(pid))
+                elif self.steady:
+                    self.faults.append(f"the worker of {slot} died")
+                self.steady = self.steady if slot == ROUGH_SLOT else int(pid)
 
     def weigh(self, run: subprocess.Popen[bytes]) -> None:
-        """One sample of the run's own process."""
-        with suppress(psutil.Error):
-            process = psutil.Process(run.pid)
-            self.samples.append((process.memory_full_info().uss, process.num_fds()))
+        """One sample of the run's own process and of its steady worker."""
+        with suppress(psutil.Error, OSError):
+            sample = (own_memory(run.pid), own_memory(self.steady), psutil.Process(run.pid).num_fds())
+            self.samples.append(sample)
 
-    def weigh_often(self, run: subprocess.Popen[bytes]) -> None:
+    def weigh_often(self, run: subprocess.Popen[bytes], progress: Path | None) -> None:
         """Twice a second until it ends."""
         while run.poll() is None:
             self.weigh(run)
+            if progress and len(self.samples) % 120 == 8:
+                progress.write_text(json.dumps({**self.weights(), "deeds": dict(self.done), "faults": self.faults}))
             time.sleep(0.5)
 
-    def tenths(self) -> list[float]:
-        """Megabytes of the run, tenth by tenth."""
-        cut = [self.samples[len(self.samples) * i // 10 : len(self.samples) * (i + 1) // 10] for i in range(10)]
-        return [round(_resting([sample[0] for sample in part]) / 2**20, 1) for part in cut if part]
+    def weights(self) -> dict[str, Any]:
+        """What the run and its steady worker weighed, and by how much they grew."""
+        if len(self.samples) < 8:
+            return {"samples": len(self.samples)}
+        return {
+            "memory_growth": self.growth(0), "memory_mb_by_tenths": self.tenths(0),
+            "worker_memory_growth": self.growth(1), "worker_memory_mb_by_tenths": self.tenths(1),
+            "file_handle_growth": self.handle_growth(), "samples": len(self.samples),
+        }  # fmt: skip
 
-    def growth(self) -> tuple[float, int]:
-        """Relative growth of memory and absolute growth of file handles, from the second quarter to the last."""
+    def tenths(self, column: int) -> list[float]:
+        """Megabytes, tenth by tenth of the run."""
+        cut = [self.samples[len(self.samples) * i // 10 : len(self.samples) * (i + 1) // 10] for i in range(10)]
+        return [round(_resting([sample[column] for sample in part]) / 2**20, 1) for part in cut if part]
+
+    def growth(self, column: int) -> float:
+        """Relative growth of memory from the second quarter of the run to the last."""
+        early, late = ([sample[column] for sample in part] for part in self.quarters())
+        return round(_resting(late) / _resting(early) - 1, 4)
+
+    def handle_growth(self) -> int:
+        """File handles more in the last quarter than in the second."""
+        early, late = (statistics.median(sample[2] for sample in part) for part in self.quarters())
+        return round(late - early)
+
+    def quarters(self) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+        """The second and the last: in the first everything is loaded."""
         quarter = len(self.samples) // 4
-        early, late = self.samples[quarter : 2 * quarter], self.samples[-quarter:]
-        memory = [_resting([sample[0] for sample in part]) for part in (early, late)]
-        handles = [statistics.median(sample[1] for sample in part) for part in (early, late)]
-        return memory[1] / memory[0] - 1, round(handles[1] - handles[0])
+        return self.samples[quarter : 2 * quarter], self.samples[-quarter:]
+
+    def judge(self) -> None:
+        """Growth is a fault, once there are enough samples to tell."""
+        if len(self.samples) < 40:
+            return
+        weights = self.weights()
+        for name, allowed in (("memory", GROWTH_ALLOWED), ("worker_memory", GROWTH_ALLOWED), ("file_handle", 2)):
+            if weights[f"{name}_growth"] > allowed:
+                self.faults.append(f"{name} grew by {weights[f'{name}_growth']}, allowed are {allowed}")
+
+
+def own_memory(pid: int) -> int:
+    """Bytes that the process itself asked for: without libraries, whose pages count or not as others load them too."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("RssAnon:")[2].split()[0]) * 1024
 
 
 def _resting(values: list[int]) -> float:
@@ -101,17 +155,39 @@ def _resting(values: list[int]) -> float:
 def kill_worker(soak: Soak, run: subprocess.Popen[bytes]) -> None:
     """As the kernel does when memory is short."""
     with suppress(ProcessLookupError):
-        os.kill(soak.workers[-1 - soak.dice.randrange(min(2, len(soak.workers)))], signal.SIGKILL)
+        os.kill(soak.workers[-1], signal.SIGKILL)
 
 
 def freeze_worker(soak: Soak, run: subprocess.Popen[bytes]) -> None:
-    """For a second."""
-    _freeze(soak.workers[-1])
+    """For a second; the steady one too."""
+    _freeze(soak.dice.choice([soak.workers[-1], soak.steady]))
 
 
 def freeze_run(soak: Soak, run: subprocess.Popen[bytes]) -> None:
-    """A laptop that is closed: to the run it is a jump of every clock but its own."""
+    """A laptop that is closed."""
     _freeze(run.pid)
+
+
+def set_clock(soak: Soak, run: subprocess.Popen[bytes]) -> None:
+    """By seconds, hours or a month, forwards and backwards, under the run and its workers."""
+    if soak.clock is not None:
+        _set(soak.clock, soak.dice.choice([1, -1]) * soak.dice.choice([0, 2, 3600, 86_400, 30 * 86_400]))
+
+
+def _set(clock: Path, seconds: int) -> None:
+    with clock.open("r+b") as file:
+        file.write(struct.pack("q", seconds))
+
+
+def settable_clock(folder: Path) -> Path | None:
+    """A clock file for `wall_clock.c`; None where there is no compiler or no such loading."""
+    compiler, clock = shutil.which("cc"), folder / "clock"
+    if compiler is None or sys.platform != "linux":
+        return None
+    library = str(clock.with_suffix(".so"))
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, str(HERE / "wall_clock.c"), "-ldl"], check=True)
+    clock.write_bytes(bytes(8))
+    return clock
 
 
 def _freeze(pid: int) -> None:
@@ -145,18 +221,18 @@ def ask(soak: Soak, run: subprocess.Popen[bytes]) -> None:
 
 
 DEEDS: list[Callable[[Soak, subprocess.Popen[bytes]], None]] = [
-    kill_worker, kill_worker, freeze_worker, freeze_run, second_run, notebook, ask,
+    kill_worker, kill_worker, freeze_worker, freeze_run, set_clock, second_run, notebook, ask,
 ]  # fmt: skip
 
 
-def endure(soak: Soak, pause: float) -> None:
+def endure(soak: Soak, pause: float, progress: Path | None = None) -> None:
     """The run from its start to its end, with a fault every `pause` seconds or so."""
     run = soak.start(0, soak.count)
     ears = threading.Thread(target=soak.listen, args=(run,), daemon=True)
     ears.start()
-    while run.poll() is None and not (soak.workers and soak.database.exists()):
+    while run.poll() is None and not (soak.workers and soak.steady and soak.database.exists()):
         time.sleep(0.1)
-    scales = threading.Thread(target=soak.weigh_often, args=(run,), daemon=True)
+    scales = threading.Thread(target=soak.weigh_often, args=(run, progress), daemon=True)
     scales.start()
     while run.poll() is None:
         time.sleep(soak.dice.expovariate(1 / pause))
@@ -170,6 +246,25 @@ def endure(soak: Soak, pause: float) -> None:
         soak.faults.append(f"the run ended with {run.returncode}")
 
 
+def kill_and_call_again(soak: Soak) -> None:
+    """`kill -9` of a run in the midst, then the same call, and no trial that was acknowledged begins again."""
+    acknowledged: set[str] = set()
+    for _ in range(100):
+        run = soak.start(soak.count + 20, AGAIN)
+        timer = threading.Timer(soak.dice.uniform(2, 6), run.kill)
+        timer.start()
+        out = run.communicate(timeout=300)[0].decode()
+        timer.cancel()
+        told = [line.split() for line in out.splitlines(keepends=True) if line.endswith("\n")]
+        if again := acknowledged & {words[1] for words in told if words[0] == "started"}:
+            soak.faults.append(f"{len(again)} acknowledged trials began again after kill -9")
+        acknowledged |= {words[1] for words in told if words[0] == "finished"}
+        if run.returncode != -signal.SIGKILL:
+            return
+        soak.done["kill_run"] += 1
+    soak.faults.append("a run that is killed again and again never comes to its end")
+
+
 def settle(soak: Soak) -> dict[str, int]:
     """End what still runs, run the rest of what the killed second runs left, look at every row."""
     for child in soak.children:
@@ -178,16 +273,20 @@ def settle(soak: Soak) -> dict[str, int]:
             soak.faults.append(f"a reader or second run ended with {child.returncode}: {(errors or b'')[-200:]!r}")
     last = soak.start(soak.count - 20, 40)
     last.communicate(timeout=300)
+    kill_and_call_again(soak)
     store = Store(soak.database)
     store.merge(wait_seconds=10)
     soak.faults += [line for line in store.check() if "no end" not in line]
-    planned = [trial.id for trial in trials(0, soak.count + 20)]
+    planned = [trial.id for trial in trials(0, soak.count + 20 + AGAIN)]
     ended = store.finished(planned)
     if len(ended) != len(planned):
         soak.faults.append(f"{len(planned) - len(ended)} of {len(planned)} planned trials have no row")
     with open_results(soak.database) as results:
         if results.query("select count(*) - count(distinct trial_id) as n from trials").item():
             soak.faults.append("a trial has two rows")
+        seconds = results.query("select min(seconds), max(seconds) from trials").row(0)
+        if not 0 <= seconds[0] <= seconds[1] <= TIMEOUT_SECONDS + 5:
+            soak.faults.append(f"a trial took {seconds[0]} or {seconds[1]} s")
     return dict(Counter(ended.values()))
 
 
@@ -228,21 +327,21 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--pause", type=float, default=4.0, help="Seconds between two faults, on average.")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--progress", type=Path, help="A file for the memory so far, a line, every minute.")
     given = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
         soak = Soak(folder / "runs" / "results.duckdb", int(given.minutes * TRIALS_A_MINUTE), random.Random(given.seed))
-        endure(soak, given.pause)
+        soak.clock = settable_clock(folder)
+        endure(soak, given.pause, given.progress)
         rows = settle(soak)
         disk = full_disk(soak, folder)
-        memory, handles = soak.growth() if len(soak.samples) >= 8 else (0.0, 0)
-    if len(soak.samples) >= 40 and (memory > GROWTH_ALLOWED or handles > 2):
-        soak.faults.append(f"the run grew: memory by {memory:.1%}, file handles by {handles}")
+    soak.judge()
     told = {
         "minutes": round((time.monotonic() - started) / 60, 1), "rows": rows, "deeds": dict(soak.done),
-        "memory_growth": round(memory, 4), "memory_mb_by_tenths": soak.tenths(),
-        "file_handle_growth": handles, "samples": len(soak.samples), "full_disk": disk, "faults": soak.faults,
+        **soak.weights(), "clock": "set" if soak.clock else "left alone: no compiler here",
+        "full_disk": disk, "faults": soak.faults,
     }  # fmt: skip
     print(json.dumps(told, indent=1))
     return 1 if soak.faults else 0

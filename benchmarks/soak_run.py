@@ -1,7 +1,7 @@
 """One run as `bench run` makes it, with journal, merges and signals, over trials that need no torch.
 
 `python benchmarks/soak_run.py DATABASE FIRST COUNT [SECONDS]` runs trials FIRST to FIRST + COUNT of SECONDS each that
-the database does not have, and prints `worker PID`, `finished ID` (acknowledged) and `end`.
+the database does not have, and prints `worker PID SLOT`, `finished ID` (acknowledged) and `end`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ TIMEOUT_SECONDS = 20.0
 
 
 def trials(first: int, count: int, seconds: float = 0.1) -> tuple[Trial, ...]:
-    """Trials of the soak runner; thirty in a row share a network."""
-    net, sleep = Choice("soak"), {"seconds": seconds}
-    return tuple(
-        Trial(net, Choice("net", {"width": i // 30}), Choice("naps", {**sleep, "index": i}), 0, Protocol())
-        for i in range(first, first + count)
-    )
+    """Trials of the soak runner; thirty in a row share a network. As in a plan, equal parts are one object."""
+    net, protocol, planned = Choice("soak"), Protocol(), []
+    for index in range(first, first + count):
+        width = index // 30
+        model = planned[-1].model if planned and planned[-1].model.params["width"] == width else None
+        method = Choice("naps", {"seconds": seconds, "index": index})
+        planned.append(Trial(net, model or Choice("net", {"width": width}), method, 0, protocol))
+    return tuple(planned)
 
 
 def run(database: Path, planned: tuple[Trial, ...], slots: int = 2) -> Outcome:
     """What `bench run` does after planning."""
     check_writable(database.parent)
-    for trial in planned:  # what a plan remembers of its trials is worked out now: what grows later is a leak
-        _ = trial.dense_id, trial.network_id, trial.method.label, trial.model.label, trial.dataset.label
+    for trial in planned:  # a plan has compared all its trials and put those of one network together
+        _ = trial.id, trial.network_id
     store = Store(database)
     done = store.finished([trial.id for trial in planned])
     todo = tuple(trial for trial in planned if trial.id not in done)
@@ -57,7 +59,7 @@ def tell(event: Any) -> None:
     """For whoever listens."""
     match event:
         case WorkerStarted():
-            print("worker", event.pid, flush=True)
+            print("worker", event.pid, event.slot, flush=True)
         case Started():
             print("started", event.trial.id, flush=True)
         case Finished():

@@ -60,14 +60,14 @@ class Choice:
         stages = [stage.text for stage in self.stages]
         return encode([self.use, self.params, self.target, stages, self.code]).decode()
 
-    @cached_property
+    @property  # labels and dense ids are not kept: a long run would grow by them with every trial that ends
     def label(self) -> str:
         """For people: `low_rank(rank=10)`, `svd(keep=0.2) > kmeans(clusters=32)`."""
         if self.stages:
             return " > ".join(stage.label for stage in self.stages)
         return f"{self.use}({self.setting})" if self.setting else self.use
 
-    @cached_property
+    @property
     def setting(self) -> str:
         """The label's inside: `rank=10`."""
         params = {name: value for name, value in self.params.items() if self.shown is None or name in self.shown}
@@ -141,7 +141,7 @@ class Trial:
         """Content hash of all that decides the result: same question, same id, on every machine."""
         return self._id_with(self.method)
 
-    @cached_property
+    @property
     def dense_id(self) -> str:
         """The id of the unpruned trial that this one is compared with."""
         return self._id_with(DENSE)

@@ -28,6 +28,7 @@ class Job:
 class Group:
     """The trials of one dense network that wait, and how many slots are at it."""
 
+    network_id: str
     waiting: deque[Job] = field(default_factory=deque)
     slot_count: int = 0
     is_open: bool = False  # its network is there: any slot may help
@@ -46,7 +47,7 @@ class Schedule:
 
     def add(self, trial: Trial) -> None:
         """One more trial, behind those of its group."""
-        group = self._groups.setdefault(trial.network_id, Group())
+        group = self._group_of(trial)
         group.waiting.append(Job(trial))
         self.waiting_count += 1
         self._enqueue(group)
@@ -66,9 +67,10 @@ class Schedule:
 
     def settle(self, job: Job, status: Status) -> Job | None:
         """The next attempt, put back in line, when `status` deserves one; None when that was the last."""
-        group = self._groups[job.trial.network_id]
+        group = self._groups.get(job.trial.network_id)
         # A worker that answered has got past the training; one that died may have died in it.
-        group.is_open = group.is_open or status in ("ok", "skipped", "failed")
+        if group is not None and status in ("ok", "skipped", "failed"):
+            group.is_open = True
         again = self._next_attempt(job, status)
         if again is not None:
             self.put_back(again)
@@ -76,7 +78,7 @@ class Schedule:
 
     def put_back(self, job: Job) -> None:
         """A job that nobody has begun, first in line again."""
-        group = self._groups[job.trial.network_id]
+        group = self._group_of(job.trial)
         group.waiting.appendleft(job)
         self.waiting_count += 1
         self._enqueue(group, first=True)
@@ -87,6 +89,14 @@ class Schedule:
         if group is not None:
             group.slot_count -= 1
             self._enqueue(group, first=True)
+            if not group.slot_count and not group.waiting:
+                del self._groups[group.network_id]
+
+    def _group_of(self, trial: Trial) -> Group:
+        """The one that waits or is worked on, else a new one: groups that are through are forgotten."""
+        if trial.network_id not in self._groups:
+            self._groups[trial.network_id] = Group(trial.network_id)
+        return self._groups[trial.network_id]
 
     def _next_attempt(self, job: Job, status: Status) -> Job | None:
         if status == "killed" and job.killed_count < self.retries.killed:
