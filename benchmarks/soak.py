@@ -39,6 +39,8 @@ from soak_runner import ROUGH_SLOT
 HERE = Path(__file__).parent
 TRIALS_A_MINUTE = 700  # with two workers and trials of a tenth of a second, faults and merges included
 GROWTH_ALLOWED = 0.05
+SHORT_ALLOWED = 0.15  # in less than ten minutes, where a first large merge may fall into the last quarter
+LONG = 1200  # samples
 AGAIN = 100  # trials of the run that is killed and called again
 NOTEBOOK = """
 import duckdb, sys, time
@@ -135,8 +137,8 @@ class Soak:
         """Growth is a fault, once there are enough samples to tell."""
         if len(self.samples) < 40:
             return
-        weights = self.weights()
-        for name, allowed in (("memory", GROWTH_ALLOWED), ("worker_memory", GROWTH_ALLOWED), ("file_handle", 2)):
+        weights, of_run = self.weights(), GROWTH_ALLOWED if len(self.samples) >= LONG else SHORT_ALLOWED
+        for name, allowed in (("memory", of_run), ("worker_memory", GROWTH_ALLOWED), ("file_handle", 2)):
             if weights[f"{name}_growth"] > allowed:
                 self.faults.append(f"{name} grew by {weights[f'{name}_growth']}, allowed are {allowed}")
 

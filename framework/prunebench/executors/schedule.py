@@ -31,7 +31,6 @@ class Group:
     network_id: str
     waiting: deque[Job] = field(default_factory=deque)
     slot_count: int = 0
-    is_open: bool = False  # its network is there: any slot may help
     is_queued: bool = False  # in line for a first slot
 
 
@@ -41,7 +40,8 @@ class Schedule:
     def __init__(self, retries: RetryPolicy = RETRIES) -> None:
         self.retries = retries
         self.waiting_count = 0
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, Group] = {}  # network id -> what waits or is worked on; others are forgotten
+        self._trained: set[str] = set()  # networks that are there: any slot may help
         self._queue: deque[Group] = deque()  # groups that no slot is at, in the order of the plan
         self._at: dict[str, Group] = {}  # slot -> the group it works on
 
@@ -67,10 +67,9 @@ class Schedule:
 
     def settle(self, job: Job, status: Status) -> Job | None:
         """The next attempt, put back in line, when `status` deserves one; None when that was the last."""
-        group = self._groups.get(job.trial.network_id)
-        # A worker that answered has got past the training; one that died may have died in it.
-        if group is not None and status in ("ok", "skipped", "failed"):
-            group.is_open = True
+        if status in ("ok", "skipped", "failed"):
+            # A worker that answered has got past the training; one that died may have died in it.
+            self._trained.add(job.trial.network_id)
         again = self._next_attempt(job, status)
         if again is not None:
             self.put_back(again)
@@ -93,7 +92,7 @@ class Schedule:
                 del self._groups[group.network_id]
 
     def _group_of(self, trial: Trial) -> Group:
-        """The one that waits or is worked on, else a new one: groups that are through are forgotten."""
+        """The one that waits or is worked on, else a new one."""
         if trial.network_id not in self._groups:
             self._groups[trial.network_id] = Group(trial.network_id)
         return self._groups[trial.network_id]
@@ -122,9 +121,9 @@ class Schedule:
         return group
 
     def _to_help(self) -> Group | None:
-        """The open group with the most trials waiting for each slot at it; at most one group a slot is looked at."""
-        open_groups = [group for group in self._at.values() if group.is_open and group.waiting]
-        return max(open_groups, key=lambda group: len(group.waiting) / group.slot_count, default=None)
+        """The group of a trained network with the most trials waiting for each slot at it; at most one group a slot is looked at."""
+        trained = [group for group in self._at.values() if group.waiting and group.network_id in self._trained]
+        return max(trained, key=lambda group: len(group.waiting) / group.slot_count, default=None)
 
     def _move(self, slot: str, group: Group) -> None:
         if self._at.get(slot) is group:

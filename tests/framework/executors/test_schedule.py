@@ -148,3 +148,11 @@ def test_whatever_happens_every_trial_ends_once_and_no_closed_network_is_in_two_
             if draw.random() < 0.3:
                 schedule.leave(slot)
     assert len(ended) == len(set(ended)) == count
+
+
+def test_a_network_that_is_through_is_forgotten() -> None:
+    schedule = schedule_of(*[network for network in range(50) for _ in range(3)])
+    while job := schedule.take("a"):
+        assert schedule.settle(job, "ok") is None
+    schedule.leave("a")
+    assert schedule._groups == {}  # a run of a million networks would grow with every one

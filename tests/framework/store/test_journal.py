@@ -216,3 +216,11 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be created"):
         Store(tmp_path / "file" / "results.duckdb").open_run(samples.run())
+
+
+def test_what_a_result_is_filed_under_is_not_kept_by_its_trial(journal: Journal) -> None:
+    trial = samples.trial()
+    _ = trial.id, trial.network_id, trial.protocol.id  # what a plan knows already
+    known = [set(vars(part)) for part in (trial, trial.method, trial.model, trial.dataset)]
+    journal.append(samples.result(trial))
+    assert [set(vars(part)) for part in (trial, trial.method, trial.model, trial.dataset)] == known
