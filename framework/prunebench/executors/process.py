@@ -16,6 +16,9 @@ from prunebench.worker.validity import MAX_RESULT_BYTES
 CHUNK_BYTES = 2**18
 MAX_LINE_BYTES = MAX_RESULT_BYTES + 2**20
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# The C library keeps what is freed, up to a gigabyte, instead of having activations paged in anew at every forward pass
+# (benchmarks/allocator.py); other C libraries ignore it.
+KEEP_BLOCKS = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824"
 
 
 class WorkerProcess:
@@ -137,8 +140,9 @@ class WorkerProcess:
 
 
 def environment(slot: Slot) -> dict[str, str]:
-    """This process's, with the worker pinned to its device and its threads before it wakes."""
+    """This process's, with the worker pinned to its device and its threads, and its allocator set, before it wakes."""
     pinned = dict.fromkeys(THREAD_VARIABLES, str(slot.threads))
+    pinned["GLIBC_TUNABLES"] = os.environ.get("GLIBC_TUNABLES") or KEEP_BLOCKS
     if slot.visible is not None:
         pinned |= {"CUDA_VISIBLE_DEVICES": slot.visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     return {**os.environ, **pinned, "PRUNEBENCH_SLOT": slot.name}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -68,7 +69,12 @@ def _at(
         blocks, flags = _blocks(dense, pruned, x, protocol, device, seed)
     except RuntimeError as error:
         raise _named(error, len(x)) from error
-    conditions = {**between(before, weather()), "dense_calls_per_block": blocks.calls[0], **_card(device)}
+    conditions = {
+        **between(before, weather()),
+        "dense_calls_per_block": blocks.calls[0],
+        "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
+        **_card(device),
+    }
     return _record(blocks, len(x), protocol, device, time.perf_counter() - start, conditions, flags)
 
 

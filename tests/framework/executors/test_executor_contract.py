@@ -9,7 +9,9 @@ import pytest
 from executor_toys import ONCE, Make, cpu, is_gone, results, toy, work_settings
 from prunebench.errors import DeviceError
 from prunebench.executors import Finished, Note, Progress, RetryPolicy, Started, WorkerLost, WorkerStarted
+from prunebench.executors.devices import resolve
 from prunebench.executors.local import LocalExecutor
+from prunebench.executors.process import KEEP_BLOCKS, environment
 
 INNOCENT = [toy("fine", network) for network in range(1, 4)]
 
@@ -159,6 +161,14 @@ def test_workers_that_never_start_end_the_run_with_the_reason(
 def test_workers_are_pinned_before_they_wake(executor: Make) -> None:
     detail = results(executor().run([toy("environment")]))["environment"].detail
     assert detail == "CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 PRUNEBENCH_SLOT=cpu:0"
+
+
+def test_an_allocator_setting_of_ones_own_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = resolve("cpu:1")[0]
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=2")
+    assert environment(slot)["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=2"
+    monkeypatch.delenv("GLIBC_TUNABLES")
+    assert environment(slot)["GLIBC_TUNABLES"] == KEEP_BLOCKS
 
 
 def test_trials_of_one_network_stay_in_one_worker_and_no_network_is_begun_twice_at_once(

@@ -62,7 +62,13 @@ def test_what_is_recorded_follows_from_the_raw_blocks() -> None:
     assert (found.clock, found.threads, found.device, found.batch) == ("cpu", 1, "cpu", 4)
     assert 0 <= found.contention <= 1
     assert found.cold_dense_ms > 0 and found.cold_pruned_ms > 0
-    assert found.conditions.keys() >= {"load_average", "steal", "involuntary_switches", "dense_calls_per_block"}
+    assert found.conditions.keys() >= {
+        "load_average",
+        "steal",
+        "involuntary_switches",
+        "dense_calls_per_block",
+        "glibc_tunables",
+    }
     assert decode(encode(found), Latency) == found
 
 
