@@ -227,11 +227,155 @@ class NoBounds(Wrong):
     share: float = 0.5
 
 
-WRONG = [c for c in list(globals().values()) if isinstance(c, type) and issubclass(c, Wrong) and c is not Wrong]
+@wrong("bias")
+class ZeroesBias(Wrong):
+    """A new last factor whose bias nobody filled in."""
+
+    name = "zeroes_bias"
+    loosest: ClassVar = None
+
+    def pair(self, layer, u, s, v, bias=True):
+        made = super().pair(layer, u, s, v)
+        nn.init.zeros_(made[1].bias) if made[1].bias is not None else None
+        return made
+
+
+@wrong("loosest")
+class TransposesFactors(Wrong):
+    """The right singular vectors, the wrong way round."""
+
+    name = "transposes_factors"
+
+    def pair(self, layer, u, s, v, bias=True):
+        return super().pair(layer, u, s, v.flip(0))
+
+
+@dataclass(frozen=True)
+class Rebuilds(Wrong):
+    """Puts new convolutions in the place of the old ones: right, and the base of two wrong ones."""
+
+    name = "rebuilds"
+    loosest: ClassVar = None
+    kept: ClassVar = ("stride", "padding", "dilation", "groups", "padding_mode")
+
+    def prune(self, network, task):
+        for name, old in list(network.named_modules()):
+            if isinstance(old, nn.Conv2d):
+                network.set_submodule(name, self.rebuilt(old))
+        return super().prune(network, task)
+
+    def rebuilt(self, old):
+        weight, groups = old.weight, old.groups if "groups" in self.kept else 1
+        shape = (weight.shape[1] * groups, weight.shape[0], weight.shape[2:])
+        options = {name: getattr(old, name) for name in self.kept}
+        new = nn.Conv2d(*shape, bias=old.bias is not None, **options).to(weight.dtype)
+        new.load_state_dict(old.state_dict())
+        return new
+
+
+@wrong("geometry")
+class ForgetsStride(Rebuilds):
+    """The new convolution looks at every place."""
+
+    name = "forgets_stride"
+    kept: ClassVar = ("padding", "dilation", "groups", "padding_mode")
+
+
+@wrong("geometry")
+class ForgetsDilation(Rebuilds):
+    """The new convolution looks at neighbours."""
+
+    name = "forgets_dilation"
+    kept: ClassVar = ("stride", "padding", "groups", "padding_mode")
+
+
+@wrong("output")
+class ForgetsGroups(Rebuilds):
+    """The new convolution expects one group's channels."""
+
+    name = "forgets_groups"
+    kept: ClassVar = ("stride", "padding", "dilation", "padding_mode")
+
+
+@wrong("statistics")
+class ResetsStatistics(Wrong):
+    """Batch normalisation comes back untrained."""
+
+    name = "resets_statistics"
+    loosest: ClassVar = None
+
+    def prune(self, network, task):
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+        return super().prune(network, task)
+
+
+@wrong("globals")
+class Reseeds(Wrong):
+    """Sets the seed of everybody."""
+
+    name = "reseeds"
+
+    def prune(self, network, task):
+        torch.manual_seed(1234)
+        return super().prune(network, task)
+
+
+@wrong("globals")
+class TurnsGradientsOff(Wrong):
+    """Nothing trains after it."""
+
+    name = "turns_gradients_off"
+
+    def prune(self, network, task):
+        torch.set_grad_enabled(False)
+        return super().prune(network, task)
+
+
+@wrong("data")
+class CentresCalibrationInPlace(Wrong):
+    """The next method sees other inputs."""
+
+    name = "centres_calibration"
+
+    def prune(self, network, task):
+        task.calibration.sub_(task.calibration.mean())
+        return super().prune(network, task)
+
+
+@wrong("saved")
+class PlainTensor(Wrong):
+    """Keeps weights where `state_dict` does not look."""
+
+    name = "plain_tensor"
+
+    def pair(self, layer, u, s, v, bias=True):
+        made = super().pair(layer, u, s, v)
+        made.scale = torch.ones(3)
+        return made
+
+
+@wrong("pickled")
+class Lambda(Wrong):
+    """Cannot travel to a worker."""
+
+    name = "lambda"
+
+    def pair(self, layer, u, s, v, bias=True):
+        made = super().pair(layer, u, s, v)
+        made.register_forward_hook(lambda module, args, out: out)
+        return made
+
+
+WRONG = [
+    c for c in list(globals().values()) if isinstance(c, type) and issubclass(c, Wrong) and hasattr(c, "caught_by")
+]
 
 
 def test_a_right_method_passes():
-    assert check_method(Truncate, speed=False) == []
+    assert check_method(Truncate, speed=False) == [] and check_method(Rebuilds, speed=False) == []
+    assert len(WRONG) >= 24
 
 
 @pytest.mark.parametrize("cls", WRONG, ids=lambda cls: cls.name)

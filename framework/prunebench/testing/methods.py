@@ -16,7 +16,7 @@ from prunebench.errors import NotApplicable
 from prunebench.measure.counts import counts
 from prunebench.records import Value
 from prunebench.targets import DenseCounts, totals
-from prunebench.testing import bench
+from prunebench.testing import bench, kept
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
 
 LARGE = 2048
@@ -60,6 +60,7 @@ def check_method(
     for where in working[:1]:
         findings += [Finding(*finding) for finding in _repeated(method, where)]
         findings += [Finding(*finding) for finding in _types(method, where)]
+    for where in working:
         findings += [Finding(*finding) for finding in _loosest(cls, where)]
     if speed and working:
         findings += [Finding(*finding) for finding in _speed(method)]
@@ -73,7 +74,7 @@ def attempt(
     dense = bench.network(where, dtype)
     given = copy.deepcopy(dense)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(True):
             torch.manual_seed(global_seed)
             pruned = method.prune(given, bench.task(dense, seed))
     except NotApplicable as declined:
@@ -102,9 +103,10 @@ def _judged(method: Method, one: Attempt) -> Iterator[Row]:
     if faults:
         return
     yield from _unchanged(method, one)
-    yield from _biases(method, one)
+    yield from kept.network_faults(one.dense, one.pruned)
     yield from _counts(method, one)
     yield from _saved(one)
+    yield from kept.pickling_faults(method, one.pruned)
 
 
 def _output(one: Attempt) -> Iterator[Row]:
@@ -137,18 +139,6 @@ def _is_at_loosest(method: Method) -> bool:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b))
-
-
-def _biases(method: Method, one: Attempt) -> Iterator[Row]:
-    """A layer's bias may be corrected, but it may not get lost."""
-    assert one.pruned is not None
-    after = dict(one.pruned.named_modules())
-    for name, module in one.dense.named_modules():
-        if not isinstance(module, nn.Linear | nn.Conv2d) or module.bias is None or name not in after:
-            continue
-        state = after[name].state_dict()
-        if state and all(isinstance(value, Tensor) and value.dim() > 1 for value in state.values()):
-            yield "bias", f"layer {name} lost its bias", "carry the bias into the last factor"
 
 
 def _counts(method: Method, one: Attempt) -> Iterator[Row]:
@@ -225,7 +215,7 @@ def _shared_state(method: Method, where: str) -> Iterator[Row]:
     dense = bench.network(where)
     before = copy.deepcopy(dense.state_dict())
     task = bench.task(dense)
-    threads, default = torch.get_num_threads(), torch.get_default_dtype()
+    around = kept.surroundings(task)
     try:
         first = method.prune(copy.deepcopy(dense), task).eval()
         with torch.inference_mode():
@@ -239,16 +229,14 @@ def _shared_state(method: Method, where: str) -> Iterator[Row]:
         with torch.inference_mode():
             is_same = torch.equal(expected, second(bench.inputs()))
     except Exception as error:
+        yield from kept.surroundings_faults(around, kept.surroundings(task))
         yield "repeat", f"pruning a second copy fails: {' '.join(str(error).split())[:200]}", "keep no state"
         return
     if not is_same:
         yield "shared", "a second copy is pruned otherwise", "return copies of what task.once or the class keeps"
     if any(not _same(before[name], value) for name, value in dense.state_dict().items()):
         yield "dense", "the dense network was changed", "change only the network that prune is given"
-    if torch.get_num_threads() != threads or torch.get_default_dtype() != default:
-        yield "globals", "torch's threads or default dtype changed", "change nothing global"
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(default)
+    yield from kept.surroundings_faults(around, kept.surroundings(task))
 
 
 def _types(method: Method, where: str) -> Iterator[Row]:
@@ -281,7 +269,7 @@ def _loosest(cls: type[Method], where: str) -> Iterator[Row]:
         expected, got = one.dense(bench.inputs()), one.pruned.eval()(bench.inputs())
     error = float((got - expected).norm() / expected.norm())
     if not error <= IDENTITY_TOLERANCE:
-        seen = f"at {dict(cls.loosest)} the output differs by {error:.2g} (relative)"
+        seen = f"at {dict(cls.loosest)} the output differs by {error:.2g} (relative, {where})"
         yield "loosest", seen, "carry every factor (singular values, biases, scales)"
 
 
@@ -289,11 +277,7 @@ def _speed(method: Method) -> Iterator[Row]:
     """A large layer must not take minutes."""
     if method.trains:
         return
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        dense = nn.Sequential(
-            nn.Flatten(), nn.Linear(192, LARGE), nn.ReLU(), nn.Linear(LARGE, LARGE), nn.Linear(LARGE, bench.CLASSES)
-        ).eval()
+    dense = _large()
     task = bench.task(dense)
     started = time.process_time()
     try:
@@ -306,3 +290,11 @@ def _speed(method: Method) -> Iterator[Row]:
     seconds = time.process_time() - started
     if seconds > LARGE_SECONDS:
         yield "speed", f"a {LARGE}×{LARGE} layer took {seconds:.0f} s of CPU", f"stay below {LARGE_SECONDS:.0f} s"
+
+
+def _large() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(192, LARGE), nn.ReLU(), nn.Linear(LARGE, LARGE), nn.Linear(LARGE, bench.CLASSES)
+        ).eval()
