@@ -29,7 +29,7 @@ FLOORS = [
     ["targets", "task"],
     ["checkpoints", "plan"],
     ["discovery", "training"],
-    ["loading", "parameters", "store", "hookspecs", "grid", "registry", "measure"],
+    ["loading", "masks", "parameters", "store", "hookspecs", "grid", "registry", "measure"],
     ["contracts", "gridfile"],
     ["scaffold"],
     ["splits", "shapes", "protocols", "blocks", "published"],

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize, prune
 
 from prunebench.contracts import Method
 from prunebench.errors import NotApplicable
+from prunebench.masks import fold_masks
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.parameters import complete, create
 from prunebench.plan import instance
@@ -149,18 +149,6 @@ def method_generator(seed: int, position: int = 0) -> torch.Generator:
     """A generator that depends on the trial's seed and the stage, and on nothing else."""
     digest = hashlib.sha256(f"method {seed} {position}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
-
-
-def fold_masks(network: nn.Module) -> nn.Module:
-    """Make pruning hooks and parametrizations permanent, in place: zeros become plain zeros."""
-    for module in network.modules():
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-        for hook in list(module._forward_pre_hooks.values()):
-            if isinstance(hook, prune.BasePruningMethod):
-                prune.remove(module, hook._tensor_name)
-    return network
 
 
 def _check_counts(method: Method, shapes: tuple[LayerShape, ...], before: Counts, after: Counts) -> None:

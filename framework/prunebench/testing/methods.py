@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prunebench.contracts import Method
 from prunebench.errors import NotApplicable
+from prunebench.masks import fold_masks
 from prunebench.measure.counts import counts
 from prunebench.records import Value
 from prunebench.targets import DenseCounts, totals
@@ -81,7 +82,7 @@ def attempt(
         return Attempt(where, dense, None, str(declined) or "no reason given")
     except Exception as error:
         return Attempt(where, dense, None, error=error)
-    return Attempt(where, dense, pruned)
+    return Attempt(where, dense, fold_masks(pruned) if isinstance(pruned, nn.Module) else pruned)
 
 
 Row = tuple[str, str, str]  # check, seen, mend
