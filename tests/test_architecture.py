@@ -30,6 +30,7 @@ FLOORS = [
     ["checkpoints", "plan"],
     ["discovery", "training"],
     ["loading", "masks", "parameters", "store", "hookspecs", "grid", "registry", "measure"],
+    ["chart"],
     ["contracts", "gridfile"],
     ["scaffold"],
     ["splits", "shapes", "protocols", "blocks", "published"],

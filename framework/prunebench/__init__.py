@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prunebench.chart import Chart, Look
     from prunebench.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper, Task, param
     from prunebench.errors import DataError, NotApplicable, PruneBenchError
     from prunebench.hookspecs import hookimpl
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "chart": ("Chart", "Look"),
     "contracts": ("API_VERSION", "Dataset", "Method", "Metric", "Model", "Paper", "Task", "param"),
     "errors": ("DataError", "NotApplicable", "PruneBenchError"),
     "hookspecs": ("hookimpl",),
@@ -33,10 +35,12 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "API_VERSION",
+    "Chart",
     "DataError",
     "Dataset",
     "LayerCounts",
     "LayerShape",
+    "Look",
     "Method",
     "Metric",
     "Model",

@@ -202,6 +202,10 @@ class Paper(ABC):
         file = self.folder / "comparison.sql"
         return paper_text(file) if file.is_file() else ""
 
+    def figures(self) -> Sequence[type[Any]]:
+        """Subclasses of `Chart`: the figures, ours beside the published rows, which `$published` names there, too."""
+        return ()
+
     def notes(self) -> str:
         """Markdown: the protocol, where ours departs from it, and why numbers differ."""
         file = self.folder / "notes.md"

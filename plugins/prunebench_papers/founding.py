@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunebench import Paper
+from prunebench import Chart, Paper
 
 HERE = Path(__file__).parent
 
@@ -31,6 +32,12 @@ class RavanEbanks2024(Paper):
         "test_set_ms",
         "test_set_ms_std",
     )
+
+    def figures(self) -> Sequence[type[Chart]]:
+        """Figures 4 to 8 and Garg's analysis."""
+        from prunebench_papers.ravan_ebanks_2024.figures import FIGURES  # altair wakes only for a page
+
+        return FIGURES
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,9 @@ def _print(prepared: Any, facts: dict[str, Any], show_all: bool) -> None:
         click.echo(f"left out by the grid: {count:,} × {why}")
     estimate = facts["estimated_seconds"]
     time = "" if estimate is None else f", about {estimate:,.0f} s on one slot by earlier trials"
+    trials = "trial" if facts["trials"] == 1 else "trials"
+    networks = "dense network" if facts["networks"] == 1 else "dense networks"
     click.echo(
-        f"{facts['grid']}: {facts['trials']:,} trials of {facts['networks']:,} dense networks, "
+        f"{facts['grid']}: {facts['trials']:,} {trials} of {facts['networks']:,} {networks}, "
         f"{facts['to_run']:,} to run{time}"
     )

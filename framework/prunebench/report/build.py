@@ -119,7 +119,7 @@ def _sections(
 ) -> Iterator[tuple[str, str, str]]:
     yield "results", "Results", section("results", "What came out", _results(settings, page))
     if extras.paper and material.scope.run_id:
-        yield from paper_sections(extras.paper, extras.db, material.scope.run_id)
+        yield from paper_sections(extras.paper, extras.db, material.scope.run_id, page)
     charts = (
         "" if settings.is_empty() else paragraph(HINT, "note hint") + f'<div class="charts">{"".join(figures)}</div>'
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import PruneBenchError
+from prunebench.published import with_published
+from prunebench.report.charts import Chart
 from prunebench.report.frame import cleaned
 from prunebench.report.markdown import html_of
 from prunebench.report.markup import code, details, esc, paragraph, section, table
+from prunebench.report.page import Page, chart_entry, figure
+from prunebench.report.scope import Scope
+from prunebench.store import open_results
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,11 +32,14 @@ def find_paper(name: str) -> Paper:
     return paper
 
 
-def paper_sections(paper: Paper, db: Path | str, run_id: str) -> list[tuple[str, str, str]]:
-    """Sections as a page takes them: published beside ours, deviations, the commands."""
+def paper_sections(paper: Paper, db: Path | str, run_id: str, page: Page) -> list[tuple[str, str, str]]:
+    """Sections as a page takes them: published beside ours, figures, deviations, the commands."""
     parts = [
         ("published", "Published and ours", section("published", "Published and ours", *_compared(paper, db, run_id)))
     ]
+    if drawn := "".join(_figures(paper, db, run_id, page)):
+        figures = section("figures", "The paper's figures", f'<div class="charts">{drawn}</div>')
+        parts.insert(0, ("figures", "The paper's figures", figures))
     if notes := paper.notes():
         parts.append(("notes", "What differs", section("notes", "What differs, and why", html_of(notes))))
     again = f"bench run --grid {paper.name}\nbench claims {paper.name}\nbench report --paper {paper.name}"
@@ -51,9 +60,30 @@ def _compared(paper: Paper, db: Path | str, run_id: str) -> list[str]:
     return [*head, _table(rows), details("Query", code(sql, "comparison"))]
 
 
-def _rows(db: Path | str, run_id: str, sql: str) -> list[dict[str, Any]]:
-    from prunebench.store import open_results
+def paper_charts(paper: Paper) -> Iterator[Chart]:
+    """The paper's figures, with its published numbers in their queries."""
+    for cls in paper.figures():
+        one = cls()
+        draw: Any = one.draw
+        sql = with_published(one.sql, paper.published())
+        yield Chart(one.name, one.title, one.about, one.empty, one.columns, sql, draw, one.is_wide)
 
+
+def _figures(paper: Paper, db: Path | str, run_id: str, page: Page) -> Iterator[str]:
+    for chart in paper_charts(paper):
+        text = Scope(run_id).limit(chart.sql)
+        try:
+            with open_results(db) as results:
+                frame = cleaned(results.query(text))
+        except PruneBenchError as error:
+            yield paragraph(f"{chart.title} could not be drawn: {error}", "empty")
+            continue
+        if frame.height:
+            page.charts.append(chart_entry(chart, frame, text, page.series))
+            yield figure(chart, "")
+
+
+def _rows(db: Path | str, run_id: str, sql: str) -> list[dict[str, Any]]:
     with open_results(db, run_id) as results:
         frame: pl.DataFrame = cleaned(results.query(sql))
     return frame.to_dicts()

@@ -30,6 +30,7 @@ ours as (
         case method
             when 'random_matmul' then cast(params ->> '$.samples' as double)
             when 'pca' then cast(params ->> '$.variance' as double)
+            when 'channel_pca' then cast(params ->> '$.variance' as double)
             else cast(params ->> '$.rank' as double)
         end as setting,
         100 * avg(top1_accuracy) as top1_percent,
@@ -42,7 +43,7 @@ ours as (
         max(batch) as batch,
         count(*) as seed_count
     from trials
-    where status = 'ok' and method in ('random_matmul', 'pca', 'low_rank_as_run')
+    where status = 'ok' and method in ('random_matmul', 'pca', 'low_rank_as_run', 'channel_pca')
         and coalesce(params ->> '$.variant', 'unbiased') = 'unbiased'
         and coalesce(params ->> '$.replacement', 'true') = 'true'
     group by all

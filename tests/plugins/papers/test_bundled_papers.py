@@ -18,7 +18,9 @@ from prunebench.measure.counts import layer_shapes
 from prunebench.parameters import create
 from prunebench.plan import Plan, plan
 from prunebench.records import Trial
-from prunebench.store import Results
+from prunebench.report import Scope, write_report
+from prunebench.report.papers import paper_charts
+from prunebench.store import Results, open_results
 from prunebench.store.claims import check_claims
 from prunebench_methods import methods
 from prunebench_models.convolutional import LeNet5
@@ -27,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import measured
 
 PAPERS = {cls.name: cls() for cls in prunebench_papers.papers()}
-PUBLISHED_COUNTS = {"ravan-ebanks-2024": 206, "rohlicek-2020": 19, "denton-2014": 9}
+PUBLISHED_COUNTS = {"ravan-ebanks-2024": 207, "rohlicek-2020": 19, "denton-2014": 9}
 DATA_OF_THE_MACHINE = {"digits", "rendered_letters"}
 every_paper = pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
 both_scales = pytest.mark.parametrize("scale", ["offline", "full"])
@@ -274,3 +276,56 @@ def test_the_grids_at_hand_plan_and_their_claims_find_their_trials(
         for claim in made.grid.claims:
             (row,) = results.query(claim.sql).to_dicts()
             assert found_something(row), (claim.text, row)
+
+
+FIGURES = {
+    "ravan_random_matmul": 4,
+    "ravan_pca": 2,
+    "ravan_low_rank": 5,
+    "ravan_garg": 1,
+}  # chart -> panels of the paper
+
+
+def test_ravans_figures_lay_our_lines_over_every_published_point(installed: Installed, tmp_path: Path) -> None:
+    paper = PAPERS["ravan-ebanks-2024"]
+    made = planned(paper, "full", installed)
+    trials = [trial for trial in made.trials if trial.seed < 2]
+    measured.stored(tmp_path, made.grid, trials, made_up, scale="full").close()
+    point_count = 0
+    for chart in paper_charts(paper):
+        with open_results(tmp_path / "results.duckdb") as results:
+            rows = results.query(Scope("run-1").limit(chart.sql)).to_dicts()
+        assert len({row["panel"] for row in rows}) == FIGURES[chart.name]
+        assert all(row["panel"].endswith("full") for row in rows)
+        ours = {(row["panel"], row["swept"]) for row in rows if row["source"] == "ours" and row["series"] == "as run"}
+        theirs = [row for row in rows if row["source"] == "published" and row["series"] == "as run"]
+        point_count += len(theirs)
+        for row in theirs:
+            assert any(panel == row["panel"] and abs(swept - row["swept"]) < 1e-3 for panel, swept in ours), row
+        faster = [row for row in rows if row["source"] == "ours" and row["series"] == "as run"]
+        assert all(
+            row["time_ratio"] == pytest.approx(1 / 3) and row["accuracy"] == pytest.approx(0.9) for row in faster
+        )
+    assert point_count == sum(row["method"] != "dense" for row in paper.published())
+
+
+def test_untrained_networks_have_times_and_no_accuracy_in_a_figure(installed: Installed, tmp_path: Path) -> None:
+    paper = PAPERS["ravan-ebanks-2024"]
+    made = planned(paper, "offline", installed)
+    measured.stored(tmp_path, made.grid, made.trials, made_up).close()
+    charts = {chart.name: chart for chart in paper_charts(paper)}
+    with open_results(tmp_path / "results.duckdb") as results:
+        rows = results.query(Scope("run-1").limit(charts["ravan_low_rank"].sql)).to_dicts()
+    ours = [row for row in rows if row["source"] == "ours" and row["series"] != "dense"]
+    untrained = [row for row in ours if "AlexNet" in row["panel"]]
+    assert untrained and all(row["accuracy"] is None and row["time_ratio"] for row in untrained)
+    assert all(row["accuracy"] is not None for row in ours if "FCN" in row["panel"] or "letters" in row["panel"])
+
+
+def test_a_papers_page_draws_its_figures(installed: Installed, tmp_path: Path) -> None:
+    made = planned(PAPERS["ravan-ebanks-2024"], "offline", installed)
+    measured.stored(tmp_path, made.grid, made.trials, made_up).close()
+    page = write_report(tmp_path / "results.duckdb", "run-1", tmp_path / "page.html", paper="ravan-ebanks-2024")
+    text = page.read_text(encoding="utf-8")
+    assert all(f'id="chart-{name}"' in text for name in FIGURES)
+    assert "could not be drawn" not in text.split("<script")[0]

@@ -37,7 +37,7 @@ function specOf(slot) {
   spec.autosize = { type: "fit-x", contains: "padding" };
   spec.description = [slot.chart.title, slot.panel, slot.part, slot.chart.about].filter(Boolean).join(". ");
   if (hasRows(slot)) spec.height = spec.height.step * Math.max(2, rowCount(slot, spec));
-  if (isTouch) spec.params = spec.params.filter((param) => !["brush", "zoom"].includes(param.name));
+  if (isTouch) spec.params = (spec.params || []).filter((param) => !["brush", "zoom"].includes(param.name));
   for (const param of spec.params || []) {
     if (param.name === "hidden") param.value = state.hidden;
     if (param.name === "chosen") param.value = chosenForVega();
@@ -120,7 +120,7 @@ const nearScreen = new IntersectionObserver((entries) => {
 
 function panelNode(slot, isOnly) {
   slot.node = element("div", { class: "view" });
-  const name = [isOnly ? "" : slot.panel, slot.part].filter(Boolean).join(" · ");
+  const name = [isOnly && page.panels.includes(slot.panel) ? "" : slot.panel, slot.part].filter(Boolean).join(" · ");
   return element("div", { class: "panel" }, name ? element("h4", {}, name) : null, slot.node);
 }
 

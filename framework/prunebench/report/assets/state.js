@@ -14,7 +14,8 @@ function change(what, value) {
 }
 
 const keyOf = (row) => `${row.panel}|${row.setting}`;
-const isShown = (row) => !state.panel || row.panel === state.panel;
+/** A panel that the reader cannot choose, as a figure of a paper has, is always shown. */
+const isShown = (row) => !state.panel || row.panel === state.panel || !page.panels.includes(row.panel);
 
 /** Chosen settings as Vega sees them: an object that answers `chosen[key]`. */
 function chosenForVega() {
