@@ -42,3 +42,9 @@ def check_dataset() -> Callable[..., None]:
 def check_paper() -> Callable[..., None]:
     """`check_paper(cls)`."""
     return _asserting("check_paper")
+
+
+@pytest.fixture(scope="session")
+def check_metric() -> Callable[..., None]:
+    """`check_metric(cls, settings=None)`."""
+    return _asserting("check_metric")

@@ -9,7 +9,7 @@ from string import Template
 from prunebench import __version__
 from prunebench.errors import PluginError
 
-KINDS = ("method", "model", "dataset", "paper")
+KINDS = ("method", "model", "dataset", "paper", "metric")
 TEMPLATES = Path(__file__).parent / "templates"
 
 

@@ -11,13 +11,14 @@ from prunebench.errors import PluginError
 from prunebench.grid import Grid
 from prunebench.plan import plan
 from prunebench.scaffold import KINDS, new_package
-from prunebench.testing import check_dataset, check_method, check_model, check_paper
+from prunebench.testing import check_dataset, check_method, check_metric, check_model, check_paper
 
 CHECKS = {
     "method": lambda cls: check_method(cls, speed=False),
     "model": check_model,
     "dataset": check_dataset,
     "paper": check_paper,
+    "metric": check_metric,
 }
 
 
