@@ -17,6 +17,7 @@ from typing import Literal
 from prunebench import __version__
 from prunebench.discovery import find_installed
 from prunebench.errors import PruneBenchError
+from prunebench.executors.devices import has_cuda_build, visible_cards
 from prunebench.store import Store
 
 FREE_BYTES = 2 << 30
@@ -88,14 +89,34 @@ def _devices() -> Iterator[Check]:
     import torch
 
     if not torch.cuda.is_available():
-        yield Check("devices", "ok", f"cpu with {os.cpu_count()} cores; no CUDA device")
+        yield _without_cuda()
         return
     for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
+        try:
+            free, total = torch.cuda.mem_get_info(index)
+        except RuntimeError as error:
+            seen = f"cuda:{index} does not answer: {str(error).splitlines()[0]}"
+            yield Check(
+                "devices", "fault", seen, "see nvidia-smi and restart the machine, or leave it out with --devices"
+            )
+            continue
         seen = f"cuda:{index} {torch.cuda.get_device_name(index)}, {free >> 30} of {total >> 30} GiB free"
         busy = free < total / 2
         mend = "another program uses most of its memory: stop it, or leave it out with --devices" if busy else ""
         yield Check("devices", "warning" if busy else "ok", seen, mend)
+
+
+def _without_cuda() -> Check:
+    """No CUDA device for torch: as it should be, or because torch, the driver and the cards do not fit."""
+    seen, cards = f"cpu with {os.cpu_count()} cores; no CUDA device", visible_cards()
+    if not cards:
+        return Check("devices", "ok", seen)
+    seen = f"{seen} that torch can use, but {len(cards)} card(s) are visible here"
+    if not has_cuda_build():
+        return Check("devices", "warning", seen, "this torch is built without CUDA: install one with it")
+    return Check(
+        "devices", "fault", seen, "bring the driver up to date, or install a torch for its CUDA; see nvidia-smi"
+    )
 
 
 def _existing(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -221,32 +220,6 @@ def test_a_worker_with_a_broken_device_is_replaced() -> None:
     from test_supervisor import test_after_a_cuda_error_the_next_trial_gets_a_fresh_worker as on_puppets
 
     on_puppets()
-
-
-@pytest.mark.gpu
-@fault(48, "CUDA out of memory on a real card", "status oom, tried once more with half the batch")
-def test_a_card_without_memory_is_an_oom_and_the_next_trial_works(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
-    settings = work_settings(tmp_path, {})
-    from prunebench.executors.devices import resolve
-
-    environment = str(ROOT / "tests" / "faults")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([environment, str(ROOT / "tests" / "framework" / "executors")]))
-        executor = LocalExecutor(resolve("cuda:0", None), settings, ONCE, "gpu_runner:open_workbench")
-        found = results(executor.run([toy("allocates"), toy("asserts"), toy("multiplies")]))
-    assert [found[name].status for name in ("allocates", "asserts", "multiplies")] == ["oom", "failed", "ok"]
-    assert "CUDA error" in found["asserts"].reason
-
-
-@fault(49, "a GPU that is not there", "one line that names it and the devices there are")
-def test_a_card_that_is_not_there_is_named_before_anything_starts() -> None:
-    from prunebench.executors.devices import resolve
-
-    with pytest.raises(DeviceError, match="cuda:97"):
-        resolve("cuda:97", None)
 
 
 @fault(50, "a clock that jumps", "durations stay right: they are taken from a clock that cannot be set")
