@@ -121,7 +121,7 @@ class Schedule:
         return group
 
     def _to_help(self) -> Group | None:
-        """The trained network's group with the most trials waiting a slot at it; at most one group a slot is looked at."""
+        """Of the trained networks that slots are at, the one with the most trials waiting for each slot."""
         trained = [group for group in self._at.values() if group.waiting and group.network_id in self._trained]
         return max(trained, key=lambda group: len(group.waiting) / group.slot_count, default=None)
 
