@@ -48,6 +48,10 @@ class Registry:
                 return f"; it is published: pip install '{entry.distribution}'"
         return ""
 
+    def advice_for(self, name: str) -> str:
+        """`advice` for a name whose kind is not said."""
+        return next(filter(None, (self.advice(kind, name) for kind in KINDS)), "")
+
 
 def data_path(name: str) -> Path:
     """`registry.toml` or `grids`: inside the package in a wheel, at the repository's root in a checkout."""

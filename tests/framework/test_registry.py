@@ -97,3 +97,9 @@ def test_a_grid_with_an_unknown_name_says_which_distribution_brings_it(catalogue
 def test_the_list_of_plugins_ends_with_what_is_published_and_not_installed(catalogue):
     made = CliRunner().invoke(bench, ["plugins"])
     assert "published: method gumbel: Masks learnt through gates. (pip install 'prunebench-gumbel')" in made.output
+
+
+@pytest.mark.parametrize("command", [["check", "gumbel"], ["plugins", "show", "gumbel"]])
+def test_a_command_about_a_plugin_that_is_not_installed_says_how_to_get_it(catalogue, command):
+    made = CliRunner().invoke(bench, command)
+    assert made.exit_code != 0 and "pip install 'prunebench-gumbel'" in f"{made.output} {made.exception}"

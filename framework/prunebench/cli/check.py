@@ -30,6 +30,7 @@ def command(
     """Judge the plugin NAME by the kit that judges all of them; exit code 1 where it finds a fault."""
     from prunebench.discovery import find_installed
     from prunebench.errors import PluginError, did_you_mean
+    from prunebench.registry import load_registry
 
     installed = find_installed(plugin_files, disabled)
     found = [plugin for plugin in installed.plugins if plugin.name == name]
@@ -37,7 +38,8 @@ def command(
         for fault in installed.broken:
             click.echo(f"broken: {fault.name} ({fault.distribution}): {fault.reason}", err=True)
         known = [plugin.name for plugin in installed.plugins]
-        raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known) or '; bench plugins lists them'}")
+        hint = did_you_mean(name, known) or "; bench plugins lists them"
+        raise PluginError(f"no plugin {name!r} is installed{load_registry().advice_for(name) or hint}")
     given = dict(_setting(text) for text in settings)
     findings = [finding for plugin in found for finding in _findings(plugin, given, quick)]
     if as_json:

@@ -34,11 +34,13 @@ def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tu
 def show(installed: Any, name: str, as_json: bool) -> None:
     """Document a plugin from its own words: what it does, its fields with their bounds, its paper."""
     from prunebench.errors import PluginError, did_you_mean
+    from prunebench.registry import load_registry
 
     found = [plugin for plugin in installed.plugins if plugin.name == name]
     if not found:
         known = [plugin.name for plugin in installed.plugins]
-        raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known) or '; bench plugins lists them'}")
+        hint = did_you_mean(name, known) or "; bench plugins lists them"
+        raise PluginError(f"no plugin {name!r} is installed{load_registry().advice_for(name) or hint}")
     facts = [{**_plugin(plugin), "documentation": inspect.getdoc(plugin.cls) or ""} for plugin in found]
     if as_json:
         click.echo(json.dumps(facts))
