@@ -1,11 +1,12 @@
 """Can the latency protocol be believed? Networks against their own copies, and against ones that do 5 % more work.
 
-    python benchmarks/latency_aa.py --repeats 120 --load 3
+    python benchmarks/latency_aa.py --repeats 100 --load 3
 
 Every repeat times two small networks with the default protocol and with what people usually do (the mean of twenty
 calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` processes keep the cores busy. Repeats are
 spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network makes 21 passes for the
-first one's 20.
+first one's 20. Every third repeat also times a large network against its copy, at batch 1 and 64: 144 MB of weights,
+more than a cache holds. The last lines are the table of docs/measuring.md.
 """
 
 from __future__ import annotations
@@ -32,13 +33,16 @@ from prunebench.measure.latency import latency
 from prunebench.measure.significance import verdict
 from prunebench.records import LatencyProtocol
 from prunebench_models.convolutional import LeNet5
-from prunebench_models.fully_connected import SimpleFcn
+from prunebench_models.fully_connected import LargeFcn, SimpleFcn
 from torch import Tensor, nn
 from torch.utils import benchmark
 
 PASSES = 20
-MODELS = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5()}
+MODELS = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5(), "large_fcn": LargeFcn()}
 BATCH = 64
+SMALL = [(model, BATCH, planted) for model in ("simple_fcn", "lenet5") for planted in (False, True)]
+LARGE = [("large_fcn", batch, False) for batch in (1, BATCH)]
+LARGE_EVERY = 3  # repeats
 SLICE = 3  # samples a pass: 60 of the 64 in twenty passes, 63 in twenty-one
 Row = dict[str, Any]
 
@@ -99,22 +103,22 @@ def autorange(first: nn.Module, second: nn.Module, x: Tensor) -> Row:
 
 def measure(seed: int, protocol: LatencyProtocol) -> Iterator[Row]:
     """One repeat: every network, copied and planted, by every protocol, in random order."""
-    tasks = [(model, planted) for model in MODELS for planted in (False, True)]
+    tasks = SMALL + (LARGE if seed % LARGE_EVERY == 0 else [])
     rng = random.Random(seed)
-    for model, planted in rng.sample(tasks, len(tasks)):
+    for model, batch, planted in rng.sample(tasks, len(tasks)):
         first, second, truth = pair_of(model, planted, seed)
-        x = torch.randn(BATCH, *MODELS[model].input_shape)
+        x = torch.randn(batch, *MODELS[model].input_shape)
         ways: dict[str, Callable[[], Row]] = {
             "prunebench": lambda f=first, s=second, x=x: paired(f, s, x, seed, protocol),
         }
-        if not planted:
-            ways["mean of 20"] = lambda f=first, s=second, x=x: mean_of_20(f, s, x)
-            ways["blocked_autorange"] = lambda f=first, s=second, x=x: autorange(f, s, x)
+        if not planted and model != "large_fcn":
+            ways["mean of 20 calls"] = lambda f=first, s=second, x=x: mean_of_20(f, s, x)
+            ways["`blocked_autorange`"] = lambda f=first, s=second, x=x: autorange(f, s, x)
         for way in rng.sample(list(ways), len(ways)):
             start = time.perf_counter()
             row = ways[way]()
             seconds = time.perf_counter() - start
-            facts = {"model": model, "planted": planted, "truth": truth, "way": way, "seconds": seconds}
+            facts = {"model": model, "batch": batch, "planted": planted, "truth": truth, "way": way, "seconds": seconds}
             yield {**facts, "load": os.getloadavg()[0], **row}
 
 
@@ -166,15 +170,14 @@ def keep(path: Path | None, rows: list[Row]) -> None:
 
 
 def summary(rows: list[Row]) -> str:
-    """A line for each network, truth and protocol."""
-    groups: dict[tuple[str, bool, str], list[Row]] = defaultdict(list)
+    """The table of docs/measuring.md: a line for each network, truth and protocol."""
+    groups: dict[tuple[str, int, bool, str], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row["model"], row["planted"], row["way"]].append(row)
-    head = ("network", "truth", "protocol", "n", "median", "sd %", "off ≥ 5 %", "faster/slower", "covers", "seconds")
-    lines = [head, *(_line(*key, found) for key, found in sorted(groups.items()))]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    return "\n".join([*table, "", *_weather(rows)])
+        groups[row["model"], row["batch"], row["planted"], row["way"]].append(row)
+    head = ("network", "batch", "truth", "protocol", "repeats", "standard deviation", "off by 5 % or more",
+            "says faster or slower", "interval covers the truth", "seconds, mean (max)")  # fmt: skip
+    lines = [head, ("---",) * len(head), *(_line(*key, found) for key, found in sorted(groups.items()))]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *_weather(rows)])
 
 
 def _weather(rows: list[Row]) -> Iterator[str]:
@@ -188,32 +191,32 @@ def _weather(rows: list[Row]) -> Iterator[str]:
         yield f"{weather}: planted difference found in {_share(found)} of {len(found)}"
 
 
-def _line(model: str, planted: bool, way: str, rows: list[Row]) -> tuple[str, ...]:
+def _line(model: str, batch: int, planted: bool, way: str, rows: list[Row]) -> tuple[str, ...]:
     off = [row["speedup"] / row["truth"] for row in rows]
     claims = [row["verdict"] != "can't tell" for row in rows if "verdict" in row]
     covers = [row["low"] <= row["truth"] <= row["high"] for row in rows if "low" in row]
     return (
-        model,
+        f"`{model}`",
+        str(batch),
         "20/21" if planted else "1",
         way,
         str(len(rows)),
-        f"{statistics.median(row['speedup'] for row in rows):.4f}",
-        f"{100 * statistics.pstdev(math.log(value) for value in off):.2f}",
+        f"{100 * statistics.pstdev(math.log(value) for value in off):.2f} %",
         _share([abs(math.log(value)) >= 0.05 for value in off]),
         _share(claims),
         _share(covers),
-        f"{statistics.mean(row['seconds'] for row in rows):.2f} (max {max(row['seconds'] for row in rows):.2f})",
+        f"{statistics.mean(row['seconds'] for row in rows):.2f} ({max(row['seconds'] for row in rows):.2f})",
     )
 
 
 def _share(found: list[bool]) -> str:
-    return f"{100 * sum(found) / len(found):.1f} %" if found else "-"
+    return f"{100 * sum(found) / len(found):.1f} %" if found else ""
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=120)
+    parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--per-process", type=int, default=10, help="repeats in one process")
     parser.add_argument("--load", type=int, default=3, help="busy processes beside it")
     parser.add_argument("--seconds", type=float, default=LatencyProtocol().max_seconds, help="for one pair, at most")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import gc
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from prunebench.measure import pairs, rounds
-from prunebench.measure.blocks import Block, Side
+from prunebench.measure.blocks import Block, CpuClock, Side
 from prunebench.measure.faults import ChangedWeights, InvalidOutput
 from prunebench.measure.latency import latency
 from prunebench.measure.pairs import Pair, time_pair
 from prunebench.measure.significance import speedup_interval, verdict
+from prunebench.measure.weights import stored
 from prunebench.records import Latency, LatencyProtocol, decode, encode
 from torch import Tensor, nn
 
@@ -289,3 +291,57 @@ def test_a_fault_in_a_fresh_process_keeps_its_kind() -> None:
     assert isinstance(rounds._fault(rounds.CHANGED, "noise\nthe forward pass changed w"), ChangedWeights)
     assert str(rounds._fault(rounds.NO_MEMORY, "noise\nno memory")) == "no memory"
     assert "status 9: killed" in str(rounds._fault(9, "killed"))
+
+
+def test_a_large_network_moves_tensor_by_tensor_and_computes_the_same() -> None:
+    network = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32)).eval()
+    pair = replace(fake_pair(FakeClock(random.Random(0), 0.0)), dense=Side(network, sample()))
+    with torch.inference_mode():
+        before = {name: value.data_ptr() for name, value in stored(network).items()}
+        wanted = network(sample())
+        held = list(network.state_dict().values())  # so that no address is given out again
+        assert pair.elsewhere(in_place=True) is pair
+        assert torch.equal(network(sample()), wanted)
+    assert all(value.data_ptr() != before[name] for name, value in stored(network).items())
+    assert len(held) == len(before)
+
+
+def warmed(ms: float, wall_ms: float) -> tuple[pairs.Warmed, pairs.Warmed]:
+    return pairs.Warmed(ms, wall_ms), pairs.Warmed(ms, wall_ms)
+
+
+@pytest.mark.parametrize(
+    ("ms", "wall_ms", "rests"), [(3.0, 3.0, False), (3.0, 6.0, True), (0.02, 0.04, False), (0.9, 9.0, False)]
+)
+def test_it_rests_before_long_blocks_where_others_take_the_processor(ms: float, wall_ms: float, rests: bool) -> None:
+    assert pairs._schedule(warmed(ms, wall_ms), CpuClock(), 20, 3.0, 0.001).rest == rests
+
+
+def test_networks_that_take_long_to_move_or_to_run_stay_where_they_are() -> None:
+    clock = CpuClock()
+    assert pairs._schedule(warmed(6.0, 6.0), clock, 20, 3.0, 0.11).move
+    assert not pairs._schedule(warmed(6.0, 6.0), clock, 20, 3.0, 0.2).move
+    assert not pairs._schedule(warmed(500.0, 500.0), clock, 20, 3.0, 0.01).move
+
+
+@pytest.mark.slow
+def test_compiled_networks_are_timed_compiled_both_alike_and_without_the_compiling() -> None:
+    """More pairs than torch keeps compiled forms of one code: the last must still be compiled."""
+    protocol = LatencyProtocol(batch=(4,), max_seconds=0.3, groups=4, compile=True)
+    for seed in range(5):
+        for found in latency(Repeated(20), Repeated(2), sample(), protocol, "cpu", seed):
+            assert found.compile
+            assert found.cold_dense_ms > 20 * found.dense_latency_ms
+            assert found.calls_per_block > 1, "blocks were planned by the call that compiled"
+            assert found.speedup > 1.5
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2, "nothing was compiled"
+
+
+@pytest.mark.slow
+def test_a_network_that_torch_cannot_compile_is_a_failure_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = LatencyProtocol(batch=(1,), max_seconds=0.1, compile=True)
+    monkeypatch.setenv("CXX", "/nowhere/compiler")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/compiler"))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    with pytest.raises(RuntimeError, match="forward failed at batch 1, compiled: "):
+        latency(nn.Linear(32, 32), nn.Linear(32, 32), sample(), protocol, "cpu", 0)
