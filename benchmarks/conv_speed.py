@@ -1,9 +1,10 @@
 """What decomposed convolutions gain over dense ones on a CPU, one thread, batch 8: multiply-accumulates against time.
 
-    python benchmarks/conv_speed.py [--models alexnet,resnet50] [--targets 2,4] [--pairs 3] [--methods low_rank,cp]
+    python benchmarks/conv_speed.py [--models alexnet,densenet121] [--targets 2,4] [--pairs 3] [--methods low_rank,cp]
 
 Every method is solved for the same ratio of multiply-accumulates of the whole network, ranks rounded up to multiples of
-16. Dense and decomposed are timed in turn, in thread CPU time; the figure is the median of the ratios of neighbours.
+16. "unfold" is low_rank with its first convolution as a product with the unfolded input, the form of the paper. Dense
+and decomposed are timed in turn, in thread CPU time; the figure is the median of the ratios of neighbours.
 Weights are random: they do not change the time of a convolution.
 """
 
@@ -25,6 +26,8 @@ from prunebench.parameters import complete, create
 from prunebench.targets import DenseCounts, solved
 from prunebench_methods.cp import Cp
 from prunebench_methods.low_rank import LowRank
+from prunebench_methods.low_rank_math import Unfolded
+from prunebench_methods.replace import replace_module
 from prunebench_methods.separable_basis import SeparableBasis
 from prunebench_methods.spatial_svd import SpatialSvd
 from prunebench_methods.tucker2 import Tucker2
@@ -33,6 +36,7 @@ from torch import Tensor, nn
 BATCH = 8
 METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "low_rank": (LowRank, {"section": "conv", "round_to": 16}),
+    "unfold": (LowRank, {"section": "conv", "round_to": 16}),
     "spatial_svd": (SpatialSvd, {"round_to": 16}),
     "tucker2": (Tucker2, {"round_to": 16, "sweeps": 0}),
     "cp": (Cp, {"round_to": 16, "sweeps": 1}),
@@ -59,7 +63,18 @@ def decomposed(name: str, network: nn.Module, task: Any, target: float) -> nn.Mo
     params = complete(cls, settings, freed=cls.knob)
     value = solved(cls, params, {"theoretical_speedup": target}, shapes, dense)
     method: Method = create(cls, {**params, cls.knob: value})
-    return method.prune(copy.deepcopy(network), task).eval()
+    pruned = method.prune(copy.deepcopy(network), task)
+    return (as_unfolded(network, pruned) if name == "unfold" else pruned).eval()
+
+
+def as_unfolded(dense: nn.Module, pruned: nn.Module) -> nn.Module:
+    """The two convolutions of each layer as the product with its unfolded input, which is the form of the paper."""
+    for name, layer in dense.named_modules():
+        two = pruned.get_submodule(name) if isinstance(layer, nn.Conv2d) else layer
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1 and isinstance(two, nn.Sequential):
+            right, left = (convolution.weight.detach().flatten(1) for convolution in two)
+            replace_module(pruned, name, Unfolded(layer, left, right))
+    return pruned
 
 
 def speed(dense: nn.Module, pruned: nn.Module, x: Tensor, pairs: int) -> Speed:
@@ -108,7 +123,7 @@ def _line(name: str, network: nn.Module, task: Any, target: float, x: Tensor, pa
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="alexnet,resnet50")
+    parser.add_argument("--models", default="alexnet,resnet50,densenet121")
     parser.add_argument("--targets", default="2,4")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--methods", default=",".join(name for name in METHODS if "," not in name))
