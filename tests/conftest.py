@@ -18,6 +18,12 @@ os.environ["PRUNEBENCH_LOCKS"] = tempfile.mkdtemp(prefix="prunebench-locks-")  #
 atexit.register(shutil.rmtree, os.environ["PRUNEBENCH_LOCKS"], ignore_errors=True)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `gpu` are skipped where torch sees no card."""
+    if item.get_closest_marker("gpu") and not pytest.importorskip("torch").cuda.is_available():
+        pytest.skip("no CUDA device here")
+
+
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads the user's data, database or disabled plugins."""

@@ -33,7 +33,7 @@ FLOORS = [
     ["chart"],
     ["contracts", "gridfile"],
     ["scaffold"],
-    ["splits", "shapes", "protocols", "blocks", "published"],
+    ["splits", "shapes", "protocols", "blocks", "published", "randomness"],
     ["axes"],
     ["records", "errors"],
 ]

@@ -17,6 +17,7 @@ from prunebench.masks import fold_masks
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.parameters import complete, create
 from prunebench.plan import instance
+from prunebench.randomness import seeded
 from prunebench.records import Choice, CurvePoint, StageRecord, Trial, Value
 from prunebench.shapes import LayerShape
 from prunebench.targets import DenseCounts, solved, totals
@@ -72,8 +73,7 @@ def _stage(
     task = _task(bench, trial, dense, shapes, is_first, position)
     started = time.monotonic()
     try:
-        with torch.random.fork_rng(devices=[]):  # new layers draw start values: the same ones every time
-            torch.manual_seed(trial.seed)
+        with seeded(trial.seed, bench.device):  # new layers draw start values: the same ones every time
             network = method.prune(result.network, task)
     except NotApplicable as reason:
         raise NotApplicable(f"stage {position + 1}, {choice.use}: {reason}" if count > 1 else str(reason)) from None

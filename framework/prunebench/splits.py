@@ -79,11 +79,13 @@ class StreamSplit:
 
         subset = Subset(self.samples, range(len(self)))
         pinned = torch.device(device).type == "cuda"
+        # A DataLoader without a generator seeds its workers from torch's global one, and moves that on.
+        draws = torch.Generator().manual_seed(0) if generator is None else generator
         loader: DataLoader[Any] = DataLoader(
             subset,
             batch_size=size,
             shuffle=generator is not None,
-            generator=generator,
+            generator=draws,
             num_workers=self.workers,
             pin_memory=pinned,
         )

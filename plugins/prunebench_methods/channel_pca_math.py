@@ -155,7 +155,7 @@ def _fresh(network: nn.Module, task: Task) -> nn.Module:
     seed = int(torch.randint(2**62, (), generator=task.generator))
     network = network.cpu()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         for module in network.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()

@@ -12,6 +12,7 @@ from prunebench.contracts import Method
 from prunebench.discovery import find_installed
 from prunebench.measure.counts import layer_shapes
 from prunebench.parameters import complete, create
+from prunebench.randomness import seeded
 from prunebench.records import Recipe, Value
 from prunebench.splits import Splits, TensorSplit
 from prunebench.task import Memory, TrialTask
@@ -67,8 +68,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 def network(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     """One of the networks, seeded, with statistics and biases that are not at their start values."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
+    with seeded(7):
         result = NETWORKS[name]()
         for module in result.modules():
             if isinstance(module, nn.BatchNorm2d):

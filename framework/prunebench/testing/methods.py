@@ -15,6 +15,7 @@ from prunebench.contracts import Method
 from prunebench.errors import NotApplicable
 from prunebench.masks import fold_masks
 from prunebench.measure.counts import counts
+from prunebench.randomness import seeded
 from prunebench.records import Value
 from prunebench.targets import DenseCounts, totals
 from prunebench.testing import bench, kept
@@ -75,8 +76,7 @@ def attempt(
     dense = bench.network(where, dtype)
     given = copy.deepcopy(dense)
     try:
-        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(True):
-            torch.manual_seed(global_seed)
+        with seeded(global_seed), torch.set_grad_enabled(True):
             pruned = method.prune(given, bench.task(dense, seed))
     except NotApplicable as declined:
         return Attempt(where, dense, None, str(declined) or "no reason given")
@@ -294,8 +294,7 @@ def _speed(method: Method) -> Iterator[Row]:
 
 
 def _large() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
+    with seeded(3):
         return nn.Sequential(
             nn.Flatten(), nn.Linear(192, LARGE), nn.ReLU(), nn.Linear(LARGE, LARGE), nn.Linear(LARGE, bench.CLASSES)
         ).eval()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from prunebench.contracts import Model
+from prunebench.randomness import seeded
 from prunebench.records import Value
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
 
@@ -33,8 +34,7 @@ def check_model(cls: type[Model], settings: Mapping[str, Value] | None = None, c
 
 
 def _built(model: Model, class_count: int, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return model.build(class_count).eval()
 
 
