@@ -56,9 +56,10 @@ def test_every_grid_in_a_page_plans(text):
 
 @pytest.mark.parametrize("text", named([ROOT / "docs" / "author.md"], "python"))
 def test_every_plugin_in_the_tutorial_passes_the_kit(text, tmp_path):
-    from prunebench.testing import check_method, check_metric, check_model
+    from prunebench.testing import check_chart, check_method, check_metric, check_model
 
-    checks = {"method": lambda cls: check_method(cls, speed=False), "model": check_model, "metric": check_metric}
+    others = {"model": check_model, "metric": check_metric, "chart": check_chart}
+    checks = {"method": lambda cls: check_method(cls, speed=False), **others}
     path = tmp_path / "my_method.py"
     path.write_text(text)
     (plugin,) = [p for p in find_installed([path]).plugins if p.code]
@@ -106,7 +107,7 @@ def test_hooks_are_documented_by_their_names():
     from prunebench import hookspecs
 
     hooks = [name for name, value in vars(hookspecs).items() if getattr(value, "prunebench_spec", None) is not None]
-    assert {"methods", "models", "datasets", "papers", "metrics"} == set(hooks)
+    assert {"methods", "models", "datasets", "papers", "metrics", "charts"} == set(hooks)
 
 
 def test_the_table_of_applicability_has_every_bundled_method_and_model_and_no_failure():

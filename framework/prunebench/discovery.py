@@ -17,20 +17,28 @@ from typing import Any
 import pluggy
 
 from prunebench import hookspecs
+from prunebench.chart import Chart
 from prunebench.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper
 from prunebench.errors import PluginError, did_you_mean
 from prunebench.loading import Broken, file_hash, loaded, module_from
 from prunebench.records import NAME
 
 GROUP = "prunebench"
-KINDS: dict[str, type] = {"method": Method, "model": Model, "dataset": Dataset, "paper": Paper, "metric": Metric}
+KINDS: dict[str, type] = {
+    "method": Method,
+    "model": Model,
+    "dataset": Dataset,
+    "paper": Paper,
+    "metric": Metric,
+    "chart": Chart,
+}
 
 
 @dataclass(frozen=True)
 class Plugin:
     """One class that a plugin brings."""
 
-    kind: str  # "method", "model", "dataset", "paper" or "metric"
+    kind: str  # "method", "model", "dataset", "paper", "metric" or "chart"
     name: str
     cls: type[Any]
     distribution: str  # or the file's path

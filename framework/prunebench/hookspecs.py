@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pluggy import HookimplMarker, HookspecMarker
 
+from prunebench.chart import Chart
 from prunebench.contracts import Dataset, Method, Metric, Model, Paper
 
 hookspec = HookspecMarker("prunebench")
@@ -40,4 +41,10 @@ def papers() -> list[type[Paper]]:
 @hookspec
 def metrics() -> list[type[Metric]]:
     """Named numbers about a pruned network beside its dense one."""
+    raise NotImplementedError
+
+
+@hookspec
+def charts() -> list[type[Chart]]:
+    """Queries and how their rows are drawn."""
     raise NotImplementedError

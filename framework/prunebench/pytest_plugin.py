@@ -48,3 +48,9 @@ def check_paper() -> Callable[..., None]:
 def check_metric() -> Callable[..., None]:
     """`check_metric(cls, settings=None)`."""
     return _asserting("check_metric")
+
+
+@pytest.fixture(scope="session")
+def check_chart() -> Callable[..., None]:
+    """`check_chart(cls)`."""
+    return _asserting("check_chart")

@@ -16,7 +16,7 @@ import msgspec
 from prunebench.errors import PluginError, did_you_mean
 from prunebench.records import NAME
 
-KINDS = ("method", "model", "dataset", "paper", "metric")
+KINDS = ("method", "model", "dataset", "paper", "metric", "chart")
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9,_-]+\])?")
 RANGE = re.compile(r"(==|>=|<=|!=|~=|<|>)\d+(\.\d+)*(,(==|>=|<=|!=|~=|<|>)\d+(\.\d+)*)*")
 
@@ -25,7 +25,7 @@ RANGE = re.compile(r"(==|>=|<=|!=|~=|<|>)\d+(\.\d+)*(,(==|>=|<=|!=|~=|<|>)\d+(\.
 class Entry:
     """One published plugin."""
 
-    kind: str  # "method", "model", "dataset" or "paper"
+    kind: str  # one of KINDS
     name: str
     distribution: str  # what pip installs, extras included
     summary: str

@@ -168,7 +168,7 @@ def run(
     check_writable(Path(db).parent)
     _execute(prepared, workers, outcome, on_event)
     if report:
-        outcome.report = _report(Path(db), outcome.run_id)
+        outcome.report = _report(Path(db), outcome.run_id, prepared.installed)
     outcome.seconds = time.monotonic() - started
     return outcome
 
@@ -267,7 +267,7 @@ def _signals(workers: Executor) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _report(db: Path, run_id: str) -> Path | None:
+def _report(db: Path, run_id: str, installed: Installed) -> Path | None:
     from prunebench.report import write_report
 
-    return write_report(db, run_id, db.parent / run_id / "report.html")
+    return write_report(db, run_id, db.parent / run_id / "report.html", installed=installed)

@@ -1,13 +1,20 @@
-"""The metrics that come with prunebench, through the same door as anyone else's."""
+"""The metrics that come with prunebench and the chart that draws any, through the same door as anyone else's."""
 
 from __future__ import annotations
 
-from prunebench import Metric, hookimpl
+from prunebench import Chart, Metric, hookimpl
 
 from prunebench_metrics.agreement import Agreement
+from prunebench_metrics.metrics_compression import MetricsCompression
 
 
 @hookimpl
 def metrics() -> list[type[Metric]]:
     """Numbers beyond accuracy."""
     return [Agreement]
+
+
+@hookimpl
+def charts() -> list[type[Chart]]:
+    """What metrics say, drawn."""
+    return [MetricsCompression]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from prunebench.cli.options import db_option, json_option
+from prunebench.cli.options import db_option, json_option, plugin_options
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Colours of the page."
 )
+@plugin_options
 @json_option
 @db_option
 def command(
@@ -45,6 +46,8 @@ def command(
     font_size: int,
     scale: float,
     theme: Literal["light", "dark"],
+    plugin_files: tuple[Path, ...],
+    disabled: tuple[str, ...],
     as_json: bool,
     db: Path,
 ) -> int:
@@ -52,22 +55,25 @@ def command(
 
     NAME is one of `bench chart --list`, or `points`, which draws the first three columns of any --sql.
     """
+    from prunebench.discovery import find_installed
+
     if listing or name is None:
-        return _list(as_json)
-    from prunebench.report.charts import load
+        return _list(find_installed(plugin_files, disabled), as_json)
+    from prunebench.report.brought import BUNDLED, find_chart, guarded
+    from prunebench.report.charts import POINTS
     from prunebench.report.export import Sizes, write
-    from prunebench.report.generic import NAME
 
     sizes = Sizes(width, font_size, scale, theme)
     output = output or Path(f"{name}.svg")
-    if name == NAME:
+    if name == POINTS:
         return _points(db, sql, output, sizes)
-    chart = load(name)
+    installed = None if name in BUNDLED else find_installed(plugin_files, disabled)
+    chart = find_chart(name, installed)
     if show_sql:
         click.echo(chart.sql, nl=False)
         return 0
     frame, text = _rows(chart, db, run, everything, sql)
-    click.echo(write(output, chart, frame, text, sizes))
+    click.echo(guarded(chart.name, lambda: write(output, chart, frame, text, sizes)))
     return 0
 
 
@@ -109,13 +115,19 @@ def sealed_frame(db: Path, sql: str) -> pl.DataFrame:
     return pl.DataFrame(answer.rows, schema=names, orient="row", infer_schema_length=None)
 
 
-def _list(as_json: bool) -> int:
+def _list(installed: Any, as_json: bool) -> int:
     from prunebench.cli.tables import json_text, print_table
+    from prunebench.report.brought import brought, made, unusable
     from prunebench.report.charts import load_all
 
-    rows = [(chart.name, chart.title, chart.about) for chart in load_all()]
+    rows = [(chart.name, chart.title, chart.about, "prunebench") for chart in load_all()]
+    for plugin in brought(installed):
+        chart = made(plugin)
+        rows.append((chart.name, chart.title, chart.about, plugin.source))
     if as_json:
-        click.echo(json_text(("name", "title", "about"), rows))
-    else:
-        print_table(("name", "title"), [row[:2] for row in rows])
+        click.echo(json_text(("name", "title", "about", "from"), rows))
+        return 0
+    print_table(("name", "title", "from"), [(name, title, source) for name, title, _, source in rows])
+    for line in unusable(installed):
+        click.echo(line)
     return 0

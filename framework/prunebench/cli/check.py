@@ -72,4 +72,6 @@ def _findings(plugin: Any, settings: dict[str, Any], quick: bool) -> list[Any]:
         return testing.check_dataset(plugin.cls, settings)
     if plugin.kind == "metric":
         return testing.check_metric(plugin.cls, settings)
+    if plugin.kind == "chart":
+        return testing.check_chart(plugin.cls)
     return testing.check_paper(plugin.cls)

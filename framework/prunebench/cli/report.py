@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import click
 
-from prunebench.cli.options import db_option
+from prunebench.cli.options import db_option, plugin_options
 
 
 @click.command("report")
@@ -20,6 +21,7 @@ from prunebench.cli.options import db_option
 @click.option(
     "--every", type=click.FloatRange(1), default=5.0, show_default=True, help="Seconds between, with --watch."
 )
+@plugin_options
 @db_option
 def command(
     run: str | None,
@@ -29,20 +31,24 @@ def command(
     output: Path | None,
     watch: bool,
     every: float,
+    plugin_files: tuple[Path, ...],
+    disabled: tuple[str, ...],
     db: Path,
 ) -> int:
     """Write the results of a RUN (its id or its grid's name; by default the latest) as one page that works offline."""
     if sum((run is not None, everything, query is not None, paper is not None)) > 1:
         raise click.UsageError("give one of RUN, --all, --query and --paper")
+    from prunebench.discovery import find_installed
     from prunebench.report import write_report
 
     run_id = None if everything or query is not None else _run_id(db, run or paper)
     if query is not None:
         check_query(db, query)
+    installed = find_installed(plugin_files, disabled)
     output = output or (db.parent / run_id / "report.html" if run_id else db.parent / "report.html")
     if watch and run_id:
-        _follow(db, run_id, output, paper, every)
-    click.echo(write_report(db, run_id, output, query, paper))
+        _follow(db, run_id, output, every, paper=paper, installed=installed)
+    click.echo(write_report(db, run_id, output, query, paper, installed=installed))
     return 0
 
 
@@ -64,7 +70,7 @@ def check_query(db: Path, query: str) -> None:
         raise QueryError(f"--query must return a column trial_id; it returns {', '.join(columns)}")
 
 
-def _follow(db: Path, run_id: str, output: Path, paper: str | None, every: float) -> None:
+def _follow(db: Path, run_id: str, output: Path, every: float, **options: Any) -> None:
     """Write the page until every planned trial has its row; Ctrl-C ends it with a page that stands still."""
     from prunebench.report import write_report
     from prunebench.report.progress import progress
@@ -74,7 +80,7 @@ def _follow(db: Path, run_id: str, output: Path, paper: str | None, every: float
     try:
         with open_results(db) as results:
             while not (now := progress(results, run_id)).is_over:
-                write_report(db, run_id, output, paper=paper, refresh_seconds=max(1, round(every)))
+                write_report(db, run_id, output, refresh_seconds=max(1, round(every)), **options)
                 click.echo(f"{now.done:,} of {now.planned:,} trials")
                 sleep(every)
     except KeyboardInterrupt:

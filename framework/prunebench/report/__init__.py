@@ -11,6 +11,8 @@ from prunebench.report.scope import Queryable, Scope
 if TYPE_CHECKING:
     import polars as pl
 
+    from prunebench.discovery import Installed
+
 __all__ = ["Queryable", "Scope", "headline", "write_report"]
 
 
@@ -21,20 +23,24 @@ def write_report(
     query: str | None = None,
     paper: str | None = None,
     refresh_seconds: int | None = None,
+    installed: Installed | None = None,
 ) -> Path:
     """Write the page about a run, the trials of a `query`, or everything, to `output`, and return its path.
 
     `paper` is the name of an installed paper whose numbers stand beside those of the run `run_id`. The file is complete
-    or not there at all. `refresh_seconds` makes the page load itself again, for a run under way.
+    or not there at all. `refresh_seconds` makes the page load itself again, for a run under way. `installed` are
+    the plugins whose charts are drawn, by default all that the environment has.
     """
+    from prunebench.discovery import find_installed
     from prunebench.report.build import Extras, build
     from prunebench.report.judged import begin
     from prunebench.report.papers import find_paper
     from prunebench.store import open_results
 
+    known = installed or find_installed()
     with open_results(db_path) as results:
         judgements = begin(results, db_path, run_id) if run_id is not None else None
-        extras = Extras(Path(db_path), judgements, find_paper(paper) if paper else None, refresh_seconds)
+        extras = Extras(Path(db_path), judgements, find_paper(paper, known) if paper else None, refresh_seconds, known)
         text = build(results, Scope(run_id, query), extras)
     return replace_bytes(Path(output), text.encode())
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from prunebench.chart import Chart
+from prunebench.discovery import Installed
+from prunebench.errors import PluginError
 from prunebench.report import sections
-from prunebench.report.charts import Chart, load_all
+from prunebench.report.brought import brought, guarded, made, unusable
+from prunebench.report.charts import load_all
 from prunebench.report.frame import cleaned, payload
 from prunebench.report.headlines import COLUMNS, by_setting, headline, sql
 from prunebench.report.judged import audit_section, claims_section
@@ -49,6 +55,7 @@ class Extras:
     judgements: Judgements | None = None
     paper: Paper | None = None
     refresh_seconds: int | None = None
+    installed: Installed = Installed()
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ def build(results: Queryable, scope: Scope, extras: Extras) -> str:
     page.lead = sections.lead(material.endings, list(page.parts))
     page.facts = sections.facts(material.endings, material.missing)
     page.headline = payload(settings, COLUMNS)
-    figures = list(_figures(material, page))
+    figures = list(_figures(material, page, extras.installed))
     page.sections = list(_sections(material, settings, page, figures, extras))
     page.foot = _foot(material)
     return render(page)
@@ -120,9 +127,8 @@ def _sections(
     yield "results", "Results", section("results", "What came out", _results(settings, page))
     if extras.paper and material.scope.run_id:
         yield from paper_sections(extras.paper, extras.db, material.scope.run_id, page)
-    charts = (
-        "" if settings.is_empty() else paragraph(HINT, "note hint") + f'<div class="charts">{"".join(figures)}</div>'
-    )
+    hint = "" if settings.is_empty() else paragraph(HINT, "note hint")
+    charts = f'{hint}<div class="charts">{"".join(figures)}</div>' if figures else ""
     yield "charts", "Charts", section("charts", "Charts", charts or paragraph("There is nothing to draw yet.", "empty"))
     yield "settings", "Settings", section("settings", "Every setting", "" if settings.is_empty() else FINDER)
     yield "missing", "Failed and declined", sections.refused(material.ask("refused"), material.missing)
@@ -141,14 +147,26 @@ def _results(settings: pl.DataFrame, page: Page) -> str:
     return "\n".join(part for part in told if part)
 
 
-def _figures(material: Material, page: Page) -> Iterator[str]:
+def _figures(material: Material, page: Page, installed: Installed) -> Iterator[str]:
     for chart in load_all():
-        text = material.scope.limit(chart.sql)
-        frame = labelled(cleaned(material.results.query(text)), material.labels)
-        if frame.is_empty():
-            continue
-        page.charts.append(chart_entry(chart, frame, text, page.series))
-        yield figure(chart, grouping_note(frame))
+        yield from _figure(chart, material, page)
+    for plugin in brought(installed):
+        try:
+            yield from guarded(plugin.name, partial(_figure, made(plugin), material, page, f"From {plugin.source}."))
+        except PluginError as error:
+            yield paragraph(str(error), "empty")
+    yield from (paragraph(line, "empty") for line in unusable(installed))
+
+
+def _figure(chart: Chart, material: Material, page: Page, source: str = "") -> list[str]:
+    """The place of `chart` in the page, and its data in `page.charts`; nothing where it has no rows."""
+    text = material.scope.limit(chart.sql)
+    frame = labelled(cleaned(material.results.query(text)), material.labels)
+    if frame.is_empty():
+        return []
+    place = figure(chart, " ".join(filter(None, [grouping_note(frame), source])))
+    page.charts.append(msgspec.Raw(msgspec.json.encode(chart_entry(chart, frame, text, page.series))))
+    return [place]
 
 
 def grouping_note(frame: pl.DataFrame) -> str:
@@ -183,6 +201,3 @@ def _foot(material: Material) -> str:
 
     now = datetime.datetime.now(datetime.UTC)
     return f"Written {now:%Y-%m-%d %H:%M} UTC by prunebench {__version__}. The file is complete: it loads nothing."
-
-
-__all__ = ["Chart", "Material", "build", "grouping_note"]

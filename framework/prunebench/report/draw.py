@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from prunebench.report.charts import Chart
-from prunebench.report.charts.marks import Look
+from prunebench.chart import Chart
+from prunebench.errors import PluginError
+from prunebench.report.charts.marks import HEIGHT, SeriesLook, steered
 from prunebench.report.style import Series, config, series_of
 
 if TYPE_CHECKING:
@@ -20,17 +21,26 @@ ROWS_AT_MOST = 20_000
 
 def panel_spec(chart: Chart, series: Sequence[Series]) -> dict[str, Any]:
     """The Vega-Lite specification of one panel; the page's script adds the rows and the width."""
-    drawn = chart.draw(alt.NamedData("rows"), Look(series, on_page=True))
-    spec: dict[str, Any] = drawn.to_dict(validate=False)
+    spec: dict[str, Any] = drawn(chart, alt.NamedData("rows"), SeriesLook(series, on_page=True)).to_dict(validate=False)
     for unused in ("data", "datasets", "config", "$schema"):
         spec.pop(unused, None)
     return spec
 
 
+def drawn(chart: Chart, rows: Any, look: SeriesLook) -> Any:
+    """One panel of `chart`, steered by the page's choices; raises PluginError where it draws something else."""
+    made = chart.draw(rows, look)
+    if not isinstance(made, alt.Chart | alt.LayerChart):
+        raise PluginError(f"draw must return one Altair chart, single or layered, got {type(made).__name__}")
+    if made.height is alt.Undefined:
+        made = made.properties(height=HEIGHT)
+    return steered(made)
+
+
 def alone(chart: Chart, frame: pl.DataFrame, width: int = 340, theme: str = "light", font_size: int = 12) -> Any:
     """An Altair chart of every panel of `frame` (cleaned), two in a row, with a legend: for papers and notebooks."""
     series = series_of(methods_of(frame))
-    panels = [_panel(chart, part, Look(series), width, name) for name, part in _panels(frame)][:PANELS_AT_MOST]
+    panels = [_panel(chart, part, SeriesLook(series), width, name) for name, part in _panels(frame)][:PANELS_AT_MOST]
     if not panels:
         nothing = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=chart.empty).properties(width=width, height=60)
         return nothing.configure(**config(theme, (), font_size))
@@ -39,9 +49,9 @@ def alone(chart: Chart, frame: pl.DataFrame, width: int = 340, theme: str = "lig
     return whole.resolve_scale(color="shared", shape="shared").configure(**config(theme, series, font_size))
 
 
-def _panel(chart: Chart, rows: pl.DataFrame, look: Look, width: int, name: str) -> Any:
-    drawn = chart.draw(alt.InlineData(values=rows.head(ROWS_AT_MOST).to_dicts()), look)
-    return drawn.properties(width=width, title=alt.TitleParams(name, fontSize=12))
+def _panel(chart: Chart, rows: pl.DataFrame, look: SeriesLook, width: int, name: str) -> Any:
+    made = drawn(chart, alt.InlineData(values=rows.head(ROWS_AT_MOST).to_dicts()), look)
+    return made.properties(width=width, title=alt.TitleParams(name, fontSize=12))
 
 
 def methods_of(frame: pl.DataFrame) -> list[tuple[str, bool]]:

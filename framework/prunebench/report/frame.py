@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
+from prunebench.chart import Columns
 from prunebench.report.text import printable
-
-Columns = Mapping[str, tuple[str, str]]  # name -> (title, kind); the kinds are `forms` in assets/data.js
 
 
 def cleaned(frame: pl.DataFrame) -> pl.DataFrame:

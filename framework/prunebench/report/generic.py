@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from prunebench.errors import QueryError
+from prunebench.report.charts import POINTS
 from prunebench.report.charts.marks import HEIGHT
 from prunebench.report.frame import cleaned
 from prunebench.report.style import Series, config, series_of
@@ -15,7 +16,6 @@ from prunebench.report.text import printable
 if TYPE_CHECKING:
     import polars as pl
 
-NAME = "points"
 OBJECT_NAMES = {
     "constructor",
     "toString",
@@ -32,7 +32,7 @@ COLOURS_AT_MOST = 40
 def points(frame: pl.DataFrame, width: int = 480, theme: str = "light", font_size: int = 12) -> Any:
     """A scatter of the first columns of `frame`, whatever they are called (c0, c1, c2 in the chart)."""
     if frame.width < 2:
-        raise QueryError(f"the chart {NAME} needs two columns or three; the query returns {frame.width}")
+        raise QueryError(f"the chart {POINTS} needs two columns or three; the query returns {frame.width}")
     titles = [_title(name) for name in frame.columns[:3]]
     frame = cleaned(frame[:, :3])
     frame.columns = [f"c{place}" for place in range(frame.width)]

@@ -27,10 +27,10 @@ def short_labels(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def labelled(frame: pl.DataFrame, labels: dict[str, str]) -> pl.DataFrame:
-    """`frame` with a column `label` after `setting`; as it is where it has no `setting`."""
+    """`frame` with a column `label` after `setting`; as it is where it has no `setting`, or a `label` already."""
     import polars as pl
 
-    if "setting" not in frame.columns:
+    if "setting" not in frame.columns or "label" in frame.columns:
         return frame
     named = [labels.get(text, text) for text in frame["setting"].to_list()]
     return frame.insert_column(frame.get_column_index("setting") + 1, pl.Series("label", named, dtype=pl.String))

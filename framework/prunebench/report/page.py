@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from prunebench.report.charts import Chart
+from prunebench.chart import Chart
 from prunebench.report.frame import payload
 from prunebench.report.markup import esc
 from prunebench.report.style import Series, config
@@ -33,13 +33,14 @@ class Page:
     series: Sequence[Series] = ()
     panels: Sequence[str] = ()
     parts: Sequence[str] = ()
-    charts: list[dict[str, Any]] = field(default_factory=list)
+    charts: list[Any] = field(default_factory=list)
     headline: dict[str, Any] = field(default_factory=lambda: {"length": 0, "columns": []})
     refresh_seconds: int | None = None
 
 
 def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) -> dict[str, Any]:
     """A chart as the page's script takes it: specification, data by column, the query."""
+    from prunebench.report.charts.tradeoff import Tradeoff
     from prunebench.report.draw import panel_spec
 
     return {
@@ -48,7 +49,7 @@ def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) ->
         "about": chart.about,
         "empty": chart.empty,
         "wide": chart.is_wide,
-        "brush": {"x": chart.brush[0], "y": chart.brush[1]} if chart.brush else None,
+        "brush": {"x": chart.brush[0], "y": chart.brush[1]} if isinstance(chart, Tradeoff) else None,
         "sql": sql,
         "spec": panel_spec(chart, series),
         "frame": payload(frame, chart.columns),

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunebench.chart import Chart
 from prunebench.errors import PruneBenchError
 from prunebench.published import with_published
-from prunebench.report.charts import Chart
 from prunebench.report.frame import cleaned
 from prunebench.report.markdown import html_of
 from prunebench.report.markup import code, details, esc, paragraph, section, table
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
     import polars as pl
 
     from prunebench.contracts import Paper
+    from prunebench.discovery import Installed
 
 ROWS_AT_MOST = 400
 
 
-def find_paper(name: str) -> Paper:
+def find_paper(name: str, installed: Installed) -> Paper:
     """The installed paper called `name`; raises PluginError naming those that there are."""
-    from prunebench.discovery import find_installed
-
-    paper: Paper = find_installed().find("paper", name).cls()
+    paper: Paper = installed.find("paper", name).cls()
     return paper
 
 
@@ -60,18 +59,16 @@ def _compared(paper: Paper, db: Path | str, run_id: str) -> list[str]:
     return [*head, _table(rows), details("Query", code(sql, "comparison"))]
 
 
-def paper_charts(paper: Paper) -> Iterator[Chart]:
-    """The paper's figures, with its published numbers in their queries."""
+def paper_charts(paper: Paper) -> Iterator[tuple[Chart, str]]:
+    """The paper's figures and their queries, with its published numbers in them."""
     for cls in paper.figures():
-        one = cls()
-        draw: Any = one.draw
-        sql = with_published(one.sql, paper.published())
-        yield Chart(one.name, one.title, one.about, one.empty, one.columns, sql, draw, one.is_wide)
+        chart: Chart = cls()
+        yield chart, with_published(chart.sql, paper.published())
 
 
 def _figures(paper: Paper, db: Path | str, run_id: str, page: Page) -> Iterator[str]:
-    for chart in paper_charts(paper):
-        text = Scope(run_id).limit(chart.sql)
+    for chart, sql in paper_charts(paper):
+        text = Scope(run_id).limit(sql)
         try:
             with open_results(db) as results:
                 frame = cleaned(results.query(text))

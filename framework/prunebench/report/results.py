@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from prunebench.chart import Chart
 from prunebench.report.scope import Scope
 from prunebench.store import Results as Rows
 from prunebench.store import open_results as open_rows
@@ -15,7 +16,7 @@ class Results(Rows):
 
     def chart(
         self,
-        name: str,
+        name: str | type[Chart],
         *,
         run: str | None = None,
         query: str | None = None,
@@ -23,23 +24,30 @@ class Results(Rows):
         width: int = 340,
         theme: Literal["light", "dark"] = "light",
     ) -> Any:
-        """The chart `name` of a run, of a `query`'s trials, or of everything; `sql` replaces the chart's own query."""
-        from prunebench.report.charts import load
+        """The chart of a run, of a `query`'s trials, or of everything; `sql` replaces the chart's own query.
+
+        `name` is a bundled chart's, a plugin's or `points`; a class of a chart serves too, while it is being written.
+        """
+        from prunebench.report.brought import find_chart
+        from prunebench.report.charts import POINTS
         from prunebench.report.draw import alone
         from prunebench.report.export import chart_rows, ready
-        from prunebench.report.generic import NAME, points
+        from prunebench.report.generic import points
 
-        if name == NAME:
+        if name == POINTS:
             return points(self.query(sql or ""), width, theme)
-        chart = load(name)
+        chart = find_chart(name) if isinstance(name, str) else name()
         rows = ready(chart, self.query(sql)) if sql else chart_rows(chart, self, Scope(run, query))
         return alone(chart, rows, width, theme)
 
     def charts(self) -> dict[str, str]:
-        """Every chart's name and title."""
+        """Every chart's name and title, those of plugins last."""
+        from prunebench.discovery import find_installed
+        from prunebench.report.brought import brought
         from prunebench.report.charts import load_all
 
-        return {chart.name: chart.title for chart in load_all()}
+        bundled = {chart.name: chart.title for chart in load_all()}
+        return bundled | {plugin.name: plugin.cls.title for plugin in brought(find_installed())}
 
 
 def open_results(path: str | Path = "runs/results.duckdb", run: str = "") -> Results:

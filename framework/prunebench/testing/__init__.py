@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from prunebench.testing.charts import check_chart
 from prunebench.testing.datasets import check_dataset
 from prunebench.testing.findings import Finding
 from prunebench.testing.methods import check_method
@@ -15,4 +16,4 @@ from prunebench.testing.metrics import check_metric
 from prunebench.testing.models import check_model
 from prunebench.testing.papers import check_paper
 
-__all__ = ["Finding", "check_dataset", "check_method", "check_metric", "check_model", "check_paper"]
+__all__ = ["Finding", "check_chart", "check_dataset", "check_method", "check_metric", "check_model", "check_paper"]

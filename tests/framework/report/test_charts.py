@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from prunebench.errors import PruneBenchError, QueryError
 from prunebench.report import Scope
+from prunebench.report.brought import find_chart
 from prunebench.report.charts import NAMES, load, load_all
 from prunebench.report.draw import alone, panel_spec
 from prunebench.report.export import chart_rows
@@ -153,6 +154,6 @@ def test_controls_have_marks_that_no_method_has():
 
 def test_an_unknown_chart_is_refused_with_the_known_ones():
     with pytest.raises(PruneBenchError, match="did you mean 'latency'"):
-        load("latncy")
+        find_chart("latncy")
     assert load("pareto").name == "accuracy_compression"
     assert len({chart.title for chart in load_all()}) == len(NAMES)

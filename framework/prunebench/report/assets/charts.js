@@ -25,7 +25,7 @@ const isTouch = matchMedia("(hover: none) and (pointer: coarse)").matches;
 const hasRows = (slot) => Boolean(slot.chart.spec.height?.step);
 
 function rowCount(slot, spec) {
-  const { field } = (spec.layer ? spec.layer[0] : spec).encoding.y;
+  const field = (spec.layer || [spec]).map((one) => one.encoding?.y?.field).find(Boolean);
   return new Set(slot.rows.filter((row) => !state.hidden[`m:${row.method}`]).map((row) => row[field])).size;
 }
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import altair as alt
+
+from prunebench.chart import Look
 from prunebench.report.charts.columns import ACCURACY, WHICH
-from prunebench.report.charts.marks import Look, ratio_axis, tip
-from prunebench.report.charts.tradeoff import tradeoff
-
-TITLE = "Accuracy against compression"
-ABOUT = (
-    "How much accuracy is left as parameters go: dense parameters divided by those that are not zero. Bars are one "
-    "standard deviation over seeds, the thin lines each method's best settings, the broad line the best of all."
-)
-EMPTY = "No trial here has both an accuracy and a parameter count."
-COLUMNS = {**WHICH, **ACCURACY, "x": ("compression ratio", "ratio")}
-BRUSH = ("compression_ratio", "accuracy")
+from prunebench.report.charts.marks import tip
+from prunebench.report.charts.tradeoff import Tradeoff, tradeoff
 
 
-def draw(rows: Any, look: Look) -> Any:
-    """One panel."""
-    return tradeoff(rows, look, ratio_axis("x", "Times fewer parameters"), [tip("x", "compression", ".2f")])
+@dataclass(frozen=True)
+class AccuracyCompression(Tradeoff):
+    """How much accuracy is left as parameters go: dense parameters divided by those that are not zero. Bars are one
+    standard deviation over seeds, the thin lines each method's best settings, the broad line the best of all.
+    """
+
+    name = "accuracy_compression"
+    title = "Accuracy against compression"
+    empty = "No trial here has both an accuracy and a parameter count."
+    columns = {**WHICH, **ACCURACY, "x": ("compression ratio", "ratio")}
+    shows = "Accuracy against how many times fewer parameters there are."
+    column = "compression_ratio"
+    brush = ("compression_ratio", "accuracy")
+
+    def draw(self, rows: Any, look: Look) -> Any:
+        """One panel."""
+        return tradeoff(
+            rows, look, alt.X("x", **look.axis("ratio", "Times fewer parameters")), [tip("x", "compression", ".2f")]
+        )

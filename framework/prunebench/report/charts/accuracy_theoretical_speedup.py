@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import altair as alt
+
+from prunebench.chart import Look
 from prunebench.report.charts.columns import ACCURACY, WHICH
-from prunebench.report.charts.marks import Look, ratio_axis, tip
-from prunebench.report.charts.tradeoff import tradeoff
-
-TITLE = "Accuracy against theoretical speedup"
-ABOUT = (
-    "Multiply-accumulates of the dense network divided by those of the pruned one. This is what arithmetic promises; "
-    "what a clock says is in the chart of measured speedup."
-)
-EMPTY = "No trial here has both an accuracy and a count of multiply-accumulates."
-COLUMNS = {**WHICH, **ACCURACY, "x": ("theoretical speedup", "ratio")}
-BRUSH = ("theoretical_speedup", "accuracy")
+from prunebench.report.charts.marks import tip
+from prunebench.report.charts.tradeoff import Tradeoff, tradeoff
 
 
-def draw(rows: Any, look: Look) -> Any:
-    """One panel."""
-    axis = ratio_axis("x", "Times fewer multiply-accumulates")
-    return tradeoff(rows, look, axis, [tip("x", "theoretical speedup", ".2f")])
+@dataclass(frozen=True)
+class AccuracyTheoreticalSpeedup(Tradeoff):
+    """Multiply-accumulates of the dense network divided by those of the pruned one. This is what arithmetic promises;
+    what a clock says is in the chart of measured speedup.
+    """
+
+    name = "accuracy_theoretical_speedup"
+    title = "Accuracy against theoretical speedup"
+    empty = "No trial here has both an accuracy and a count of multiply-accumulates."
+    columns = {**WHICH, **ACCURACY, "x": ("theoretical speedup", "ratio")}
+    shows = "Accuracy against how many times fewer multiply-accumulates there are."
+    column = "theoretical_speedup"
+    brush = ("theoretical_speedup", "accuracy")
+
+    def draw(self, rows: Any, look: Look) -> Any:
+        """One panel."""
+        axis = alt.X("x", **look.axis("ratio", "Times fewer multiply-accumulates"))
+        return tradeoff(rows, look, axis, [tip("x", "theoretical speedup", ".2f")])

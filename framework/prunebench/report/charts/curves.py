@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
+from prunebench.chart import Chart, Look
 from prunebench.report.charts.columns import WHICH
-from prunebench.report.charts.marks import HEIGHT, Look, accuracy_axis, faded, steered, tip
-
-TITLE = "Training and fine-tuning"
-ABOUT = (
-    "Validation accuracy by epoch, a line a setting, averaged over seeds; the band around the dense network's training "
-    "is one standard deviation."
-)
-EMPTY = "No trial here was trained or fine-tuned, so that there is no curve."
-COLUMNS = {
-    **WHICH,
-    "epoch": ("epoch", "integer"),
-    "accuracy": ("validation accuracy, mean", "share"),
-    "accuracy_low": ("mean − std", "share"),
-    "accuracy_high": ("mean + std", "share"),
-    "loss": ("validation loss, mean", "number"),
-    "curve_count": ("curves", "integer"),
-}
+from prunebench.report.charts.marks import tip
 
 
-def draw(rows: Any, look: Look) -> Any:
-    """One panel and phase."""
-    axis = alt.Axis(title="Epoch", format="d", tickMinStep=1, grid=False)
-    x = alt.X("epoch", type="quantitative", axis=axis, scale=alt.Scale(nice=False, padding=10))
-    base = alt.Chart(rows).encode(x=x, color=look.colour(), detail=alt.Detail("setting", type="nominal"))
-    told = [tip("setting", "setting", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", "accuracy", ".2%"),
-            tip("loss", "loss", ".4f"), tip("curve_count", "curves")]  # fmt: skip
-    y = accuracy_axis(title="Validation accuracy")
-    line = base.mark_line(strokeWidth=1.3).encode(y=y, opacity=faded(0.7))
-    points = base.mark_point(filled=True, size=26).encode(y=y, shape=look.shape(), tooltip=told, opacity=faded(0.9))
-    trained = alt.condition("datum.part === 'training'", alt.value(0.16), alt.value(0))
-    spread = base.mark_area(line=False, tooltip=None).encode(
-        y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high", opacity=trained
-    )
-    return steered(alt.layer(spread, line, points), look).properties(height=HEIGHT)
+@dataclass(frozen=True)
+class Curves(Chart):
+    """Validation accuracy by epoch, a line a setting, averaged over seeds; the band around the dense network's
+    training is one standard deviation.
+    """
+
+    name = "curves"
+    title = "Training and fine-tuning"
+    empty = "No trial here was trained or fine-tuned, so that there is no curve."
+    columns = {
+        **WHICH,
+        "epoch": ("epoch", "integer"),
+        "accuracy": ("validation accuracy, mean", "share"),
+        "accuracy_low": ("mean − std", "share"),
+        "accuracy_high": ("mean + std", "share"),
+        "loss": ("validation loss, mean", "number"),
+        "curve_count": ("curves", "integer"),
+    }
+
+    def draw(self, rows: Any, look: Look) -> Any:
+        """One panel and phase."""
+        axis = alt.Axis(title="Epoch", format="d", tickMinStep=1, grid=False)
+        x = alt.X("epoch", type="quantitative", axis=axis, scale=alt.Scale(nice=False, padding=10))
+        base = alt.Chart(rows).encode(x=x, color=look.colour(), detail=alt.Detail("setting", type="nominal"))
+        told = [tip("setting", "setting", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", "accuracy", ".2%"),
+                tip("loss", "loss", ".4f"), tip("curve_count", "curves")]  # fmt: skip
+        y = alt.Y("accuracy", **look.axis("share", "Validation accuracy"))
+        line = base.mark_line(strokeWidth=1.3).encode(y=y, opacity=look.faded(0.7))
+        points = base.mark_point(filled=True, size=26).encode(
+            y=y, shape=look.shape(), tooltip=told, opacity=look.faded(0.9)
+        )
+        trained = alt.condition("datum.part === 'training'", alt.value(0.16), alt.value(0))
+        spread = base.mark_area(line=False, tooltip=None).encode(
+            y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high", opacity=trained
+        )
+        return alt.layer(spread, line, points)

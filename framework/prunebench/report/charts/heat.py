@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import altair as alt
 
-from prunebench.report.charts.marks import Look, steered, tip
+from prunebench.chart import Chart, Look
+from prunebench.report.charts.columns import WHICH
+from prunebench.report.charts.marks import tip
+from prunebench.report.charts.template import filled
+
+LAYER = {
+    "layer": ("layer", "text"),
+    "position": ("position", "integer"),
+    "place": ("order", "integer"),
+    "kept": ("parameters kept", "share"),
+    "rank": ("rank", "number"),
+    "error": ("relative weight error", "number"),
+    "output_error": ("relative output error", "number"),
+    "left_alone": ("left alone because", "text"),
+}
+
+
+@dataclass(frozen=True)
+class LayerHeat(Chart):
+    """A chart of layers; a subclass says which rows it wants and draws one of their numbers."""
+
+    columns = {**WHICH, **LAYER}
+    shows: ClassVar[str]  # the query's first line
+    having: ClassVar[str]  # the condition on a setting's layer
+
+    @property
+    def sql(self) -> str:
+        """The query that charts of layers share."""
+        return filled("layers", shows=self.shows, having=self.having)
 
 
 def heat(rows: Any, look: Look, value: str, title: str, ramp: Any, form: str) -> Any:
@@ -38,4 +67,4 @@ def heat(rows: Any, look: Look, value: str, title: str, ramp: Any, form: str) ->
     cells = base.mark_rect(stroke=None).encode(color=colour, tooltip=told)
     alone = base.mark_point(filled=True, size=9, opacity=0.6, color="#7d8590").transform_filter("datum.left_alone")
     layers = [cells, alone.encode(tooltip=told)]
-    return steered(alt.layer(*layers), look, chosen=False).properties(height=alt.Step(17))
+    return alt.layer(*layers).properties(height=alt.Step(17))

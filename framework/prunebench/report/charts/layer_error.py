@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from prunebench.report.charts.heat import heat
-from prunebench.report.charts.layer_kept import COLUMNS
-from prunebench.report.charts.marks import Look
-
-TITLE = "Error of each layer"
-ABOUT = (
-    "Relative error of a layer's weights in the Frobenius norm, averaged over seeds: 0 is exact, 1 is as far as zero."
-)
-EMPTY = "No method here recorded the error of its layers."
-__all__ = ["ABOUT", "COLUMNS", "EMPTY", "TITLE", "draw"]
+from prunebench.chart import Look
+from prunebench.report.charts.heat import LayerHeat, heat
 
 
-def draw(rows: Any, look: Look) -> Any:
-    """One panel."""
-    return heat(rows, look, "error", "relative weight error", "ramp", ".2f")
+@dataclass(frozen=True)
+class LayerError(LayerHeat):
+    """Relative error of a layer's weights in the Frobenius norm, averaged over seeds.
+
+    0 is exact, 1 is as far as zero.
+    """
+
+    name = "layer_error"
+    title = "Error of each layer"
+    empty = "No method here recorded the error of its layers."
+    shows = "The relative error of each layer's weights."
+    having = "bool_or(layers.weight_error is not null)"
+
+    def draw(self, rows: Any, look: Look) -> Any:
+        """One panel."""
+        return heat(rows, look, "error", "relative weight error", "ramp", ".2f")

@@ -6,7 +6,7 @@ On a page the parameters `hidden` and `chosen` are set by its script; alone, the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ CHOSEN = "chosen.all || chosen['k:' + datum.panel + '|' + datum.setting] || datu
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesLook:
     """Who is drawn and how: the methods in order, and whether the chart stands on a page that steers it."""
 
     series: Sequence[Series] = ()
@@ -45,18 +45,28 @@ class Look:
         legend = None if self.on_page else alt.Legend(title=None, symbolLimit=40)
         return alt.Shape("method", type="nominal", scale=alt.Scale(domain=self.names, range="symbol"), legend=legend)
 
+    def faded(self, strong: float, weak: float = 0.1) -> Any:
+        """An opacity that drops for settings outside the brush."""
+        return alt.condition(CHOSEN, alt.value(strong), alt.value(weak))
 
-def steered(chart: Any, look: Look, chosen: bool = True) -> Any:
+    def axis(self, kind: str, title: str) -> Mapping[str, Any]:
+        """What `alt.X` or `alt.Y` takes beside its field; an axis of ratios is labelled 2×, 4×, 8×."""
+        shown: Any = {"title": title, "tickCount": 6}
+        if kind == "ratio":
+            scale, shown["labelExpr"] = alt.Scale(type="log", base=2, nice=False, padding=12), TIMES
+        else:
+            scale, shown["format"] = alt.Scale(zero=False, nice=False, padding=10), ".0%" if kind == "share" else "~g"
+        return {"type": "quantitative", "title": title, "scale": scale, "axis": alt.Axis(**shown)}
+
+    def tips(self, *columns: tuple[str, str, str]) -> list[alt.Tooltip]:
+        """Which setting a mark stands for, then `columns`."""
+        return [*setting_tips(), *(tip(field, title, form) for field, title, form in columns)]
+
+
+def steered(chart: Any) -> Any:
     """`chart` with the page's choices: methods hidden by the legend, settings chosen by a brush elsewhere."""
-    params = [alt.param(name="hidden", value={})]
-    if chosen:
-        params.append(alt.param(name="chosen", value={"all": True}))
-    return chart.add_params(*params).transform_filter(VISIBLE)
-
-
-def faded(strong: float, weak: float = 0.1) -> Any:
-    """An opacity that drops for settings outside the brush."""
-    return alt.condition(CHOSEN, alt.value(strong), alt.value(weak))
+    hidden, chosen = alt.param(name="hidden", value={}), alt.param(name="chosen", value={"all": True})
+    return chart.add_params(hidden, chosen).transform_filter(VISIBLE)
 
 
 def brush() -> alt.Parameter:
@@ -72,35 +82,13 @@ def zoom() -> alt.Parameter:
 
 def tip(field: str, title: str, form: str | None = None, kind: str = "quantitative") -> alt.Tooltip:
     """One line of a tooltip."""
-    shown = alt.Undefined if form is None else form
+    shown = form or alt.Undefined
     return alt.Tooltip(field=field, type=kind, title=title, format=shown)  # type: ignore[arg-type]
 
 
 def setting_tips() -> list[alt.Tooltip]:
     """Which setting a mark stands for."""
     return [tip("setting", "setting", kind="nominal"), tip("panel", "on", kind="nominal"), tip("seed_count", "seeds")]
-
-
-def ratio_axis(field: str, title: str, **axis: Any) -> alt.X:
-    """A logarithmic axis of ratios, labelled 2×, 4×, 8×."""
-    shown = alt.Axis(title=title, labelExpr=TIMES, tickCount=6, **axis)
-    return alt.X(
-        field, type="quantitative", title=title, scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=shown
-    )
-
-
-def ratio_axis_up(field: str, title: str) -> alt.Y:
-    """The same, upwards."""
-    shown = alt.Axis(title=title, labelExpr=TIMES, tickCount=6)
-    return alt.Y(
-        field, type="quantitative", title=title, scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=shown
-    )
-
-
-def accuracy_axis(field: str = "accuracy", title: str = "Top-1 accuracy") -> alt.Y:
-    """Accuracy in percent; the axis need not start at zero."""
-    return alt.Y(field, type="quantitative", title=title, scale=alt.Scale(zero=False, nice=False, padding=10),
-                 axis=alt.Axis(title=title, format=".0%", tickCount=6))  # fmt: skip
 
 
 def even() -> Any:

@@ -6,33 +6,43 @@ same method beats on both axes; a broad pale line joins those that nothing at al
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import altair as alt
 
-from prunebench.report.charts.marks import (
-    HEIGHT,
-    Look,
-    accuracy_axis,
-    brush,
-    faded,
-    setting_tips,
-    steered,
-    tip,
-    zoom,
-)
+from prunebench.chart import Chart, Look
+from prunebench.report.charts.marks import brush, setting_tips, tip, zoom
+from prunebench.report.charts.template import filled
 
 FRONT = alt.condition("chosen.all", alt.value(0.75), alt.value(0.2))
 
 
+@dataclass(frozen=True)
+class Tradeoff(Chart):
+    """A chart whose rows have `x`, `accuracy` and their `_low` and `_high`, where a rectangle selects settings."""
+
+    shows: ClassVar[str] = ""  # the query's first line
+    column: ClassVar[str] = ""  # of the view `trials`, the cost on the x axis
+    direction: ClassVar[str] = "desc"  # where `column` is better: up ("desc") or down ("asc")
+    brush: ClassVar[tuple[str, str]]  # the headline's columns behind x and y
+
+    @property
+    def sql(self) -> str:
+        """The query that the charts of one column share; without a column, the chart's own."""
+        if not self.column:
+            return super().sql
+        return filled("tradeoff", shows=self.shows, column=self.column, direction=self.direction)
+
+
 def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: bool = False) -> Any:
     """The layered chart of rows with `x`, `accuracy` and their `_low` and `_high`."""
-    base = alt.Chart(rows).encode(x=x, y=accuracy_axis())
+    base = alt.Chart(rows).encode(x=x, y=alt.Y("accuracy", **look.axis("share", "Top-1 accuracy")))
     layers = [best_of_all(base), dense_line(rows), *error_bars(base, look, x_bars), own_front(base, look)]
     points = marks(base, look, tips)
     if look.on_page:
         points = points.add_params(brush(), zoom())
-    return steered(alt.layer(*layers, points), look).properties(height=HEIGHT)
+    return alt.layer(*layers, points)
 
 
 def best_of_all(base: Any) -> Any:
@@ -57,12 +67,12 @@ def error_bars(base: Any, look: Look, x_bars: bool) -> list[Any]:
     """Standard deviation over seeds upwards; sideways, the interval of a measured speedup."""
     colour = look.colour()
     up = base.mark_rule(strokeWidth=1.1).encode(
-        y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high", color=colour, opacity=faded(0.55)
+        y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high", color=colour, opacity=look.faded(0.55)
     )
     if not x_bars:
         return [up]
     over = base.mark_rule(strokeWidth=1.1).encode(x=alt.X("x_low", type="quantitative"), x2="x_high", color=colour,
-                                                  opacity=faded(0.55))  # fmt: skip
+                                                  opacity=look.faded(0.55))  # fmt: skip
     return [up, over]
 
 
@@ -70,4 +80,4 @@ def marks(base: Any, look: Look, tips: list[alt.Tooltip]) -> Any:
     """One mark a setting."""
     points = base.mark_point(filled=True, size=62, strokeWidth=1.6)
     told = [*setting_tips(), tip("accuracy", "top-1 accuracy", ".2%"), tip("dense_accuracy", "dense", ".2%"), *tips]
-    return points.encode(color=look.colour(), shape=look.shape(), opacity=faded(0.95), tooltip=told)
+    return points.encode(color=look.colour(), shape=look.shape(), opacity=look.faded(0.95), tooltip=told)

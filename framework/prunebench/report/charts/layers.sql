@@ -1,4 +1,4 @@
--- The relative error of each layer's weights.
+-- $shows
 -- One row a setting and layer, averaged over seeds; of each method at most twelve settings a panel, evenly spread by size.
 with scope as (select trial_id from trials),
 asked as (
@@ -62,5 +62,5 @@ join asked on asked.panel = shown.panel and asked.method_label = shown.setting
 join layers using (trial_id)
 where shown.place <= 60 and layers.position <= 80
 group by all
-having bool_or(layers.weight_error is not null)
+having $having
 order by shown.panel, shown.place, position

@@ -1,4 +1,4 @@
--- Accuracy against how many times fewer parameters there are.
+-- $shows
 -- One row a setting, averaged over seeds; above 1,500 settings one row a method and neighbourhood (point_count of them).
 with scope as (select trial_id from trials),
 asked as (
@@ -9,7 +9,7 @@ asked as (
         is_control,
         top1_accuracy,
         dense_top1_accuracy,
-        compression_ratio,
+        $column,
         concat_ws(
             ' · ',
             dataset_label,
@@ -27,12 +27,12 @@ settings as (
         method_label as setting,
         bool_or(is_control) as control,
         count(*) as seed_count,
-        avg(compression_ratio) as x,
+        avg($column) as x,
         avg(top1_accuracy) as accuracy,
         coalesce(stddev_samp(top1_accuracy), 0) as spread,
         avg(dense_top1_accuracy) as dense_accuracy
     from asked
-    where compression_ratio > 0 and top1_accuracy is not null
+    where $column > 0 and top1_accuracy is not null
     group by all
 ),
 placed as (
@@ -61,10 +61,10 @@ ranked as (
     select
         *,
         max(accuracy) over (
-            partition by panel, method order by x desc, accuracy desc rows between unbounded preceding and 1 preceding
+            partition by panel, method order by x $direction, accuracy desc rows between unbounded preceding and 1 preceding
         ) as best_of_method,
         max(accuracy) over (
-            partition by panel order by x desc, accuracy desc rows between unbounded preceding and 1 preceding
+            partition by panel order by x $direction, accuracy desc rows between unbounded preceding and 1 preceding
         ) as best_so_far
     from points
 )
