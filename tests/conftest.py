@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: a core 
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "benchmarks")]
 os.environ["PRUNEBENCH_LOCKS"] = tempfile.mkdtemp(prefix="prunebench-locks-")  # no test waits for a run beside it
 atexit.register(shutil.rmtree, os.environ["PRUNEBENCH_LOCKS"], ignore_errors=True)
 

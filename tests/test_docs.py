@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import store_samples as samples
 from prunebench.cli import VERBS, bench
 from prunebench.discovery import find_installed
 from prunebench.grid import Grid
 from prunebench.plan import plan
+from prunebench.store import Store
+from prunebench.store.sealed import sealed_query
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
@@ -118,3 +121,59 @@ def test_the_table_of_applicability_has_every_bundled_method_and_model_and_no_fa
             if plugin.distribution == "prunebench" and not name.startswith("peer_"):
                 assert name in text, f"run: python docs/make/applicability.py > docs/applicability.md ({name})"
     assert not re.search(r"\*\*(failed|killed|oom|timeout)\*\*", text)
+
+
+QUERIES = [
+    pytest.param(sql, id=f"{page.name}-{index}")
+    for page in PAGES
+    for index, sql in enumerate(re.findall(r"bench query \"(select [^\"…]+)\"", page.read_text()))
+]
+
+
+@pytest.fixture
+def results(tmp_path):
+    store = Store(tmp_path / "runs" / "results.duckdb")
+    with store.open_run(samples.run()) as journal:
+        for rank in (None, 4):
+            journal.append(samples.result(samples.trial(rank)))
+    store.merge()
+    return store.path
+
+
+@pytest.mark.parametrize("sql", QUERIES)
+def test_every_query_that_a_page_shows_is_answered(results, sql):
+    assert sealed_query(results, sql).columns
+
+
+@pytest.mark.parametrize("text", named([page for page in PAGES if page.name != "author.md"], "python"))
+def test_every_program_that_a_page_shows_runs(results, text, monkeypatch):
+    monkeypatch.chdir(results.parents[1])
+    exec(compile(text, "page", "exec"), {})
+
+
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+
+def test_the_workflows_do_what_the_release_recipe_says():
+    """Without a YAML reader: the steps are compared as words."""
+    test, wheel, release = ((WORKFLOWS / f"{name}.yml").read_text() for name in ("test", "wheel", "release"))
+    recipe = (ROOT / "docs" / "releasing.md").read_text()
+    for step in ("python -m build", "twine check dist/*", "papers", "new method example", "run --grid quickstart"):
+        assert step in wheel and step in recipe, step
+    assert "uses: ./.github/workflows/wheel.yml" in test and "uses: ./.github/workflows/wheel.yml" in release
+    assert 'python: ["3.11", "3.12", "3.13"]' in test and "mkdocs build --strict" in test
+    assert "id-token: write" in release and "secrets." not in release, "a trusted publisher needs no token"
+
+
+def test_a_tag_is_compared_with_the_version_by_the_line_that_holds_it():
+    (command,) = re.findall(r"version=\$\((sed .*)\)$", (WORKFLOWS / "release.yml").read_text(), flags=re.M)
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    from prunebench import __version__
+
+    assert done.stdout.strip() == __version__
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_no_block_of_a_page_is_of_a_kind_that_no_test_reads(page):
+    kinds = set(re.findall(r"^```(\w+)", page.read_text(), flags=re.M))
+    assert kinds <= {"toml", "python", "sql", "yaml", "text"}, kinds
