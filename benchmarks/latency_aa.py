@@ -5,7 +5,7 @@
 Every repeat times two small networks with the default protocol and with what people usually do (the mean of twenty
 calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` processes keep the cores busy. Repeats are
 spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network makes 21 passes for the
-first one's 20. Every third repeat also times a large network against its copy, at batch 1 and 64: 144 MB of weights,
+first one's 20. Every fifth repeat also times a large network against its copy, at batch 1 and 64: 144 MB of weights,
 more than a cache holds. The last lines are the table of docs/measuring.md.
 """
 
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from prunebench.executors.process import KEEP_BLOCKS
 from prunebench.measure.latency import latency
 from prunebench.measure.significance import verdict
 from prunebench.records import LatencyProtocol
@@ -42,7 +43,7 @@ MODELS = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5(), "large_fcn": LargeFcn()
 BATCH = 64
 SMALL = [(model, BATCH, planted) for model in ("simple_fcn", "lenet5") for planted in (False, True)]
 LARGE = [("large_fcn", batch, False) for batch in (1, BATCH)]
-LARGE_EVERY = 3  # repeats
+LARGE_EVERY = 5  # repeats
 SLICE = 3  # samples a pass: 60 of the 64 in twenty passes, 63 in twenty-one
 Row = dict[str, Any]
 
@@ -152,11 +153,12 @@ def neighbours(count: int) -> Iterator[None]:
 def rows_of(args: argparse.Namespace) -> list[Row]:
     """All repeats, `--per-process` of them in each fresh process."""
     rows: list[Row] = []
+    environment = {"GLIBC_TUNABLES": KEEP_BLOCKS, **os.environ}  # as workers have it
     with neighbours(args.load):
         for first in range(0, args.repeats, args.per_process):
             last = min(args.repeats, first + args.per_process)
             command = [sys.executable, __file__, "--child", str(first), str(last), "--seconds", str(args.seconds)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             rows += [json.loads(line) for line in done.stdout.splitlines()]
             keep(args.out, rows)
             print(f"{last}/{args.repeats}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
