@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,16 +39,17 @@ class TensorSplit:
     def batches(
         self, size: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Slices in order, or rows gathered in the generator's order."""
+        """Slices in order, or rows gathered in the generator's order; a batch is copied where it must be."""
         import torch
 
-        images, labels = self.images.to(device), self.labels.to(device)
         if generator is None:
-            yield from zip(images.split(size), labels.split(size), strict=True)
-            return
-        order = torch.randperm(len(labels), generator=generator, device=generator.device).to(device)
-        for rows in order.split(size):
-            yield images[rows], labels[rows]
+            parts: Iterable[tuple[Tensor, Tensor]] = zip(self.images.split(size), self.labels.split(size), strict=True)
+        else:
+            order = torch.randperm(len(self.labels), generator=generator, device=generator.device)
+            chosen = order.to(self.labels.device).split(size)
+            parts = ((self.images[rows], self.labels[rows]) for rows in chosen)
+        for images, labels in parts:
+            yield images.to(device), labels.to(device)
 
     def head(self, count: int) -> tuple[Tensor, Tensor]:
         """The first `count` samples, on the CPU."""

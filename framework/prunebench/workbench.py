@@ -17,16 +17,19 @@ from prunebench.checkpoints import Checkpoint, Checkpoints
 from prunebench.contracts import Dataset, Model
 from prunebench.discovery import find_installed
 from prunebench.errors import NotApplicable
+from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.exclusive import Turn
 from prunebench.plan import instance
+from prunebench.randomness import seeded
 from prunebench.records import CurvePoint, Trial
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
 from prunebench.task import Memory
 from prunebench.training import fit
 
-ON_DEVICE_LIMIT_BYTES = 8 << 30  # a data set above this streams from where it is
+ON_DEVICE_LIMIT_BYTES = 8 << 30  # a split above this stays where it is and is copied batch by batch
+FREE_SHARE = 4  # and so does one above this part of the card's free memory
 DATASETS_KEPT = 2
 
 Progress = Callable[[str, float | None], None]
@@ -104,7 +107,7 @@ class Workbench:
         if not isinstance(split, TensorSplit):
             return split
         size = split.images.numel() * split.images.element_size()
-        return split.to(self.device) if size <= ON_DEVICE_LIMIT_BYTES else split
+        return split.to(self.device) if size <= on_device_limit_bytes(self.device) else split
 
     def _load_dense(self, trial: Trial) -> DenseNetwork:
         model = instance(self.installed, "model", trial.model)
@@ -131,8 +134,7 @@ class Workbench:
 
     def _builder(self, model: Model, class_count: int, seed: int) -> Callable[[], nn.Module]:
         def fresh() -> nn.Module:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+            with seeded(seed, self.device):
                 return model.build(class_count)
 
         return fresh
@@ -181,6 +183,13 @@ class Workbench:
             return copy.deepcopy(network.state_dict())
 
         return rewound
+
+
+def on_device_limit_bytes(device: torch.device) -> int:
+    """How large a split may be to lie on `device` as a whole: networks, gradients and other splits need room too."""
+    if device.type != "cuda":
+        return ON_DEVICE_LIMIT_BYTES
+    return min(ON_DEVICE_LIMIT_BYTES, free_and_total_bytes(device)[0] // FREE_SHARE)
 
 
 def _calibration(train: Split, count: int, seed: int) -> Tensor:

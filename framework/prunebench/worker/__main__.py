@@ -22,16 +22,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-import psutil
-
 from prunebench.errors import PruneBenchError
 from prunebench.records import Result, Status, Trial
 from prunebench.worker.leases import leased
+from prunebench.worker.memory import await_memory
 from prunebench.worker.messages import Channel, Hello, Order, Report
 from prunebench.worker.validity import encoded, invalid
 
 BEAT_SECONDS = 10.0
-MEMORY_PATIENCE_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -88,7 +86,7 @@ def answer(channel: Channel, hello: Hello, workbench: Workbench, order: Order) -
         channel.send(Report("note", text=f"{device} is in use by another run: waiting for it"))
 
     with leased(hello.leases, waiting):
-        await_memory(channel)
+        await_memory(hello.device, lambda text: channel.send(Report("note", text=text)))
         channel.send(Report("begun"))
         with limited_memory(hello):
             result = attempt(workbench, order, hello.timeout_seconds)
@@ -161,20 +159,6 @@ def limited_memory(hello: Hello) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def await_memory(channel: Channel) -> None:
-    """Give other programs a while to free memory when hardly any is left; a note says so."""
-    deadline = time.monotonic() + MEMORY_PATIENCE_SECONDS
-    has_told = False
-    while (memory := psutil.virtual_memory()).available < min(2**30, memory.total // 20):
-        if not has_told:
-            free = memory.available / 2**20
-            channel.send(Report("note", text=f"only {free:.0f} MB of memory are free: waiting up to a minute"))
-            has_told = True
-        if time.monotonic() > deadline:
-            return
-        time.sleep(2.0)
 
 
 if __name__ == "__main__":
