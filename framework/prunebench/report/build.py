@@ -22,6 +22,7 @@ from prunebench.report.headlines import COLUMNS, by_setting, headline, sql
 from prunebench.report.judged import audit_section, claims_section
 from prunebench.report.labels import labelled, short_labels
 from prunebench.report.markup import paragraph, section
+from prunebench.report.metrics import metrics_section
 from prunebench.report.page import Page, chart_entry, figure, render
 from prunebench.report.papers import paper_sections
 from prunebench.report.scope import Queryable, Scope
@@ -131,6 +132,8 @@ def _sections(
     charts = f'{hint}<div class="charts">{"".join(figures)}</div>' if figures else ""
     yield "charts", "Charts", section("charts", "Charts", charts or paragraph("There is nothing to draw yet.", "empty"))
     yield "settings", "Settings", section("settings", "Every setting", "" if settings.is_empty() else FINDER)
+    if told := metrics_section(labelled(cleaned(material.ask("metrics")), material.labels)):
+        yield "metrics", "Metrics", told
     yield "missing", "Failed and declined", sections.refused(material.ask("refused"), material.missing)
     if extras.judgements and (claims := claims_section(extras.judgements.claims)):
         yield "claims", "Claims", claims
