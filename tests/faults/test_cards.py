@@ -82,7 +82,7 @@ def test_without_nvml_a_card_is_measured_without_its_clocks(monkeypatch: pytest.
     nvml = SimpleNamespace(NVMLError=NVMLError, **dict.fromkeys(names, lambda *words: 0))
     setattr(nvml, "nvmlInit" if lacks == "library" else "nvmlDeviceGetCurrentClocksThrottleReasons", refuse)
     monkeypatch.setitem(sys.modules, "pynvml", None if lacks == "module" else nvml)
-    monkeypatch.setattr(conditions, "_uuid", lambda device: "GPU-0")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="0"))
     assert conditions.gpu_state(torch.device("cuda:0")) == {}
 
 

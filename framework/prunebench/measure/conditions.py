@@ -59,7 +59,7 @@ def gpu_state(device: torch.device) -> dict[str, Any]:
         return {}
     try:
         pynvml.nvmlInit()
-        return _read_card(pynvml, pynvml.nvmlDeviceGetHandleByUUID(_uuid(device)))
+        return _read_card(pynvml, _card(pynvml, device))
     except pynvml.NVMLError:
         return {}
 
@@ -74,9 +74,14 @@ def precision() -> dict[str, Any]:
     }
 
 
-def _uuid(device: torch.device) -> str:
-    """The card's own name: its number for NVML is not the one that this process may see it under."""
-    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+def _card(nvml: Any, device: torch.device) -> Any:
+    """The whole card by its own name: NVML numbers cards in another way, and a part of one (MIG) has no clocks."""
+    uuid = torch.cuda.get_device_properties(device).uuid
+    try:
+        return nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    except nvml.NVMLError:
+        part = nvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
+        return nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part)
 
 
 def _read_card(nvml: Any, card: Any) -> dict[str, Any]:
