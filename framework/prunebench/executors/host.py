@@ -87,7 +87,8 @@ class Host:
                 self._transport.kill(self._slot.name)
 
     def _keep_checkpoint(self, line: bytes) -> None:
-        if b'"kind":"result"' in line[:200] and decode(line, Kept).result.status == "ok":
+        """Before its result is told: whoever hears of it may send the next trial of the network to another node."""
+        if b'"kind":"result"' in line[:200] and decode(line, Kept).result.status in ("ok", "skipped", "failed"):
             self._shelf.publish(self._network_id)
 
 
@@ -123,15 +124,18 @@ class Shelf:
             book = ray.get(self._library.find.remote(network_id), timeout=5)
             if book is not None:
                 self._write(ray.get(book[0], timeout=10))
+                self._published.add(network_id)
 
     def publish(self, network_id: str) -> None:
-        """Tell the others of a checkpoint that lies here."""
+        """Tell the others of a checkpoint that lies here; returns when they can find it."""
         if self._library is None or network_id in self._published:
             return
-        self._published.add(network_id)
         files = {path.name: path.read_bytes() for path in self._files(network_id)}
         if files:
-            self._library.publish.remote(network_id, [the_ray().put(files)])
+            self._published.add(network_id)
+            ray = the_ray()
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self._library.publish.remote(network_id, [ray.put(files)]), timeout=5)
 
     def _files(self, network_id: str) -> list[Path]:
         """Weights and record of a complete checkpoint."""

@@ -24,6 +24,8 @@ class Node:
 
     def __init__(self, number: int, port: int, folder: Path, *options: str) -> None:
         self.address = f"127.0.0.{number}"
+        self.disk = folder / f"disk-{number}"  # what a relative path means there
+        self.disk.mkdir()
         where = (
             ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
             if number == 1
@@ -38,6 +40,7 @@ class Node:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *common, *options],
             env=environment(),
+            cwd=self.disk,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

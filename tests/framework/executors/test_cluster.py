@@ -38,8 +38,10 @@ def two_nodes() -> Iterator[Cluster]:
     cluster.close()
 
 
-def on(cluster: Cluster, folder: Path, devices: str = "cuda", **options: object) -> Executor:
-    settings = work_settings(folder, {"log_dir": None})
+def on(
+    cluster: Cluster, folder: Path, devices: str = "cuda", checkpoints: str | None = None, **options: object
+) -> Executor:
+    settings = work_settings(folder, {"log_dir": None, "checkpoints": checkpoints or str(folder)})
     return make_executor(
         "ray", devices, settings, RetryPolicy(killed=2), runner=RUNNER, address=cluster.address, **options
     )  # type: ignore[arg-type]
@@ -149,12 +151,17 @@ def test_another_version_on_a_node_is_refused_with_both_named(
 
 
 def test_a_checkpoint_that_one_node_has_reaches_another_once(two_nodes: Cluster, tmp_path: Path) -> None:
-    """The nodes share no folder: each slot's checkpoints lie in a folder of its own here."""
-    executor = on(two_nodes, tmp_path)
+    """The nodes share no folder: a relative one lies on each node's own disk."""
+    executor = on(two_nodes, tmp_path, checkpoints="checkpoints")
     trials = [toy("keeps_checkpoint", 0, index=index) for index in range(12)]
     found = results(executor.run(trials))
     assert Counter(result.status for result in found.values()) == {"ok": 12}
+    folders = [str(node.disk / "checkpoints") for node in two_nodes.nodes]
+    assert {result.detail for result in found.values()} == set(folders), "both nodes worked, each in its own folder"
     assert sum(result.reason == "trained" for result in found.values()) == 1
+    name = trials[0].network_id
+    for node in two_nodes.nodes:
+        assert {path.name for path in (node.disk / "checkpoints").iterdir()} == {f"{name}.json", f"{name}.safetensors"}
 
 
 def test_where_nothing_listens_one_line_says_so() -> None:

@@ -89,12 +89,12 @@ class ToyWorkbench:
         record, weights = (self.checkpoints / f"{trial.network_id}.{kind}" for kind in ("json", "safetensors"))
         if record.exists():
             assert weights.read_bytes() == b"weights" * 1000
-            time.sleep(0.1)
-            return Result(trial, "ok", "read")
+            time.sleep(0.3)
+            return Result(trial, "ok", "read", detail=str(self.checkpoints.resolve()))
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         weights.write_bytes(b"weights" * 1000)
         record.write_text("{}")
-        return Result(trial, "ok", "trained")
+        return Result(trial, "ok", "trained", detail=str(self.checkpoints.resolve()))
 
     def declines(self, trial: Trial) -> Result:
         return Result(trial, "skipped", "not applicable")
