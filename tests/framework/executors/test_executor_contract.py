@@ -40,7 +40,6 @@ def test_a_lazy_plan_is_run_while_it_is_made(executor: Make) -> None:
         ("fails", "failed", "ValueError: no"),
         ("system_exit", "failed", "SystemExit: 4"),
         ("interrupts", "failed", "KeyboardInterrupt"),
-        ("fills_the_disk", "failed", "OSError: [Errno 28] No space left on device"),
         ("exits", "killed", "the worker exited with code 3"),
         ("segfaults", "killed", "killed (signal 11, SIGSEGV)"),
         ("killed", "killed", "killed (signal 9), maybe out of memory"),
@@ -123,6 +122,17 @@ def test_a_hundred_megabytes_of_prints_block_nothing_and_fill_nothing(executor: 
     logs = list((tmp_path / "logs").glob("*.log*"))
     assert logs
     assert sum(log.stat().st_size for log in logs) < 3 * 2**20
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_method_that_fills_the_disk_fails_and_the_logs_on_it_harm_nobody(executor: Make, tmp_path: Path) -> None:
+    runs = executor(log_dir=str(tmp_path / "disk" / "logs"))
+    found = results(runs.run([toy("fills_the_disk"), toy("prints", 1), *INNOCENT]))
+    filler = found.pop("fills_the_disk")
+    assert (filler.status, filler.reason) == ("failed", "OSError: [Errno 28] No space left on device")
+    assert {result.status for result in found.values()} == {"ok"}
+    with pytest.raises(OSError, match="No space left"):
+        (tmp_path / "disk" / "more").write_bytes(bytes(2**16))
 
 
 @pytest.mark.parametrize("method", ["forks", "forks_and_dies"])

@@ -197,4 +197,9 @@ class ToyWorkbench:
         return Result(trial, "ok", reason=who)
 
     def fills_the_disk(self, trial: Trial) -> Result:
-        raise OSError(28, "No space left on device")
+        """Writes to the disk that is mounted at `<data_dir>/disk`, and leaves it full."""
+        assert os.path.ismount(self.folder / "disk")
+        with open(self.folder / "disk" / "ballast", "wb", buffering=0) as ballast:
+            for _ in range(2**20):
+                ballast.write(bytes(2**12))
+        raise AssertionError
