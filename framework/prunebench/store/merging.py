@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from prunebench.store.store import MergeReport
 
+BULK_BYTES = 64 << 20  # of journals without a database: a rebuild, not a merge while a run goes on
+
 
 def merge_into(database: Path, journals: list[Path], report: MergeReport) -> bool:
     """Bring `database` up to date with its journals; False where it is already. The merge lock is held."""
@@ -26,7 +28,7 @@ def merge_into(database: Path, journals: list[Path], report: MergeReport) -> boo
         if not has_news:
             return False
     work = working_copy(database)
-    connection = db.connect()
+    connection = db.connect(**_threads(journals, database))
     try:
         _open_work(connection, work, database)
         _take_news(connection, database, journals, report)
@@ -45,9 +47,15 @@ def merge_into(database: Path, journals: list[Path], report: MergeReport) -> boo
     return True
 
 
+def _threads(journals: list[Path], database: Path) -> dict[str, int]:
+    """One thread: each more keeps memory, by which a long run grew, and takes a core from what is measured."""
+    is_bulk = not database.exists() and sum(path.stat().st_size for path in journals) > BULK_BYTES
+    return {} if is_bulk else {"threads": 1}
+
+
 def _look_at_published(database: Path, journals: list[Path], report: MergeReport) -> tuple[int, bool]:
     """How many results are published, and whether there is anything to add."""
-    connection = db.connect()
+    connection = db.connect(threads=1)
     try:
         db.attach(connection, database, "published")
         old = db.schema_of(connection, "published", database) < db.SCHEMA
