@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from prunebench.contracts import API_VERSION
 from prunebench.errors import PluginError
 
 Columns = Mapping[str, tuple[str, str]]  # name -> (title, kind)
@@ -55,7 +54,7 @@ class Chart(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[str] = ""  # a link
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[int] = 1
     empty: ClassVar[str] = "There is nothing to draw here."  # what is said in place of marks
     columns: ClassVar[Columns] = {}  # column -> (title, kind of COLUMN_KINDS), for the table behind the chart
     is_wide: ClassVar[bool] = False  # takes the whole width of a page

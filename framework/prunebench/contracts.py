@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-API_VERSION = 1
+API_VERSION = 1  # what this prunebench speaks; a plugin that declares none was written for 1
 
 
 def param(
@@ -95,7 +95,7 @@ class Method(ABC):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""  # a link
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False  # draws from `task.generator`: another seed gives other weights
     trains: ClassVar[bool] = False  # calls `task.fit` itself
     control: ClassVar[bool] = False  # a baseline that every chart shows
@@ -128,7 +128,7 @@ class Model(ABC):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[int] = 1
     input_shape: ClassVar[tuple[int, int, int]]  # (C, H, W) that data sets are resized to
 
     @abstractmethod
@@ -150,7 +150,7 @@ class Dataset(ABC):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[int] = 1
     class_count: ClassVar[int]
 
     @abstractmethod
@@ -180,7 +180,7 @@ class Paper(ABC):
     title: ClassVar[str]
     citation: ClassVar[str]
     paper: ClassVar[str] = ""
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[int] = 1
     folder: ClassVar[Path]
     columns: ClassVar[tuple[str, ...]] = ()  # that `published.csv` must have
 
@@ -218,7 +218,7 @@ class Metric(ABC):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[int] = 1
     units: ClassVar[Mapping[str, str]]  # number -> unit, of all that `measure` may return
 
     @abstractmethod

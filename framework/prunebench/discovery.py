@@ -113,7 +113,8 @@ def find_installed(files: Iterable[str | Path] = (), disabled: Iterable[str] = (
             warnings,
         )
         if broken and broken[-1].distribution == str(path):
-            raise PluginError(f"{path}: {broken[-1].reason}")
+            inside = broken[-1].name.removeprefix(Path(path).name)  # ": Class" where one class is at fault
+            raise PluginError(f"{path}{inside}: {broken[-1].reason}")
     return _gathered(plugins, broken, warnings)
 
 
@@ -193,7 +194,9 @@ def class_fault(cls: Any, base: type[Any]) -> str:
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return f"name = {name!r} is not allowed: use {NAME.pattern}"
-    if not isinstance(cls.api_version, int) or cls.api_version > API_VERSION:
+    if not isinstance(cls.api_version, int) or cls.api_version < 1:
+        return f"api_version must be a whole number from 1 on, got {cls.api_version!r}"
+    if cls.api_version > API_VERSION:
         return f"needs plugin API {cls.api_version}, this prunebench speaks {API_VERSION}: upgrade prunebench"
     if getattr(cls, "__abstractmethods__", None):
         return f"does not define {', '.join(sorted(cls.__abstractmethods__))}()"

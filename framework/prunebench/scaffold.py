@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from string import Template
 
-from prunebench import __version__
+from prunebench import API_VERSION, __version__
 from prunebench.errors import PluginError
 
-KINDS = ("method", "model", "dataset", "paper", "metric")
+KINDS = ("method", "model", "dataset", "paper", "metric", "chart")
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -28,6 +28,7 @@ def new_package(kind: str, name: str, into: Path) -> list[Path]:
         "plugin": name.replace("_", "-") if kind == "paper" else name,
         "grid": name.replace("_", "-") if kind == "paper" else "grid.toml",
         "version": __version__,
+        "api": str(API_VERSION),
         "packing": _packing(kind, name),
     }
     written = []

@@ -11,7 +11,7 @@ from prunebench.errors import PluginError
 from prunebench.grid import Grid
 from prunebench.plan import plan
 from prunebench.scaffold import KINDS, new_package
-from prunebench.testing import check_dataset, check_method, check_metric, check_model, check_paper
+from prunebench.testing import check_chart, check_dataset, check_method, check_metric, check_model, check_paper
 
 CHECKS = {
     "method": lambda cls: check_method(cls, speed=False),
@@ -19,6 +19,7 @@ CHECKS = {
     "dataset": check_dataset,
     "paper": check_paper,
     "metric": check_metric,
+    "chart": check_chart,
 }
 
 
@@ -33,6 +34,7 @@ def test_a_new_package_passes_the_kit_and_its_grid_plans(kind, tmp_path):
     name = f"fresh-{kind}" if kind == "paper" else f"fresh_{kind}"
     plugin = installed.find(kind, name)
     assert CHECKS[kind](plugin.cls) == []
+    assert "api_version" in vars(plugin.cls), "declared, so that it is seen as old once there is a newer API"
     text = plugin.cls().grid("offline") if kind == "paper" else (root / "grid.toml").read_text()
     assert len(plan(Grid.parse(text), installed).trials) >= 3
     for path in written:

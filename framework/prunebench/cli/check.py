@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from prunebench.cli.naming import plugins_named
 from prunebench.cli.options import json_option, plugin_options
 
 
@@ -29,17 +30,8 @@ def command(
 ) -> int:
     """Judge the plugin NAME by the kit that judges all of them; exit code 1 where it finds a fault."""
     from prunebench.discovery import find_installed
-    from prunebench.errors import PluginError, did_you_mean
-    from prunebench.registry import load_registry
 
-    installed = find_installed(plugin_files, disabled)
-    found = [plugin for plugin in installed.plugins if plugin.name == name]
-    if not found:
-        for fault in installed.broken:
-            click.echo(f"broken: {fault.name} ({fault.distribution}): {fault.reason}", err=True)
-        known = [plugin.name for plugin in installed.plugins]
-        hint = did_you_mean(name, known) or "; bench plugins lists them"
-        raise PluginError(f"no plugin {name!r} is installed{load_registry().advice_for(name) or hint}")
+    found = plugins_named(find_installed(plugin_files, disabled), name)
     given = dict(_setting(text) for text in settings)
     findings = [finding for plugin in found for finding in _findings(plugin, given, quick)]
     if as_json:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from prunebench.cli.naming import plugins_named
 from prunebench.cli.options import json_option, plugin_options
 
 
@@ -21,27 +23,32 @@ def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tu
     """List plugins: installed, broken and why, published but not installed."""
     from prunebench.discovery import find_installed
 
-    context.obj = find_installed(plugin_files, disabled)
+    context.obj = (plugin_files, disabled)
     if context.invoked_subcommand is None:
-        facts = _facts(context.obj)
+        facts = _facts(find_installed(plugin_files, disabled))
         click.echo(json.dumps(facts)) if as_json else _print(facts)
 
 
 @command.command("show")
 @click.argument("name")
+@plugin_options
 @json_option
 @click.pass_obj
-def show(installed: Any, name: str, as_json: bool) -> None:
-    """Document a plugin from its own words: what it does, its fields with their bounds, its paper."""
-    from prunebench.errors import PluginError, did_you_mean
-    from prunebench.registry import load_registry
+def show(
+    above: tuple[tuple[Path, ...], tuple[str, ...]],
+    name: str,
+    plugin_files: tuple[Path, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Document a plugin from its own words: what it does, its fields with their bounds, its paper; or why it is broken."""
+    from prunebench.discovery import find_installed
 
-    found = [plugin for plugin in installed.plugins if plugin.name == name]
-    if not found:
-        known = [plugin.name for plugin in installed.plugins]
-        hint = did_you_mean(name, known) or "; bench plugins lists them"
-        raise PluginError(f"no plugin {name!r} is installed{load_registry().advice_for(name) or hint}")
-    facts = [{**_plugin(plugin), "documentation": inspect.getdoc(plugin.cls) or ""} for plugin in found]
+    installed = find_installed((*above[0], *plugin_files), (*above[1], *disabled))
+    facts = [
+        {**_plugin(plugin, installed), **_traits(plugin.cls), "documentation": inspect.getdoc(plugin.cls) or ""}
+        for plugin in plugins_named(installed, name)
+    ]
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -55,7 +62,9 @@ def _facts(installed: Any) -> dict[str, Any]:
     known = {(plugin.kind, plugin.name) for plugin in installed.plugins}
     published = [entry for entry in load_registry().entries if (entry.kind, entry.name) not in known]
     return {
-        "installed": [_plugin(plugin) for plugin in sorted(installed.plugins, key=lambda p: (p.kind, p.name))],
+        "installed": [
+            _plugin(plugin, installed) for plugin in sorted(installed.plugins, key=lambda p: (p.kind, p.name))
+        ],
         "broken": [dataclasses.asdict(fault) for fault in installed.broken],
         "clashes": [
             {"kind": owners[0].kind, "name": owners[0].name, "owners": [owner.source for owner in owners]}
@@ -66,7 +75,7 @@ def _facts(installed: Any) -> dict[str, Any]:
     }
 
 
-def _plugin(plugin: Any) -> dict[str, Any]:
+def _plugin(plugin: Any, installed: Any) -> dict[str, Any]:
     from prunebench.parameters import defaults
 
     first_line = (inspect.getdoc(plugin.cls) or "").split("\n")[0]
@@ -75,10 +84,26 @@ def _plugin(plugin: Any) -> dict[str, Any]:
         "name": plugin.name,
         "distribution": plugin.distribution,
         "version": plugin.version,
+        "state": _state(plugin, installed),
         "summary": first_line,
         "paper": plugin.cls.paper,
         "fields": [_field(item, defaults(plugin.cls)) for item in dataclasses.fields(plugin.cls)],
     }
+
+
+def _state(plugin: Any, installed: Any) -> str:
+    """`healthy`, or in a word why not."""
+    from prunebench.contracts import API_VERSION
+
+    if len(installed.by_name[plugin.kind, plugin.name]) > 1:
+        return "clash"
+    return "healthy" if plugin.cls.api_version == API_VERSION else f"old API {plugin.cls.api_version}"
+
+
+def _traits(cls: Any) -> dict[str, Any]:
+    """What the class says of itself beside its fields, as far as its kind has it."""
+    found = {name: getattr(cls, name, None) for name in TRAITS}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
 
 
 def _field(item: Any, usual: dict[str, Any]) -> dict[str, Any]:
@@ -102,14 +127,16 @@ def _print(facts: dict[str, Any]) -> None:
     from prunebench.cli.tables import print_table
 
     print_table(
-        ["kind", "name", "distribution", "fields", "what it is"],
+        ["kind", "name", "distribution", "state", "what it is", "paper", "fields"],
         [
             [
                 plugin["kind"],
                 plugin["name"],
                 f"{plugin['distribution']} {plugin['version']}",
-                ", ".join(field["name"] for field in plugin["fields"]),
+                plugin["state"],
                 plugin["summary"],
+                plugin["paper"].removeprefix("https://"),
+                ", ".join(field["name"] for field in plugin["fields"]),
             ]
             for plugin in facts["installed"]
         ],
@@ -126,16 +153,28 @@ def _print(facts: dict[str, Any]) -> None:
         )
 
 
+TRAITS = (
+    "knob", "loosest", "stochastic", "trains", "control", "units", "input_shape", "class_count", "api_version"
+)  # fmt: skip
 BOUND_WORDS = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
 
 
 def _document(fact: dict[str, Any]) -> None:
     click.echo(f"{fact['name']} ({fact['kind']}, {fact['distribution']} {fact['version']})")
-    click.echo(f"\n{fact['documentation']}\n")
+    click.echo(f"\n{fact['documentation']}\n" if fact["fields"] else f"\n{fact['documentation']}")
     for item in fact["fields"]:
         bounds = ", ".join(f"{BOUND_WORDS[key]} {value:g}" for key, value in item["bounds"].items())
         choices = "one of " + ", ".join(map(str, item["choices"])) if item["choices"] else ""
         extra = "; ".join(part for part in (item["doc"], bounds, choices, item["unit"]) if part)
         click.echo(f"  {item['name']}: {item['type']} = {item['default']!r}" + (f"  {extra}" if extra else ""))
-    if fact["paper"]:
-        click.echo(f"\npaper: {fact['paper']}")
+    said = {"state": fact["state"], **{name: fact[name] for name in TRAITS}, "paper": fact["paper"]}
+    click.echo()
+    for name, value in said.items():
+        if value not in (None, "", {}):
+            click.echo(f"{name.replace('_', ' ')}: {_words(value)}")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(f"{key} = {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
