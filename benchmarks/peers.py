@@ -85,6 +85,7 @@ GRID = """
 [[block]]
 dataset = "digits"
 model = "simple_fcn"
+seed = 0
 method = { use = "magnitude", keep = { linspace = [0.01, 1, COUNT] } }
 """
 

@@ -20,6 +20,7 @@ latency = { batch = [8], max_seconds = 0.1, groups = 4 }
 [[block]]
 dataset = "digits"
 model = "simple_fcn"
+seed = 0
 method = [{ use = "magnitude", keep = [0.5, 0.2] }, { use = "low_rank", rank = 500 }]
 """
 

@@ -23,6 +23,7 @@ latency = { batch = [] }
 [[block]]
 dataset = "digits"
 model = "simple_fcn"
+seed = 0
 method = { use = "global_magnitude", sparsity = 0.5 }
 """
 

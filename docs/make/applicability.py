@@ -30,6 +30,7 @@ latency = { batch = [] }
 timeout = "10m"
 [[block]]
 dataset = "digits"
+seed = 0
 """
 
 

@@ -16,6 +16,7 @@ from prunebench.records import NAME, Value
 
 FILE_LIMIT_BYTES = 1_000_000
 SEED_LIMIT = 2**63
+DEFAULT_SEEDS = [0, 1, 2]  # one seed has no spread: a difference may be chance
 BLOCK_KEYS = ("dataset", "model", "seed", "method", "exclude")
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no folder on Windows can be called so
 TOP_KEYS = ("name", "title", "scale", "protocol", "run", "block", "claim")
@@ -103,7 +104,7 @@ class Reader:
             datasets=self._entries(table["dataset"], "dataset", where),
             models=self._entries(table["model"], "model", where),
             methods=self._entries(table["method"], "method", where),
-            seeds=self._seeds(table.get("seed", 0), where),
+            seeds=self._seeds(table.get("seed", DEFAULT_SEEDS), where),
             exclusions=tuple(self._exclusion(rule, where) for rule in _listed(table, "exclude", where)),
         )
 

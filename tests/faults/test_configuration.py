@@ -145,7 +145,7 @@ def test_a_value_given_twice_is_one_trial_and_a_warning(bench: Bench, tmp_path: 
     (tmp_path / "grid.toml").write_text(with_keep("[0.5, 0.25, 0.5]"))
     said = bench("plan", "--grid", "grid.toml", "--json")
     assert said.code == 0
-    assert '"trials": 3' in said.out  # the dense one beside them
+    assert '"trials": 9' in said.out  # the dense one beside them, three seeds
     assert "keep: 1 duplicate value(s) left out" in said.out + said.err
     assert Grid.parse(with_keep("[1, 2, 1]")).blocks[0].methods[0].axes["keep"] == (1, 2)
 

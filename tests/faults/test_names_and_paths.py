@@ -14,7 +14,7 @@ from prunebench.grid import Grid
 from prunebench.session import check_writable
 from prunebench.store import Store, open_results
 
-GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nmethod = "dense"\n'
+GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nseed = 0\nmethod = "dense"\n'
 NAMES = [
     "../../x",
     "/abs",

@@ -19,7 +19,7 @@ WORDS = {
     "merge": ["other.duckdb"], "db": ["check"], "doctor": ["--no-noise"], "run": ["--grid", "grid.toml", "--no-report"],
 }  # fmt: skip
 WITHOUT_DATABASE = {"papers", "plugins", "new", "check"}
-GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nmethod = "dense"\n'
+GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nseed = 0\nmethod = "dense"\n'
 
 
 def test_every_verb_is_tried() -> None:

@@ -226,6 +226,7 @@ def test_a_changed_dense_network_fails_the_trial_and_is_read_anew(tmp_path: Path
     [[block]]
     dataset = "blobs"
     model = "tiny"
+    seed = 0
     method = ["vandal", { use = "keep", share = 0.5 }]
     """
     workbench = Workbench(data_dir=tmp_path, checkpoints=tmp_path / "c", disabled_plugins=("all",), threads=1)

@@ -49,7 +49,7 @@ def test_axes_span(axis, values):
 def test_blocks_are_a_union_and_counted_without_expanding():
     block = BLOCK.replace('"dense"', '[{ use = "m", x = { range = [0, 1000] }, y = { range = [0, 1000] } }]')
     grid = Grid.parse(BLOCK + block + block.replace('"lenet5"', '["a", "b"]') + "seed = { range = [0, 500] }\n")
-    assert grid.count == 1 + 10**6 + 2 * 500 * 10**6
+    assert grid.count == 3 + 3 * 10**6 + 2 * 500 * 10**6  # three seeds where none are given
 
 
 def test_a_pipeline_is_the_product_of_its_stages():
@@ -86,7 +86,7 @@ def test_the_protocol_takes_every_key_of_its_records():
 
 def test_duplicate_axis_values_are_one_with_a_warning():
     grid = Grid.parse(BLOCK.replace('"dense"', '{ use = "m", x = [1, 1, 2] }'))
-    assert grid.count == 2 and "duplicate" in grid.warnings[0]
+    assert grid.count == 3 * 2 and "duplicate" in grid.warnings[0]
 
 
 @pytest.mark.parametrize(

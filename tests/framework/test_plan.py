@@ -13,7 +13,11 @@ from prunebench.records import Choice, Protocol, Trial
 from prunebench.registry import Entry, Registry
 from toys import toy_installed
 
-TOY = '[[block]]\ndataset = "blobs"\nmodel = "tiny"\nmethod = [{ use = "keep", share = 0.25 }]\n'
+TOY = '[[block]]\ndataset = "blobs"\nmodel = "tiny"\nseed = 0\nmethod = [{ use = "keep", share = 0.25 }]\n'
+
+
+def seeded(seeds: str) -> str:
+    return TOY.replace("seed = 0", f"seed = {seeds}")
 
 
 def planned(text: str, **options):
@@ -21,12 +25,16 @@ def planned(text: str, **options):
 
 
 def test_dense_comes_first_for_every_network_though_nobody_asked():
-    trials = planned(TOY + "seed = [1, 2]\n").trials
+    trials = planned(seeded("[1, 2]")).trials
     assert [(t.method.use, t.seed) for t in trials] == [("dense", 1), ("keep", 1), ("dense", 2), ("keep", 2)]
 
 
+def test_a_block_without_seeds_gets_three():
+    assert [t.seed for t in planned(TOY.replace("seed = 0\n", "")).trials] == [0, 0, 1, 1, 2, 2]
+
+
 def test_trials_of_one_network_stand_together_across_blocks():
-    text = TOY + "seed = [1, 2]\n" + TOY.replace("0.25", "0.75") + "seed = [2, 1]\n"
+    text = seeded("[1, 2]") + seeded("[2, 1]").replace("0.25", "0.75")
     assert [t.seed for t in planned(text).trials] == [1, 1, 1, 2, 2, 2]
 
 
@@ -94,7 +102,7 @@ def test_an_unknown_name_that_is_published_says_what_to_install():
 
 
 def test_a_grid_over_the_limit_is_refused_with_its_size_before_anything_is_built():
-    text = TOY.replace("0.25", "{ linspace = [0.1, 1, 100000] }") + "seed = { range = [0, 10000] }\n"
+    text = seeded("{ range = [0, 10000] }").replace("0.25", "{ linspace = [0.1, 1, 100000] }")
     with pytest.raises(GridError, match="1,000,000,000 cells, more than 100,000"):
         planned(text)
 

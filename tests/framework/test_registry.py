@@ -25,6 +25,7 @@ GRID = """
 [[block]]
 dataset = "digits"
 model = "simple_fcn"
+seed = 0
 method = "{}"
 """
 

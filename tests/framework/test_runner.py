@@ -18,6 +18,7 @@ latency = { batch = [] }
 [[block]]
 dataset = "blobs"
 model = "tiny"
+seed = 0
 method = [METHOD]
 """
 

@@ -28,6 +28,7 @@ METRICS
 [[block]]
 dataset = "blobs"
 model = "tiny"
+seed = 0
 method = { use = "keep", share = 0.3 }
 """
 
