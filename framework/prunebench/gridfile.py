@@ -80,6 +80,8 @@ class Reader:
         if not isinstance(name, str) or not NAME.fullmatch(name) or name.endswith(".") or RESERVED.fullmatch(name):
             raise GridError(f"name {short(name)} is not allowed: use {NAME.pattern}, not ending in a dot, no device")
         blocks = table.get("block", [])
+        if isinstance(blocks, dict):
+            raise GridError("[block] is one table: write [[block]], there may be several")
         if not isinstance(blocks, list) or not blocks:
             raise GridError("no [[block]]: 0 trials")
         return dict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +87,18 @@ def test_a_pipe_gets_no_colour(bench: Bench, tmp_path: Path) -> None:
     for words in (["runs"], ["plugins"], ["query", "select * from trials"]):
         said = bench(*words, *([] if words == ["plugins"] else ["--db", "r.duckdb"]))
         assert said.code == 0 and "\x1b" not in said.out
+
+
+def test_an_early_ctrl_c_is_no_traceback_of_half_done_imports(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nx = 1\n")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    call = [sys.executable, "-c", "from prunebench.__main__ import main; main()", "papers"]
+    done = subprocess.run(call, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_single_block_is_told_the_right_spelling(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "grid.toml").write_text(GRID.replace("[[block]]", "[block]"))
+    said = bench("plan", "--grid", "grid.toml")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "write [[block]]" in said.err
