@@ -193,7 +193,11 @@ class Paper(ABC):
         return published_rows(self.folder / "published.csv", self.columns)
 
     def comparison(self) -> str:
-        """SQL over the views that lays ours beside the published numbers; empty where the paper has none."""
+        """SQL over the views that lays ours beside the published numbers; empty where the paper has none.
+
+        A page shows rows of one `table` under its name, `published_x`, `formula_x` and `our_x` under one heading with
+        their difference, and `why…` as the reason.
+        """
         template = self.comparison_template()
         return with_published(template, self.published()) if template else ""
 

@@ -2,6 +2,7 @@
 with published as ($published),
 measured as (
     select
+        scale,
         dataset,
         model,
         method_label,
@@ -29,8 +30,9 @@ reached as (
         amounts.model as our_model,
         amounts.method_label,
         amounts.seed_count,
+        amounts.scale,
         row_number() over (
-            partition by published.place, published.model, published.metric, published.value
+            partition by amounts.scale, published.place, published.model, published.metric, published.value
             order by amounts.amount desc nulls last
         ) as place_of_ours
     from published
@@ -43,14 +45,15 @@ select
     model as published_model,
     dataset as published_dataset,
     metric,
-    value as published,
-    accuracy_drop as published_accuracy_drop,
-    amount as ours,
-    our_accuracy_drop,
+    value as published_value,
+    amount as our_value,
+    100 * accuracy_drop as published_accuracy_drop_percent,
+    100 * our_accuracy_drop as our_accuracy_drop_percent,
     our_dataset,
     our_model,
     method_label as our_method,
-    seed_count
+    seed_count,
+    scale
 from reached
 where place_of_ours = 1
 order by all

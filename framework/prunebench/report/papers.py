@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from prunebench.chart import Chart
 from prunebench.errors import PruneBenchError
 from prunebench.published import with_published
+from prunebench.report.beside import tables
 from prunebench.report.frame import cleaned
 from prunebench.report.markdown import html_of
-from prunebench.report.markup import code, details, esc, paragraph, section, table
+from prunebench.report.markup import code, details, esc, paragraph, section
 from prunebench.report.page import Page, chart_entry, figure
 from prunebench.report.scope import Scope
 from prunebench.store import open_results
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from prunebench.contracts import Paper
     from prunebench.discovery import Installed
-
-ROWS_AT_MOST = 400
 
 
 def find_paper(name: str, installed: Installed) -> Paper:
@@ -51,12 +50,12 @@ def _compared(paper: Paper, db: Path | str, run_id: str) -> list[str]:
     head = [paragraph(paper.citation), link]
     sql = paper.comparison()
     if not sql:
-        return [*head, _table(paper.published()), paragraph("There is no comparison query for this paper.", "note")]
+        return [*head, tables(paper.published()), paragraph("There is no comparison query for this paper.", "note")]
     try:
         rows = _rows(db, run_id, sql)
     except PruneBenchError as error:
         return [*head, paragraph(f"The comparison could not be made: {error}", "empty"), details("Query", code(sql))]
-    return [*head, _table(rows), details("Query", code(sql, "comparison"))]
+    return [*head, tables(rows), details("Query", code(sql, "comparison"))]
 
 
 def paper_charts(paper: Paper) -> Iterator[tuple[Chart, str]]:
@@ -84,23 +83,3 @@ def _rows(db: Path | str, run_id: str, sql: str) -> list[dict[str, Any]]:
     with open_results(db, run_id) as results:
         frame: pl.DataFrame = cleaned(results.query(sql))
     return frame.to_dicts()
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return paragraph("There is no row to show.", "empty")
-    names = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
-    numeric = {name: any(isinstance(row[name], int | float) for row in rows) for name in names}
-    heads = [(name.replace("_", " "), "number" if numeric[name] else "") for name in names]
-    more = paragraph(f"The first {ROWS_AT_MOST} of {len(rows):,} rows.", "note") if len(rows) > ROWS_AT_MOST else ""
-    return table(heads, [[_cell(row[name]) for name in names] for row in rows[:ROWS_AT_MOST]]) + more
-
-
-def _cell(value: Any) -> str:
-    if value is None or value == "":
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.5g}" if isinstance(value, float) else esc(value)

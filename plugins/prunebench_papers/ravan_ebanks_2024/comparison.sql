@@ -38,7 +38,6 @@ ours as (
         100 * avg(dense_top1_accuracy) as dense_percent,
         exp(avg(ln(case when speedup > 0 then speedup end))) as speedup,
         avg(latency_ms) as latency_ms,
-        stddev_samp(latency_ms) as latency_std,
         avg(dense_latency_ms) as dense_latency_ms,
         max(batch) as batch,
         count(*) as seed_count
@@ -49,7 +48,7 @@ ours as (
     group by all
 )
 select
-    points.figure,
+    case points.figure when 'garg' then 'Garg''s analysis' else 'Figure ' || points.figure end as "table",
     points.our_model as model,
     points.our_method as method,
     points.parameter,
@@ -59,14 +58,12 @@ select
     points.top1_std as published_top1_std,
     points.dense_ms as published_dense_test_set_ms,
     points.test_set_ms as published_test_set_ms,
-    points.test_set_ms_std as published_test_set_ms_std,
     points.time_ratio as published_speedup,
     ours.dense_percent as our_dense_percent,
     ours.top1_percent as our_top1_percent,
     ours.top1_std as our_top1_std,
     ours.dense_latency_ms as our_dense_latency_ms,
     ours.latency_ms as our_latency_ms,
-    ours.latency_std as our_latency_ms_std,
     ours.speedup as our_speedup,
     ours.batch as our_batch,
     ours.seed_count,
