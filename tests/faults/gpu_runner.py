@@ -23,16 +23,20 @@ class Workbench:
 
     def __init__(self, device: str) -> None:
         self.device = device
+        self.batch_halved = False
 
     def run_trial(self, trial: Trial, batch_halved: bool = False) -> Result:
         import torch
 
+        self.batch_halved = batch_halved
         try:
             getattr(self, trial.method.use)(torch)
             print("worker", os.getpid(), "batch halved" if batch_halved else "", flush=True)
         except torch.OutOfMemoryError as error:
             return Result(trial, "oom", str(error).splitlines()[0])
-        return Result(trial, "ok", detail=str(os.getpid()))
+        names = ("CUDA_VISIBLE_DEVICES", "PRUNEBENCH_SLOT")
+        seen = [os.environ.get(name, "") for name in names] if trial.method.use == "sees" else [os.getpid()]
+        return Result(trial, "ok", detail=" ".join(map(str, seen)))
 
     def is_full(self, torch: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -47,6 +51,18 @@ class Workbench:
         kept = []
         while True:
             kept.append(torch.empty(2**32, dtype=torch.uint8, device=self.device))
+
+    def allocates_unless_halved(self, torch: Any) -> None:
+        """A batch for which the card is too small by half."""
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        size = free * 3 // 2 // (2 if self.batch_halved else 1)
+        torch.empty(size, dtype=torch.uint8, device=self.device)
+
+    def sees(self, torch: Any) -> None:
+        """Its own card, as the only one."""
+        assert torch.cuda.device_count() == 1
+        torch.ones(8, device=self.device).sum().item()
 
     def asserts(self, torch: Any) -> None:
         values = torch.zeros(4, device=self.device)
