@@ -58,7 +58,7 @@ def finish(cells: int, database: str) -> None:
     """Fill the database as if every trial of the grid had run; without the syncs."""
     store = Store(Path(database))
     trials = prepare(grid_of(cells), db=database, limit=LIMIT).todo
-    with mock.patch.object(os, "fsync"), store.open_run(Run("r", "r", "2026-01-01T00:00:00+00:00")) as journal:
+    with mock.patch.object(os, "fdatasync"), store.open_run(Run("r", "r", "2026-01-01T00:00:00+00:00")) as journal:
         for trial in trials:
             journal.append(Result(trial, "ok"))
     store.merge()
