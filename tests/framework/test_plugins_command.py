@@ -1,4 +1,4 @@
-"""`bench plugins`: every plugin with its state, its paper and its traits; a broken one says why when it is asked for."""
+"""`bench plugins`: every plugin with its state, its paper and its traits; a broken one says why when asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from prunebench.cli import _status
 from tests.framework.test_discovery import GOOD, Point
 
 RICH = (
-    GOOD.replace('name = "mine"', 'name = "rich"; paper = "https://example.org/rich"; knob = "share"; stochastic = True')
+    GOOD.replace('name = "mine"', 'name = "rich"; paper = "https://example.org/rich"; knob = "share"')
+    .replace('name = "rich"', 'name = "rich"; stochastic = True')
     .replace("share: float = 0.5", 'share: float = 0.5\n    loosest = {"share": 1.0}')
     .replace("Mine", "Rich")
 )

@@ -41,7 +41,9 @@ def show(
     disabled: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Document a plugin from its own words: what it does, its fields with their bounds, its paper; or why it is broken."""
+    """Document a plugin from its own words: what it does, its fields with their bounds, its paper; or why
+    it is broken.
+    """
     from prunebench.discovery import find_installed
 
     installed = find_installed((*above[0], *plugin_files), (*above[1], *disabled))

@@ -4,7 +4,12 @@ import re
 
 from prunebench.report.beside import tables
 
-SIDES = {"published_parameters": 5240, "our_parameters": 5241, "published_top1_percent": 88.173, "our_top1_percent": 92.0}
+SIDES = {
+    "published_parameters": 5240,
+    "our_parameters": 5241,
+    "published_top1_percent": 88.173,
+    "our_top1_percent": 92.0,
+}
 
 
 def row(**facts):
@@ -37,7 +42,7 @@ def test_what_is_the_same_throughout_is_said_once():
 
 
 def test_a_reason_of_neighbours_is_one_cell():
-    page = tables([row(), row(setting=10, why_it_differs="a fresh copy"), row(setting=20, why_it_differs="a fresh copy")])
+    page = tables([row(), *(row(setting=setting, why_it_differs="a fresh copy") for setting in (10, 20))])
     assert page.count("a fresh copy") == 1 and '<td class="wordy" rowspan="2">a fresh copy</td>' in page
 
 
