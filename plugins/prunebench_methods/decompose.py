@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from prunebench import LayerCounts, LayerShape, Method, Task, param
+from prunebench import LayerCounts, LayerShape, Method, NotApplicable, Task, param
 
-from prunebench_methods.selection import refusal, require_one, rounded_up
+from prunebench_methods.selection import GAIN_BATCH_DOC, MIN_GAIN_DOC, refusal, require_one, rounded_up
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,13 +83,18 @@ def convolution_refusal(shape: LayerShape, *, spatial: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Decomposition(Method):
-    """Replaces each convolution by a chain of smaller ones; `rank` counts the components that are kept."""
+    """Replaces each convolution by a chain of smaller ones; `rank` counts the components that are kept.
+
+    Which layers `min_gain` leaves dense depends on the machine and its load.
+    """
 
     rank: int | None = param(None, "components kept in every layer", at_least=1)
     rank_ratio: float | None = param(None, "components kept, as a share of the exact rank", above=0, at_most=1)
     keep: float | None = param(None, "share of a layer's weights that its chain may have", above=0, at_most=1)
     round_to: int = param(1, "ranks that a share decides are rounded up to a multiple of this", at_least=1)
     even_if_larger: bool = param(False, "replace layers also where the chain has no fewer weights than the layer")
+    min_gain: float | None = param(None, MIN_GAIN_DOC, above=0)
+    gain_batch: int = param(1, GAIN_BATCH_DOC, at_least=1)
 
     knob = "keep"
     loosest = {"rank_ratio": 1.0, "even_if_larger": True}
@@ -144,8 +149,10 @@ class Decomposition(Method):
         return f"rank {_text(self.rank_of(shape))} saves nothing here: break-even is {_text(self.break_even(shape))}"
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """The chains' sizes; None where the shapes do not say how large the inputs of the layers are."""
-        return [self._layer_counts(shape) for shape in shapes] if sizes_known(shapes) else None
+        """The chains' sizes; None where measured times decide, or the shapes lack the sizes of the layers' inputs."""
+        if self.min_gain is not None or not sizes_known(shapes):
+            return None
+        return [self._layer_counts(shape) for shape in shapes]
 
     def _layer_counts(self, shape: LayerShape) -> LayerCounts:
         if why := self.why_left_alone(shape):
@@ -158,15 +165,23 @@ class Decomposition(Method):
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The network with each convolution replaced by its chain; the others are recorded with the reason."""
         from prunebench_methods.chain import chained
-        from prunebench_methods.replace import replace_module, select_layers, shapes_by_name
+        from prunebench_methods.gain import too_slow
+        from prunebench_methods.replace import nothing_left, replace_module, select_layers, shapes_by_name
 
         shapes = shapes_by_name(task)
-        layers = select_layers(network, task, {name: self.why_left_alone(shape) for name, shape in shapes.items()})
-        for name, layer in layers.items():
+        reasons = {name: self.why_left_alone(shape) for name, shape in shapes.items()}
+        for name, layer in select_layers(network, task, reasons).items():
             rank = self.rank_of(shapes[name])
             found = self.factors(layer, name, rank, task)
-            network = replace_module(network, name, chained(layer, self.pieces(shapes[name], rank), found))
+            chain = chained(layer, self.pieces(shapes[name], rank), found)
+            if why := too_slow(layer, chain, shapes[name], self.min_gain, self.gain_batch):
+                reasons[name] = why
+                task.layer(name, left_alone=why)
+                continue
+            network = replace_module(network, name, chain)
             task.layer(name, rank=_shown(rank), weight_error=found.error)
+        if all(reasons.values()):
+            raise NotApplicable(nothing_left(reasons))
         return network
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
 from prunebench_methods.selection import (
+    GAIN_BATCH_DOC,
+    MIN_GAIN_DOC,
     SECTIONS,
     auto_section,
     factor_counts,
@@ -32,7 +34,8 @@ class LowRank(Method):
 
     Denton et al., 2014, for linear layers; as Ravan and Ebanks, 2024, Algorithm 3, for both. Departs from the latter's
     code in keeping the singular values, and in never unfolding a convolution. A grouped convolution is decomposed
-    group by group, with `rank` components each.
+    group by group, with `rank` components each. Which layers `min_gain` leaves dense depends on the machine and its
+    load: two runs may differ where a gain is near the limit.
     """
 
     name = "low_rank"
@@ -48,6 +51,8 @@ class LowRank(Method):
     round_to: int = param(1, "ranks are rounded up to a multiple of this", at_least=1)
     skip_last: bool = param(False, SKIP_LAST_DOC)
     even_if_larger: bool = param(False, "factorize also where the factors are no smaller than the layer")
+    min_gain: float | None = param(None, MIN_GAIN_DOC, above=0)
+    gain_batch: int = param(1, GAIN_BATCH_DOC, at_least=1)
 
     def check(self) -> None:
         """Exactly one way to choose the rank."""
@@ -73,8 +78,8 @@ class LowRank(Method):
         return rounded_up(wanted, self.round_to, full)
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """r(m + n) weights for an m x n layer; None when the energy decides."""
-        if self.energy is not None:
+        """r(m + n) weights for an m x n layer; None when the energy or measured times decide."""
+        if self.energy is not None or self.min_gain is not None:
             return None
         why = self.reasons(shapes)
         return [

@@ -9,6 +9,7 @@ from prunebench import LayerShape, NotApplicable, Task
 from torch import Tensor, nn
 from torch.nn import functional
 
+from prunebench_methods.gain import too_slow
 from prunebench_methods.layers import two_layers
 from prunebench_methods.numerics import Svd, flattened, layer_svd, like
 from prunebench_methods.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
@@ -31,7 +32,12 @@ def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
                 reasons[name] = why
                 task.layer(name, left_alone=why)
                 continue
-        network = replace_module(network, name, two_layers(layer, *found.factors(rank), layer.bias))
+        factors = two_layers(layer, *found.factors(rank), layer.bias)
+        if why := too_slow(layer, factors, shapes[name], method.min_gain, method.gain_batch):
+            reasons[name] = why
+            task.layer(name, left_alone=why)
+            continue
+        network = replace_module(network, name, factors)
         task.layer(name, rank=rank, weight_error=found.relative_error(rank))
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))

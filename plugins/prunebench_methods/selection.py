@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from prunebench import LayerCounts, LayerShape
 
 SECTIONS = ("all", "fc", "conv")
+MIN_GAIN_DOC = "how many times as fast as the layer its factors must be, measured here, or the layer stays dense"
+GAIN_BATCH_DOC = "samples in the input on which min_gain is measured"
 KIND_OF_SECTION = {"fc": "linear", "conv": "conv2d"}
 
 
