@@ -3,8 +3,10 @@
     python benchmarks/conv_speed.py [--models alexnet,densenet121] [--targets 2,4] [--pairs 3] [--methods low_rank,cp]
 
 Every method is solved for the same ratio of multiply-accumulates of the whole network, ranks rounded up to multiples of
-16. "unfold" is low_rank with its first convolution as a product with the unfolded input, the form of the paper. Dense
-and decomposed are timed in turn, in thread CPU time; the figure is the median of the ratios of neighbours.
+16. With `--min-gain` a layer whose factors are not that many times as fast stays dense, and the others are solved again
+for the same ratio, until no layer is slow (not for unfold). "unfold" is low_rank with its first convolution as a
+product with the unfolded input, the form of the paper. Dense and decomposed are timed in turn, in thread CPU time; the
+figure is the median of the ratios of neighbours.
 Weights are random: they do not change the time of a convolution.
 """
 
