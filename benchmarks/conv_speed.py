@@ -1,6 +1,7 @@
 """What decomposed convolutions gain over dense ones on a CPU, one thread, batch 8: multiply-accumulates against time.
 
     python benchmarks/conv_speed.py [--models alexnet,densenet121] [--targets 2,4] [--pairs 3] [--methods low_rank,cp]
+                                    [--min-gain 1]
 
 Every method is solved for the same ratio of multiply-accumulates of the whole network, ranks rounded up to multiples of
 16. With `--min-gain` a layer whose factors are not that many times as fast stays dense, and the others are solved again
@@ -16,7 +17,7 @@ import argparse
 import copy
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from prunebench import Method, NotApplicable, Splits, TensorSplit
 from prunebench.measure.counts import layer_shapes, mac_count
 from prunebench.parameters import complete, create
 from prunebench.targets import DenseCounts, solved
+from prunebench.task import TrialTask
 from prunebench_methods.cp import Cp
 from prunebench_methods.low_rank import LowRank
 from prunebench_methods.low_rank_math import Unfolded
@@ -57,16 +59,23 @@ class Speed:
     channels_last: float
 
 
-def decomposed(name: str, network: nn.Module, task: Any, target: float) -> nn.Module:
+def decomposed(
+    name: str, network: nn.Module, task: TrialTask, target: float, min_gain: float | None = None
+) -> nn.Module:
     """The network at `target` times fewer multiply-accumulates; raises `NotApplicable` out of reach."""
     cls, settings = METHODS[name]
-    shapes = task.shapes
     dense = DenseCounts(sum(p.numel() for p in network.parameters()), mac_count(network, task.example_input))
     params = complete(cls, settings, freed=cls.knob)
-    value = solved(cls, params, {"theoretical_speedup": target}, shapes, dense)
-    method: Method = create(cls, {**params, cls.knob: value})
-    pruned = method.prune(copy.deepcopy(network), task)
-    return (as_unfolded(network, pruned) if name == "unfold" else pruned).eval()
+    measured = {} if min_gain is None else {"min_gain": min_gain, "gain_batch": BATCH}
+    while True:  # the layers that stay in the task's shapes become fewer
+        value = solved(cls, params, {"theoretical_speedup": target}, task.shapes, dense)
+        method: Method = create(cls, {**params, cls.knob: value, **measured})
+        task.layers.clear()
+        pruned = method.prune(copy.deepcopy(network), task)
+        slow = {layer for layer, facts in task.layers.items() if facts.get("left_alone", "").startswith("factors are")}
+        if not slow:
+            return (as_unfolded(network, pruned) if name == "unfold" else pruned).eval()
+        task = replace(task, shapes=tuple(shape for shape in task.shapes if shape.name not in slow))
 
 
 def as_unfolded(dense: nn.Module, pruned: nn.Module) -> nn.Module:
@@ -97,26 +106,33 @@ def seconds(network: nn.Module, x: Tensor) -> float:
         return time.thread_time() - started
 
 
-def measured(model: str, targets: list[float], pairs: int, names: list[str]) -> None:
-    """Print a line for each method and target."""
+def prepared(model: str) -> tuple[nn.Module, Tensor, TrialTask]:
+    """A network with random weights, a batch for it, and what methods are handed."""
     torch.manual_seed(0)
     network = torchvision.models.get_model(model, weights=None).eval()
     x = torch.randn(BATCH, 3, 224, 224)
     split = TensorSplit(x, torch.arange(BATCH))
     task = method_task(network, Splits(split, split, split, 10, "random"), calibration=BATCH)
     assert tuple(task.shapes) == layer_shapes(network, x[:1])
+    return network, x, task
+
+
+def measured(model: str, targets: list[float], pairs: int, names: list[str], min_gain: float | None) -> None:
+    """Print a line for each method and target."""
+    network, x, task = prepared(model)
     own = speed(network, network, x, pairs)
     print(
         f"{model:10} {'dense':16} MACs ÷ {own.macs:4.2f}  nchw {own.nchw:4.2f}  channels_last {own.channels_last:4.2f}"
     )
     for target in targets:
         for name in names:
-            print(f"{model:10} {name:16}", _line(name, network, task, target, x, pairs), flush=True)
+            print(f"{model:10} {name:16}", _line(network, x, pairs, name, task, target, min_gain), flush=True)
 
 
-def _line(name: str, network: nn.Module, task: Any, target: float, x: Tensor, pairs: int) -> str:
+def _line(network: nn.Module, x: Tensor, pairs: int, *wanted: Any) -> str:
+    name, task, target, min_gain = wanted
     try:
-        found = speed(network, decomposed(name, network, task, target), x, pairs)
+        found = speed(network, decomposed(name, network, task, target, min_gain), x, pairs)
     except NotApplicable as reason:
         return f"MACs ÷ {target:g} declined: {reason}"
     return f"MACs ÷ {found.macs:4.2f}  nchw {found.nchw:4.2f}  channels_last {found.channels_last:4.2f}"
@@ -129,11 +145,13 @@ def main() -> None:
     parser.add_argument("--targets", default="2,4")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--methods", default=",".join(name for name in METHODS if "," not in name))
+    parser.add_argument("--min-gain", type=float)
     options = parser.parse_args()
     torch.set_num_threads(1)
     chosen = options.methods.split(",") + (["cp, form three", "cp, form two"] if "cp" in options.methods else [])
     for model in options.models.split(","):
-        measured(model, [float(target) for target in options.targets.split(",")], options.pairs, chosen)
+        targets = [float(target) for target in options.targets.split(",")]
+        measured(model, targets, options.pairs, chosen, options.min_gain)
 
 
 if __name__ == "__main__":
