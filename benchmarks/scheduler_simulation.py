@@ -5,9 +5,10 @@
 Networks train for minutes, trials take seconds to minutes (both log-normal, as on one GPU), groups differ in size;
 some workers die, some run out of memory, some hang until the deadline. The bound is the work divided by the devices,
 or the longest chain of one training and one trial, whichever is longer. A trial that hangs when the others are nearly
-done holds the end until its deadline, and no order of the work can know of it before: the second share adds to the
-bound the start of the last hang and its time limit, and the tail is what lies between the two. Everything the
-supervisor does is counted as its CPU time, decoding of the results included; what the simulated workers cost is not.
+done holds the end until its deadline, and no order of the work can know of it before: what the end of the last hang
+adds to the bound is lost behind it, and the last share is that of the time until only hung trials are left.
+Everything the supervisor does is counted as its CPU time, decoding of the results included; what the simulated
+workers cost is not.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class VirtualCluster:
         self.now = 0.0
         self.work_seconds = 0.0  # that devices were occupied by trials
         self.longest_seconds = 0.0
-        self.last_hang_began = float("-inf")
+        self.hangs_began: list[float] = []
         self.own_cpu_seconds = 0.0  # of the simulation
         self.trained: set[str] = set()
         self.trained_twice = 0
@@ -78,7 +79,7 @@ class VirtualCluster:
         self._later(0.0, slot, lambda: [Said(slot, encode(Report("begun")))])
         fate = self._fate(order)
         if fate == "hang":
-            self.last_hang_began = self.now
+            self.hangs_began.append(self.now)
         else:
             self._later(seconds, slot, lambda: self._end(slot, order, fate, seconds))
         self.own_cpu_seconds += time.process_time() - began
@@ -183,12 +184,16 @@ def simulate(devices: int, trials: int, seed: int) -> dict[str, float]:
     cluster = VirtualCluster(seed)
     slots = [Slot(f"cuda:{index}", "cuda:0") for index in range(devices)]
     supervisor = Supervisor(slots, cluster, RetryPolicy(), TIMEOUT_SECONDS, cluster.clock)
-    began, finished = time.process_time(), 0
+    began, finished, others_ended = time.process_time(), 0, 0.0
     for event in supervisor.run(planned(trials, seed)):
-        finished += isinstance(event, Finished)
+        if isinstance(event, Finished):
+            finished += 1
+            others_ended = others_ended if event.result.status == "timeout" else cluster.now
     cpu = time.process_time() - began - cluster.own_cpu_seconds
     bound = max(cluster.work_seconds / devices, cluster.longest_seconds)
-    bound_with_hangs = max(bound, cluster.last_hang_began + TIMEOUT_SECONDS)
+    hangs_end = [hang + TIMEOUT_SECONDS for hang in cluster.hangs_began]
+    bound_with_hangs = max(bound, *hangs_end, 0.0)
+    shared_seconds = cluster.work_seconds - sum(max(0.0, end - others_ended) for end in hangs_end)
     return {
         "devices": devices,
         "trials": trials,
@@ -197,8 +202,8 @@ def simulate(devices: int, trials: int, seed: int) -> dict[str, float]:
         "networks_trained_twice_at_once": cluster.trained_twice,
         "virtual_hours": round(cluster.now / 3600, 3),
         "busy_share_of_bound": round(bound / cluster.now, 4),
-        "busy_share_of_bound_with_hangs": round(bound_with_hangs / cluster.now, 4),
         "share_lost_behind_hangs": round((bound_with_hangs - bound) / cluster.now, 4),
+        "busy_share_until_only_hangs_are_left": round(shared_seconds / devices / others_ended, 4),
         "scheduler_cpu_ms_per_trial": round(1e3 * cpu / trials, 4),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
@@ -207,7 +212,7 @@ def simulate(devices: int, trials: int, seed: int) -> dict[str, float]:
 COLUMNS = {
     "busy_share_of_bound": "busy",
     "share_lost_behind_hangs": "lost behind hangs",
-    "busy_share_of_bound_with_hangs": "busy but for that",
+    "busy_share_until_only_hangs_are_left": "busy until only hangs are left",
 }
 
 
