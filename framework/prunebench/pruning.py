@@ -14,7 +14,9 @@ from torch import nn
 from prunebench.contracts import Method
 from prunebench.errors import NotApplicable
 from prunebench.masks import fold_masks
+from prunebench.measure.accuracy import evaluating
 from prunebench.measure.counts import Counts, counts, layer_shapes
+from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.parameters import complete, create
 from prunebench.plan import instance
 from prunebench.randomness import seeded
@@ -58,8 +60,17 @@ def pruned_network(bench: Workbench, trial: Trial, dense: DenseNetwork) -> Prune
         _stage(bench, trial, dense, result, choice, position, len(stages))
     if weights_hash(dense.network) != dense.sha256:
         bench.forget()
+        _require_still_forward(dense)
         raise BrokenPromise("it changed the dense network, which it must not touch")
     return result
+
+
+def _require_still_forward(dense: DenseNetwork) -> None:
+    """Raise where it is the network's own forward pass that changes its weights."""
+    before = snapshot(dense.network)
+    with evaluating(dense.network), torch.inference_mode():
+        dense.network(dense.calibration[:1])
+    require_unchanged(dense.network, before)
 
 
 def _stage(

@@ -17,6 +17,7 @@ from prunebench.errors import NotApplicable, PruneBenchError
 from prunebench.measure.accuracy import Scores, evaluate
 from prunebench.measure.counts import Counts, counts
 from prunebench.measure.environment import provenance
+from prunebench.measure.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency import latency
 from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
@@ -24,7 +25,7 @@ from prunebench.measure.storage import sizes
 from prunebench.metrics import all_readings
 from prunebench.parameters import complete, create
 from prunebench.pruning import BrokenPromise, Pruned, pruned_network
-from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Result, Status, Trial
+from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Result, Trial
 from prunebench.training import fit
 from prunebench.workbench import DenseNetwork, Progress, Workbench
 
@@ -87,7 +88,8 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
     except (PruneBenchError, BrokenPromise) as error:
         status, reason = "failed", _line(error)
     except Exception as error:  # the border: a method may raise anything
-        status, reason, detail = _classified(error), f"{type(error).__name__}: {_line(error)}", _trace()
+        status = "oom" if is_lack_of_memory(error) else "failed"
+        reason, detail = f"{type(error).__name__}: {_line(error)}", _trace()
     return Result(
         trial=trial,
         status=status,  # type: ignore[arg-type]
@@ -164,6 +166,8 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
     """Counts, sizes, layers and memory of the finished network."""
     example = dense.calibration[:1]
     after = counts(pruned.network, example, dense=dense.network)
+    if not after.parameter_count:
+        raise InvalidOutput("the network has no parameters: there is nothing to compare with the dense one")
     formats: dict[str, int] = {}
     for method in pruned.methods:
         formats.update(method.storage(pruned.network))
@@ -242,14 +246,6 @@ def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
     wanted = [("dataset", trial.dataset), ("model", trial.model), *(("method", method) for method in methods)]
     named = [*((kind, choice.use) for kind, choice in wanted), *(("metric", name) for name in trial.protocol.metrics)]
     return {f"{kind}:{name}": bench.installed.find(kind, name).source for kind, name in named}
-
-
-def _classified(error: Exception) -> Status:
-    """Out of memory comes under several names; cuBLAS and cuDNN have their own (CUBLAS_STATUS_ALLOC_FAILED)."""
-    text = str(error).lower()
-    return (
-        "oom" if any(name in text for name in ("out of memory", "can't allocate memory", "alloc_failed")) else "failed"
-    )
 
 
 def _line(error: BaseException) -> str:

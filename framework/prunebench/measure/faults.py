@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
+NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")  # the last: cuBLAS and cuDNN
+
 
 class InvalidOutput(ValueError):
     """A network whose output is no set of finite logits: a number computed from it would be wrong."""
@@ -9,3 +13,10 @@ class InvalidOutput(ValueError):
 
 class ChangedWeights(InvalidOutput):
     """A network whose forward pass changes its own weights: no two measurements of it are of the same network."""
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """By its type, or by what allocators of the host and of the card are known to say."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(name in str(error).lower() for name in NO_MEMORY)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from prunebench.measure.blocks import Block, Clock, Side, clock_for
 from prunebench.measure.conditions import between, gpu_state, precision, weather
-from prunebench.measure.faults import InvalidOutput
+from prunebench.measure.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.rounds import NotPortable, in_fresh_processes
 from prunebench.measure.significance import speedup_interval
@@ -67,7 +67,7 @@ def _at(
     start, before = time.perf_counter(), weather()
     try:
         blocks, flags = _blocks(dense, pruned, x, protocol, device, seed)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise _named(error, f"{len(x)}, compiled" if protocol.compile else str(len(x))) from error
     conditions = {
         **between(before, weather()),
@@ -129,11 +129,9 @@ def _quiet(threads: int) -> Iterator[None]:
             gc.enable()
 
 
-def _named(error: RuntimeError, batch: str) -> RuntimeError:
-    message = f"forward failed at batch {batch}: {error}"
-    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-        return torch.OutOfMemoryError(message)
-    return RuntimeError(message)
+def _named(error: RuntimeError | MemoryError, batch: str) -> RuntimeError:
+    message = f"forward failed at batch {batch}: {str(error) or type(error).__name__}"
+    return torch.OutOfMemoryError(message) if is_lack_of_memory(error) else RuntimeError(message)
 
 
 def _ready_input(x: Tensor, protocol: LatencyProtocol, device: torch.device) -> Tensor:

@@ -55,9 +55,10 @@ def card_memory(device: str) -> list[Memory]:
     import torch
 
     from prunebench.measure.card import free_and_total_bytes
+    from prunebench.measure.faults import is_lack_of_memory
 
     try:
         return [Memory(f"memory on {device}", *free_and_total_bytes(torch.device(device)))]
     except RuntimeError as error:
-        is_full = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
-        return [Memory(f"memory on {device}", 0, LEAST_BYTES)] if is_full else []  # else the trial says what is wrong
+        is_full = is_lack_of_memory(error)  # else the trial says what is wrong
+        return [Memory(f"memory on {device}", 0, LEAST_BYTES)] if is_full else []

@@ -1,7 +1,9 @@
+"""A lack of memory, told from other faults."""
+
 from __future__ import annotations
 
 import pytest
-from prunebench.runner import _classified
+from prunebench.measure.faults import is_lack_of_memory
 
 
 @pytest.mark.parametrize(
@@ -10,12 +12,13 @@ from prunebench.runner import _classified
         "CUDA error: out of memory",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes",
         "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes",
     ],
 )
 def test_a_lack_of_memory_is_known_by_each_of_its_names(text: str) -> None:
-    assert _classified(RuntimeError(text)) == "oom"
+    assert is_lack_of_memory(RuntimeError(text))
 
 
 def test_another_cuda_error_is_a_failure() -> None:
-    assert _classified(RuntimeError("CUDA error: device-side assert triggered")) == "failed"
+    assert not is_lack_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
