@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from prunebench.activity import ActivityFile, Tally, activity_path
 from prunebench.discovery import find_installed
 from prunebench.executors import Finished, WorkSettings, make_executor
 from prunebench.grid import Grid
@@ -80,10 +81,12 @@ def run_all(trials, folder: Path) -> None:
     store = Store(folder / "results.duckdb")
     journal = store.open_run(Run("r", "r", "2026-01-01T00:00:00+00:00", trial_count=len(trials)))
     merges = _Merges(store)
-    for event in executor.run(trials):
-        if isinstance(event, Finished):
-            journal.append(event.result)
-            merges.tick()
+    with ActivityFile(activity_path(store.path, "r"), "r", Tally(len(trials), 0)) as activity:
+        for event in executor.run(trials):
+            if isinstance(event, Finished):
+                journal.append(event.result)
+                merges.tick()
+            activity.take(event)
     journal.close()
     store.merge()
 

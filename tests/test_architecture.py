@@ -18,6 +18,7 @@ FLOORS = [
     ["__main__"],
     ["cli"],
     ["session", "doctor"],
+    ["activity"],
     ["executors"],
     ["worker"],
     ["runner"],

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from prunebench.activity import ActivityFile, Tally, activity_path
 from prunebench.discovery import Installed, find_installed
 from prunebench.errors import GridError, StoreError, did_you_mean
 from prunebench.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
@@ -192,6 +193,8 @@ def _execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: 
     merges = _Merges(prepared.store)
     try:
         with ExitStack() as stack:
+            tally = Tally(len(prepared.todo), len(prepared.plan.trials) - len(prepared.todo))
+            activity = stack.enter_context(ActivityFile(activity_path(outcome.database, record.id), record.id, tally))
             stopping = stack.enter_context(_signals(workers))
             events = workers.run(prepared.todo)
             stack.callback(getattr(events, "close", lambda: None))  # workers end with the loop, however it ends
@@ -200,6 +203,7 @@ def _execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: 
                     journal.append(event.result)  # now it is acknowledged
                     statuses[event.result.status] += 1
                     merges.tick()
+                activity.take(event)
                 on_event(event)
     finally:
         outcome.statuses = dict(statuses)

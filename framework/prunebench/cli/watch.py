@@ -2,110 +2,107 @@
 
 from __future__ import annotations
 
-import datetime
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from prunebench.cli.options import db_option
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Callable
 
-    from prunebench.report.progress import Progress
-    from prunebench.report.scope import Queryable
+    from rich.console import Console, RenderableType
+
+    from prunebench.cli.watched import Watched
+
+PLAIN_WIDTH = 400  # where there is no terminal whose width would fold the lines
 
 
 @click.command("watch")
 @click.argument("run", required=False)
 @click.option("--every", type=click.FloatRange(0.5), default=2.0, show_default=True, help="Seconds between looks.")
 @click.option("--once", is_flag=True, help="Look once.")
+@click.option("--json", "as_json", is_flag=True, help="Look once and print a JSON object.")
 @db_option
-def command(run: str | None, every: float, once: bool, db: Path) -> int:
-    """Follow a RUN (by default the latest) from another terminal until it ends; Ctrl-C harms nothing."""
-    from rich.console import Console
-    from rich.live import Live
+def command(run: str | None, every: float, once: bool, as_json: bool, db: Path) -> int:
+    """Follow a RUN (by default the latest) from another terminal until it ends; Ctrl-C harms nothing.
 
-    from prunebench.report.progress import progress
+    Shows what its own terminal shows: how far it is, the time left, what every worker does, the last results and
+    failures. Exit code 1 where the run's process is gone before its end.
+    """
+    from rich.console import Console
+
+    from prunebench.cli.watched import json_object, watched
     from prunebench.report.runs import find_run
     from prunebench.store import open_results
 
-    console = Console(highlight=False)
     with open_results(db) as results:
-        now = progress(results, find_run(results, run))
-        if once or not console.is_terminal:
-            return _plain(console, results, now, every, once)
-        with Live(shown(now), console=console, auto_refresh=False) as live:
-            while not now.is_over:
-                time.sleep(every)
-                now = progress(results, now.run_id)
-                live.update(shown(now), refresh=True)
-    return 0
+        run_id = find_run(results, run)
 
+        def look() -> Watched:
+            return watched(results, db, run_id)
 
-def _plain(console: Any, results: Queryable, now: Progress, every: float, once: bool) -> int:
-    """Without a terminal: one line whenever something has finished."""
-    from prunebench.report.progress import progress
-
-    told = None
-    while True:
-        if now.done != told:
-            console.print(headline(now), soft_wrap=True)
-            told = now.done
-        if once or now.is_over:
+        if as_json:
+            click.echo(json_object(look()))
             return 0
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        if once:
+            seen = look()
+            console.print(shown(seen))
+        elif console.is_terminal and not console.is_dumb_terminal:
+            seen = _live(console, look, every)
+        else:
+            seen = _lines(console, look, every)
+    return 1 if seen.is_running is False and not seen.ended else 0
+
+
+def _live(console: Console, look: Callable[[], Watched], every: float) -> Watched:
+    """On a terminal: one view, drawn anew at every look."""
+    from rich.live import Live
+
+    seen = look()
+    with Live(shown(seen), console=console, auto_refresh=False) as live:
+        while not seen.is_over:
+            time.sleep(every)
+            seen = look()
+            live.update(shown(seen), refresh=True)
+    return seen
+
+
+def _lines(console: Console, look: Callable[[], Watched], every: float) -> Watched:
+    """Without a terminal: where it stands, then a line for whatever has finished, then how it ended."""
+    from rich.text import Text
+
+    from prunebench.cli.live import bar_line, ending_line
+    from prunebench.report.text import printable
+
+    seen = look()
+    console.print(bar_line(seen.state))
+    while not seen.is_over:
+        told = seen.state.done
         time.sleep(every)
-        now = progress(results, now.run_id)
+        seen = look()
+        new = [end for end in seen.state.last if end.number > told]
+        if missed := seen.state.done - told - len(new):
+            console.print(f"[dim]… {missed} more")
+        for end in new:
+            console.print(Text(printable(ending_line(end, seen.state.total))), soft_wrap=True)
+    console.print(bar_line(seen.state))
+    if seen.remark:
+        console.print(Text(printable(seen.remark)), soft_wrap=True)
+    return seen
 
 
-def shown(now: Progress) -> RenderableType:
-    """Bar, endings, last results."""
+def shown(seen: Watched) -> RenderableType:
+    """The run's name over the view of its own terminal, and what else there is to say."""
     from rich.console import Group
-    from rich.progress_bar import ProgressBar
-
-    return Group(headline(now), ProgressBar(total=max(now.planned, 1), completed=now.done, width=50), last_table(now))
-
-
-def headline(now: Progress) -> Any:
-    """`run: 12 of 40 trials, 11 ok, 1 declined, about 1:20 of work left`."""
     from rich.text import Text
 
-    from prunebench.cli.live import STYLES, WORDS, clock
+    from prunebench.cli.live import view
     from prunebench.report.text import printable
 
-    parts = [Text(f"{n:,} {WORDS.get(s, s)}", style=STYLES.get(s, "")) for s, n in now.endings.items()]
-    left = seconds_left(now)
-    if left is not None:
-        parts.append(Text(f"about {clock(left)} left", style="dim"))
-    return Text(", ").join([Text(f"{printable(now.run_id)}: {now.done:,} of {now.planned:,} trials"), *parts])
-
-
-def seconds_left(now: Progress) -> float | None:
-    """From the rate since the run began; None before the first trial and after the last."""
-    if not now.done or now.is_over or now.started_at is None:
-        return None
-    utc = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    elapsed: float = (utc - now.started_at).total_seconds()
-    return max(0.0, elapsed) / now.done * (now.planned - now.done)
-
-
-def last_table(now: Progress) -> RenderableType:
-    """The last rows, the latest first."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from prunebench.cli.closing import number
-    from prunebench.cli.live import STYLES, WORDS
-    from prunebench.report.text import printable
-
-    table = Table.grid(padding=(0, 2))
-    for row in now.last:
-        name = (
-            " · ".join(str(row[k]) for k in ("dataset_label", "model_label", "method_label")) + f" · seed {row['seed']}"
-        )
-        told = printable(row["reason"] or f"top-1 {number(row['top1_accuracy'], '{:.2f}', 100)} %", 120)
-        status = Text(WORDS.get(row["status"], row["status"]), style=STYLES.get(row["status"], ""))
-        table.add_row(status, Text(printable(name, 160)), Text(told, style="dim"))
-    return table
+    remark = [Text(printable(seen.remark), style="bold yellow")] if seen.remark else []
+    return Group(Text(printable(seen.run_id), style="bold"), view(seen.state, is_ticking=True), *remark)

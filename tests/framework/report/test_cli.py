@@ -91,13 +91,13 @@ def test_points_draws_any_query(bench, usual, tmp_path):
 
 def test_watch_tells_how_far_a_run_is(bench, usual):
     status, out, _ = bench("watch", "--once", "--db", usual)
-    assert status == 0 and "of 105 trials" in out and "declined" in out and "left" in out
+    assert status == 0 and "/105 trials" in out and "declined" in out and "left" in out
 
 
 def test_watch_ends_with_the_run(bench, tmp_path):
     path = store_results(tmp_path, synthetic.grid_results(["digits"], ["lenet5"], ["pca"], [4], 1, (1,)))
     status, out, _ = bench("watch", "--every", "0.5", "--db", path)
-    assert status == 0 and "2 of 2 trials" in out and "left" not in out
+    assert status == 0 and "2/2 trials" in out and "left" not in out
 
 
 def test_the_closing_table_has_every_setting_with_its_verdict(usual):

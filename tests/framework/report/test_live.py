@@ -4,7 +4,9 @@ import io
 import time
 
 import pytest
-from prunebench.cli.live import LiveView, Tally, clock, outcome
+from prunebench.activity import Tally, clock
+from prunebench.activity.tally import outcome
+from prunebench.cli.live import LiveView
 from prunebench.executors.events import Finished, Note, Progress, Started, WorkerLost, WorkerStarted
 from prunebench.records import Choice
 from rich.console import Console
