@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 import torch
 from prunebench import Dataset, LayerCounts, Method, Model, NotApplicable, Splits, TensorSplit, param
-from prunebench.testing import check_dataset, check_method, check_model
+from prunebench.testing import check_dataset, check_method, check_model, methods
 from torch import nn
 from toys import Blobs, Tiny
 
@@ -368,6 +369,20 @@ class Lambda(Wrong):
         return made
 
 
+@wrong("left_alone")
+class SaysOtherwise(Wrong):
+    """Reports a convolution as untouched after it has halved its weights."""
+
+    name = "says_otherwise"
+
+    def prune(self, network, task):
+        for name, layer in network.named_modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.data.mul_(0.5)
+                task.layer(name, left_alone="no linear layer")
+        return super().prune(network, task)
+
+
 WRONG = [
     c for c in list(globals().values()) if isinstance(c, type) and issubclass(c, Wrong) and hasattr(c, "caught_by")
 ]
@@ -384,6 +399,33 @@ def test_a_wrong_method_is_caught_by_name(cls):
     findings = check_method(cls, speed=False)
     assert cls.caught_by in {finding.check for finding in findings}, findings
     assert all(finding.mend and "\n" not in str(finding) for finding in findings)
+
+
+def test_a_method_that_is_slow_on_a_large_layer_is_caught(monkeypatch):
+    @dataclass(frozen=True)
+    class Slow(Truncate):
+        """Decomposes a large layer again and again."""
+
+        name = "slow"
+
+        def factors(self, layer, task):
+            if layer.weight.numel() >= 128 * 128:
+                ends = time.process_time() + 0.3
+                while time.process_time() < ends:
+                    torch.linalg.svdvals(layer.weight.detach())
+            return super().factors(layer, task)
+
+    monkeypatch.setattr(methods, "LARGE", 128)
+    monkeypatch.setattr(methods, "LARGE_SECONDS", 0.25)
+    (finding,) = [f for f in check_method(Slow) if f.check != "pickled"]  # a class inside a function is not
+    assert finding.check == "speed" and "128×128 layer took" in finding.seen
+    monkeypatch.setattr(methods, "LARGE_SECONDS", 30.0)
+    assert [f for f in check_method(Slow) if f.check != "pickled"] == []
+
+
+def test_a_forgotten_hook_is_named_with_its_layer():
+    (finding,) = {str(f) for f in check_method(Lambda, speed=False) if f.check == "pickled" and "(fully" in f.seen}
+    assert "still carries a hook: call remove() on what registering it returned" in finding
 
 
 def test_a_method_that_only_declines_is_asked_for_settings():

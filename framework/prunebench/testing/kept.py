@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -38,6 +38,16 @@ def _biases(dense: nn.Module, pruned: nn.Module) -> Iterator[Row]:
             yield "bias", f"layer {name} lost its bias", "carry the bias into the last factor"
         elif vectors and not any(bool(value.count_nonzero()) for value in vectors):
             yield "bias", f"the bias of layer {name} is all zeros", "carry the bias into the last factor"
+
+
+def left_alone_faults(dense: nn.Module, pruned: nn.Module, names: Iterable[str]) -> Iterator[Row]:
+    """Layers said to be left alone that have other weights; a neighbour's pruning may still have made them smaller."""
+    before, after = dense.state_dict(), pruned.state_dict()
+    for name in names:
+        old, new = before.get(f"{name}.weight"), after.get(f"{name}.weight")
+        if isinstance(old, Tensor) and isinstance(new, Tensor) and old.shape == new.shape and not torch.equal(old, new):
+            mend = "record what became of it, or leave it as it was"
+            yield "left_alone", f"layer {name} is said to be left alone, but its weights differ", mend
 
 
 def _statistics(dense: nn.Module, pruned: nn.Module) -> Iterator[Row]:
@@ -89,10 +99,18 @@ def pickling_faults(method: Any, pruned: nn.Module) -> Iterator[Row]:
             again = pickle.loads(pickle.dumps(value))
         except Exception as error:
             seen = f"{what} cannot be pickled: {' '.join(str(error).split())[:160]}"
-            yield "pickled", seen, "define classes and functions at the module's top, no lambdas or open files"
+            yield "pickled", seen, _pickling_mend(pruned)
         else:
             if what == "the method" and again != value:
                 yield "pickled", "the method comes back from pickling with other fields", "keep all state in fields"
+
+
+def _pickling_mend(pruned: nn.Module) -> str:
+    """A hook that was forgotten is the usual reason, and the error of pickling does not say so."""
+    for name, module in pruned.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            return f"layer {name or 'network'} still carries a hook: call remove() on what registering it returned"
+    return "define classes and functions at the module's top, no lambdas or open files"
 
 
 def surroundings(task: TrialTask) -> dict[str, Any]:

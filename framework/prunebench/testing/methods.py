@@ -35,6 +35,7 @@ class Attempt:
     pruned: nn.Module | None
     declined: str = ""
     error: BaseException | None = None
+    left_alone: tuple[str, ...] = ()  # layers that the method says it did not touch
 
 
 def check_method(
@@ -74,15 +75,17 @@ def attempt(
 ) -> Attempt:
     """Prune a copy of the named network."""
     dense = bench.network(where, dtype)
-    given = copy.deepcopy(dense)
+    given, task = copy.deepcopy(dense), bench.task(dense, seed)
     try:
         with seeded(global_seed), torch.set_grad_enabled(True):
-            pruned = method.prune(given, bench.task(dense, seed))
+            pruned = method.prune(given, task)
     except NotApplicable as declined:
         return Attempt(where, dense, None, str(declined) or "no reason given")
     except Exception as error:
         return Attempt(where, dense, None, error=error)
-    return Attempt(where, dense, fold_masks(pruned) if isinstance(pruned, nn.Module) else pruned)
+    left_alone = tuple(name for name, facts in task.layers.items() if facts.get("left_alone"))
+    returned = fold_masks(pruned) if isinstance(pruned, nn.Module) else pruned
+    return Attempt(where, dense, returned, left_alone=left_alone)
 
 
 Row = tuple[str, str, str]  # check, seen, mend
@@ -105,6 +108,8 @@ def _judged(method: Method, one: Attempt) -> Iterator[Row]:
         return
     yield from _unchanged(method, one)
     yield from kept.network_faults(one.dense, one.pruned)
+    if not method.trains:
+        yield from kept.left_alone_faults(one.dense, one.pruned, one.left_alone)
     yield from _counts(method, one)
     yield from _saved(one)
     yield from kept.pickling_faults(method, one.pruned)
