@@ -59,6 +59,8 @@ def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = Fal
 def summary_cells(row: dict[str, Any]) -> dict[str, str]:
     """One row of the closing table as text; what was not measured is a dash."""
     spread = f" ± {row['accuracy_std'] * 100:.1f}" if row["accuracy_std"] is not None else ""
+    if row["seed_count"] == 1:
+        spread = " (1 seed)"
     interval = f"[{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]" if row["speedup_low"] is not None else ""
     return {
         "method": f"  {printable(row['setting'], 80)}",

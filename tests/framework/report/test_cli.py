@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from prunebench.cli import _status
-from prunebench.cli.closing import headline_table, summary_table
+from prunebench.cli.closing import headline_table, summary_cells, summary_table
 from prunebench.report import headline
 from prunebench.report.charts import NAMES
 from prunebench.store import Store, open_results
@@ -98,6 +98,13 @@ def test_watch_ends_with_the_run(bench, tmp_path):
     path = store_results(tmp_path, synthetic.grid_results(["digits"], ["lenet5"], ["pca"], [4], 1, (1,)))
     status, out, _ = bench("watch", "--every", "0.5", "--db", path)
     assert status == 0 and "2/2 trials" in out and "left" not in out
+
+
+@pytest.mark.parametrize(("seeds", "std", "cell"), [(1, None, "91.0 (1 seed)"), (3, 0.004, "91.0 ± 0.4")])
+def test_an_accuracy_of_a_single_seed_says_so(seeds, std, cell):
+    names = ("compression_ratio", "theoretical_speedup", "speedup", "speedup_low", "speedup_high", "batch", "verdict")
+    row = {"setting": "pca", "seed_count": seeds, "accuracy": 0.91, "accuracy_std": std, **dict.fromkeys(names)}
+    assert summary_cells(row)["top-1 %"] == cell
 
 
 def test_the_closing_table_has_every_setting_with_its_verdict(usual):
