@@ -72,12 +72,11 @@ def load_grid(grid: str | Path | Grid, installed: Installed, scale: str | None, 
         return Grid.load(path)
     if str(grid) in bundled:
         return Grid.load(bundled[str(grid)])
-    if str(grid) not in papers:
+    if ("paper", str(grid)) not in installed.by_name:
         known = sorted({*papers, *bundled})
         hint = did_you_mean(str(grid), known) or f"; known: {', '.join(known)}"
         raise GridError(f"no grid file and no paper {str(grid)!r}{hint}")
-    installed.find("paper", str(grid))
-    paper = papers[str(grid)].cls()
+    paper = installed.find("paper", str(grid)).cls()
     chosen = scale or default_scale(paper, installed, data_dir)
     parsed = Grid.parse(paper.grid(chosen), name=paper.name, source=f"{paper.name} ({chosen})")
     return replace(parsed, scale=chosen)
@@ -169,7 +168,7 @@ def run(
     check_writable(Path(db).parent)
     _execute(prepared, workers, outcome, on_event)
     if report:
-        outcome.report = _report(Path(db), outcome.run_id, prepared.installed)
+        outcome.report = _report(prepared, Path(db), outcome.run_id)
     outcome.seconds = time.monotonic() - started
     return outcome
 
@@ -271,7 +270,10 @@ def _signals(workers: Executor) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _report(db: Path, run_id: str, installed: Installed) -> Path | None:
+def _report(prepared: Prepared, db: Path, run_id: str) -> Path | None:
+    """The run's page; that of the paper where the grid is a paper's own, at one of its scales."""
     from prunebench.report import write_report
 
-    return write_report(db, run_id, db.parent / run_id / "report.html", installed=installed)
+    grid, page = prepared.plan.grid, db.parent / run_id / "report.html"
+    paper = grid.name if grid.scale and grid.name in prepared.installed.of_kind("paper") else None
+    return write_report(db, run_id, page, paper=paper, installed=prepared.installed)

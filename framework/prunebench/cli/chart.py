@@ -53,7 +53,8 @@ def command(
 ) -> int:
     """Draw one chart of a RUN (by default the latest) in the form that the file's name ends in.
 
-    NAME is one of `bench chart --list`, or `points`, which draws the first three columns of any --sql.
+    NAME is one of `bench chart --list`, a paper's figure among them, or `points`, which draws the first three columns
+    of any --sql.
     """
     from prunebench.discovery import find_installed
 
@@ -119,11 +120,13 @@ def _list(installed: Any, as_json: bool) -> int:
     from prunebench.cli.tables import json_text, print_table
     from prunebench.report.brought import brought, made, unusable
     from prunebench.report.charts import load_all
+    from prunebench.report.papers import figure_names
 
     rows = [(chart.name, chart.title, chart.about, "prunebench") for chart in load_all()]
     for plugin in brought(installed):
         chart = made(plugin)
         rows.append((chart.name, chart.title, chart.about, plugin.source))
+    rows += [(name, title, "", f"paper {paper}") for name, title, paper in figure_names(installed)]
     if as_json:
         click.echo(json_text(("name", "title", "about", "from"), rows))
         return 0

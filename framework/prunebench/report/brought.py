@@ -12,6 +12,7 @@ from prunebench.chart import Chart
 from prunebench.discovery import Installed, Plugin, find_installed
 from prunebench.errors import PluginError, PruneBenchError, did_you_mean
 from prunebench.report.charts import ALIASES, NAMES, POINTS, load
+from prunebench.report.papers import figure_names, find_figure
 from prunebench.report.text import printable
 
 T = TypeVar("T")
@@ -36,13 +37,15 @@ def unusable(installed: Installed) -> list[str]:
 
 
 def find_chart(name: str, installed: Installed | None = None) -> Chart:
-    """The chart called `name`, bundled or brought; plugins are looked for only where the name is not bundled."""
+    """The chart called `name`: bundled, brought, or a paper's figure; plugins are looked for only where it is not bundled."""
     if name in BUNDLED:
         return load(name)
     found = installed or find_installed()
     if ("chart", name) in found.by_name:
         return made(found.find("chart", name))
-    known = [*NAMES, *found.of_kind("chart")]
+    if figure := guarded(name, lambda: find_figure(name, found)):
+        return figure
+    known = [*NAMES, *found.of_kind("chart"), *(figure for figure, _, _ in figure_names(found))]
     raise PruneBenchError(f"no chart {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
 
 

@@ -55,9 +55,11 @@ def _panel(chart: Chart, rows: pl.DataFrame, look: SeriesLook, width: int, name:
 
 
 def methods_of(frame: pl.DataFrame) -> list[tuple[str, bool]]:
-    """The methods of `frame` and whether each is a control."""
+    """The methods of `frame` and whether each is a control, none of them where the rows do not say."""
     if frame.is_empty() or "method" not in frame.columns:
         return []
+    if "control" not in frame.columns:
+        return [(name, False) for name in frame["method"].unique(maintain_order=True)]
     return [(name, bool(control)) for name, control in frame.select("method", "control").unique().iter_rows()]
 
 

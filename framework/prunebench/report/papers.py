@@ -58,16 +58,28 @@ def _compared(paper: Paper, db: Path | str, run_id: str) -> list[str]:
     return [*head, tables(rows), details("Query", code(sql, "comparison"))]
 
 
-def paper_charts(paper: Paper) -> Iterator[tuple[Chart, str]]:
-    """The paper's figures and their queries, with its published numbers in them."""
+def paper_charts(paper: Paper) -> Iterator[Chart]:
+    """The paper's figures, with its published numbers in their queries."""
     for cls in paper.figures():
-        chart: Chart = cls()
-        yield chart, with_published(chart.sql, paper.published())
+        filled = {"sql": with_published(cls().sql, paper.published()), "__doc__": cls.__doc__}
+        yield type(cls.__name__, (cls,), filled)()
+
+
+def figure_names(installed: Installed) -> list[tuple[str, str, str]]:
+    """Name, title and paper of every installed paper's figures."""
+    papers = [plugin.cls() for _, plugin in sorted(installed.of_kind("paper").items())]
+    return [(cls.name, cls.title, paper.name) for paper in papers for cls in paper.figures()]
+
+
+def find_figure(name: str, installed: Installed) -> Chart | None:
+    """The figure called `name` of an installed paper, if there is one."""
+    whose = [paper for figure, _, paper in figure_names(installed) if figure == name]
+    return next(chart for chart in paper_charts(find_paper(whose[0], installed)) if chart.name == name) if whose else None
 
 
 def _figures(paper: Paper, db: Path | str, run_id: str, page: Page) -> Iterator[str]:
-    for chart, sql in paper_charts(paper):
-        text = Scope(run_id).limit(sql)
+    for chart in paper_charts(paper):
+        text = Scope(run_id).limit(chart.sql)
         try:
             with open_results(db) as results:
                 frame = cleaned(results.query(text))

@@ -14,18 +14,20 @@ Facts = Callable[[Trial], dict[str, Any]]
 PROVENANCE = Provenance(python="3.11", torch="2", host="here", cpu="cpu", core_count=2, device="cpu", dense_hash="ab")
 
 
-def stored(folder: Path, grid: Grid, trials: Sequence[Trial], facts: Facts, scale: str = "offline") -> Results:
+def stored(
+    folder: Path, grid: Grid, trials: Sequence[Trial], facts: Facts, scale: str = "offline", run_id: str = "run-1"
+) -> Results:
     """The results of one run of `grid`, each measured as `facts` says."""
     store = Store(folder / "results.duckdb")
     claims = tuple({"text": claim.text, "sql": claim.sql, "why": claim.why} for claim in grid.claims)
     ids = tuple(trial.id for trial in trials)
-    run = Run("run-1", grid.name, "2026-01-05T10:00:00+00:00", scale=scale, trial_ids=ids, claims=claims)
+    run = Run(run_id, grid.name, "2026-01-05T10:00:00+00:00", scale=scale, trial_ids=ids, claims=claims)
     journal = store.open_run(run)
     for trial in trials:
         journal.append(result(trial, facts(trial)))
     journal.close()
     store.merge()
-    return open_results(store.path, run="run-1")
+    return open_results(store.path, run=run_id)
 
 
 def result(trial: Trial, facts: dict[str, Any]) -> Result:

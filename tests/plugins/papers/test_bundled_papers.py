@@ -292,9 +292,9 @@ def test_ravans_figures_lay_our_lines_over_every_published_point(installed: Inst
     trials = [trial for trial in made.trials if trial.seed < 2]
     measured.stored(tmp_path, made.grid, trials, made_up, scale="full").close()
     point_count = 0
-    for chart, sql in paper_charts(paper):
+    for chart in paper_charts(paper):
         with open_results(tmp_path / "results.duckdb") as results:
-            rows = results.query(Scope("run-1").limit(sql)).to_dicts()
+            rows = results.query(Scope("run-1").limit(chart.sql)).to_dicts()
         assert len({row["panel"] for row in rows}) == FIGURES[chart.name]
         assert all(row["panel"].endswith("full") for row in rows)
         ours = {(row["panel"], row["swept"]) for row in rows if row["source"] == "ours" and row["series"] == "as run"}
@@ -313,7 +313,7 @@ def test_untrained_networks_have_times_and_no_accuracy_in_a_figure(installed: In
     paper = PAPERS["ravan-ebanks-2024"]
     made = planned(paper, "offline", installed)
     measured.stored(tmp_path, made.grid, made.trials, made_up).close()
-    queries = {chart.name: sql for chart, sql in paper_charts(paper)}
+    queries = {chart.name: chart.sql for chart in paper_charts(paper)}
     with open_results(tmp_path / "results.duckdb") as results:
         rows = results.query(Scope("run-1").limit(queries["ravan_low_rank"])).to_dicts()
     ours = [row for row in rows if row["source"] == "ours" and row["series"] != "dense"]

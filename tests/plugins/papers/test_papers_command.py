@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from prunebench.cli import main
+from prunebench.discovery import find_installed
+from prunebench.grid import Grid
+from prunebench.plan import plan
+from prunebench_papers import papers
 from prunebench_papers.founding import Rohlicek2020
+
+sys.path.insert(0, str(Path(__file__).parent))
+import measured
+
+PAPERS = papers()
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -111,3 +121,57 @@ def test_a_name_that_two_plugins_claim_is_refused_naming_both(
     assert run("--plugin", plugin(tmp_path, name="rohlicek-2020"), "show", "rohlicek-2020") == 2
     error = capsys.readouterr().err
     assert "claimed by" in error and "mine.py" in error and error.count("\n") == 1
+
+
+def bench(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_grid_that_two_plugins_claim_is_not_run(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = plugin(tmp_path, name="rohlicek-2020")
+    assert bench(verb, "--grid", "rohlicek-2020", "--plugin", twin, "--db", str(tmp_path / "r.duckdb")) == 2
+    error = capsys.readouterr().err
+    assert "claimed by" in error and "mine.py" in error and "prunebench" in error and error.count("\n") == 1
+    assert not (tmp_path / "r.duckdb").exists()
+
+
+@pytest.mark.parametrize("name", [cls.name for cls in PAPERS])
+def test_a_shown_grid_plans_as_a_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for scale in ("offline", "full"):
+        assert run("show", name, "--scale", scale) == 0
+        (tmp_path / "my.toml").write_text(capsys.readouterr().out)
+        database = str(tmp_path / "r.duckdb")
+        assert bench("plan", "--grid", str(tmp_path / "my.toml"), "--db", database, "--json") == 0
+        of_file = json.loads(capsys.readouterr().out)
+        assert bench("plan", "--grid", name, "--scale", scale, "--db", database, "--json") == 0
+        of_name = json.loads(capsys.readouterr().out)
+        assert of_file["trials"] == of_name["trials"] and of_file["trials"]
+
+
+def test_a_claim_whose_query_fails_is_one_line_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = '[[claim]]\ntext = "Smaller"\nsql = "select no_such_column > 1 as held from trials"\n'
+    grid = Grid.parse(GRID + claims, name="mine", source="mine")
+    measured.stored(tmp_path, grid, plan(grid, find_installed()).trials, lambda trial: {}).close()
+    assert bench("claims", "mine", "--db", str(tmp_path / "results.duckdb")) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["ERROR", "Smaller"]
+    assert len(lines) == 2 and "no_such_column" in lines[1]
+
+
+def test_published_numbers_without_a_column_cost_the_page_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = plugin(tmp_path)
+    (tmp_path / "published.csv").write_text("model,top1\nlenet5,90\n")
+    grid = Grid.parse(GRID, name="mine", source="mine")
+    measured.stored(tmp_path, grid, plan(grid, find_installed()).trials, lambda trial: {}).close()
+    assert bench("report", "--paper", "mine", "--plugin", mine, "--db", str(tmp_path / "results.duckdb")) == 2
+    error = capsys.readouterr().err
+    assert "has no column 'value'; it has model, top1" in error and error.count("\n") == 1
