@@ -37,7 +37,7 @@ def unusable(installed: Installed) -> list[str]:
 
 
 def find_chart(name: str, installed: Installed | None = None) -> Chart:
-    """The chart called `name`: bundled, brought, or a paper's figure; plugins are looked for only where it is not bundled."""
+    """The chart called `name`: bundled, brought or a paper's figure; plugins are looked for only where it is needed."""
     if name in BUNDLED:
         return load(name)
     found = installed or find_installed()

@@ -74,7 +74,8 @@ def figure_names(installed: Installed) -> list[tuple[str, str, str]]:
 def find_figure(name: str, installed: Installed) -> Chart | None:
     """The figure called `name` of an installed paper, if there is one."""
     whose = [paper for figure, _, paper in figure_names(installed) if figure == name]
-    return next(chart for chart in paper_charts(find_paper(whose[0], installed)) if chart.name == name) if whose else None
+    charts = paper_charts(find_paper(whose[0], installed)) if whose else ()
+    return next((chart for chart in charts if chart.name == name), None)
 
 
 def _figures(paper: Paper, db: Path | str, run_id: str, page: Page) -> Iterator[str]:

@@ -72,7 +72,7 @@ def test_a_comparison_never_mixes_scales(installed: Installed, tmp_path: Path) -
         assert sides["rank_1_accuracy"] == pytest.approx(0.88053 + runs[scale])
 
 
-def test_a_run_of_a_paper_ends_with_its_page_and_one_of_a_file_with_the_plain(installed: Installed, tmp_path: Path) -> None:
+def test_a_run_of_a_paper_ends_with_its_page_and_one_of_a_file_does_not(installed: Installed, tmp_path: Path) -> None:
     made = planned(PAPERS["rohlicek-2020"], "offline", installed)
     measured.stored(tmp_path, made.grid, made.trials, rohlicek_facts, run_id="offline").close()
     prepared = prepare("rohlicek-2020", db=tmp_path / "results.duckdb", scale="offline")
