@@ -1,10 +1,12 @@
 """What a configuration that does nothing costs here and in other harnesses: CPU milliseconds, cold and again; start-up.
 
-    python benchmarks/peers.py [--folder DIR] [--configurations 100] [--rounds 3]
+    python benchmarks/peers.py [--folder DIR] [--configurations 100] [--rounds 3] [--tools NAME ...]
 
-Peers are installed from the package index into environments of their own under DIR, once. Every tool then runs the
-same number of configurations that do nothing, all tools in turn, `--rounds` times; the figure is the least CPU time
-(user and system, children included). `start-up` is the tool with a single configuration, or asked for its help.
+Peers are installed from the package index into environments of their own under DIR, once. Every tool then runs two
+numbers of configurations that do nothing, a sixth of `--configurations` and all of them (ten times as many where one
+costs little beside start-up), in processes of its own, all tools in turn, `--rounds` times, after one that only warms
+caches; the figure is the least CPU time (user and system, children included). The slope between the two numbers is what
+one more configuration costs, start-up is the rest, and "each" is start-up shared by `--configurations`, and the slope.
 "Again" is a second call where the tool knows what is done; "-" where it runs everything anew.
 """
 
@@ -81,13 +83,25 @@ for setting in range(int(sys.argv[1])):
         mlflow.log_metric("value", 0.0)
 """
 }
-GRID = """
+PRUNEBENCH = {
+    "grid.toml": """
 [[block]]
 dataset = "digits"
 model = "simple_fcn"
 seed = 0
 method = { use = "magnitude", keep = { linspace = [0.01, 1, COUNT] } }
-"""
+""",
+    "job.py": """
+from pathlib import Path
+from harness import run_all
+from prunebench.discovery import find_installed
+from prunebench.grid import Grid
+from prunebench.plan import plan
+if __name__ == "__main__":
+    trials = plan(Grid.parse(Path("grid.toml").read_text()), find_installed()).trials
+    run_all(trials, Path.cwd())
+""",
+}
 
 
 def environment(folder: Path, name: str) -> Path:
@@ -113,7 +127,8 @@ def laid_out(files: Mapping[str, str], folder: Path, count: int) -> Path:
 def cpu_seconds(command: Sequence[object], folder: Path) -> float:
     """User and system time of the command and its children, once it has ended well."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environ = {**os.environ, "MPLBACKEND": "agg", "PRUNEBENCH_LOCKS": str(folder)}
+    paths = os.pathsep.join([str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", "")])
+    environ = {**os.environ, "MPLBACKEND": "agg", "PRUNEBENCH_LOCKS": str(folder), "PYTHONPATH": paths}
     done = subprocess.run([str(word) for word in command], cwd=folder, env=environ, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{command} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -121,60 +136,65 @@ def cpu_seconds(command: Sequence[object], folder: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-Figures = tuple[float, float, float | None]  # CPU seconds: one configuration, all of them cold, all of them again
+Figures = tuple[float, float | None]  # CPU seconds of a number of configurations: cold, and again
 
 
 def benchopt(bin_folder: Path, folder: Path, count: int) -> Figures:
     """Two calls of `benchopt run`; results are cached by it."""
     command = [bin_folder / "benchopt", "run", ".", "--no-plot", "--no-html", "-r", "1", "--no-display"]
-    one = cpu_seconds(command, laid_out(BENCHOPT, folder / "one", 1))
-    place = laid_out(BENCHOPT, folder / "many", count)
-    return one, cpu_seconds(command, place), cpu_seconds(command, place)
+    place = laid_out(BENCHOPT, folder, count)
+    return cpu_seconds(command, place), cpu_seconds(command, place)
 
 
 def hydra(bin_folder: Path, folder: Path, count: int) -> Figures:
     """A multirun over one key."""
-    place = laid_out(HYDRA, folder / "many", count)
-    words = [bin_folder / "python", "job.py", "-m"]
-    one = cpu_seconds([*words, "+setting=0"], place)
-    return one, cpu_seconds([*words, f"+setting=range({count})"], place), None
+    command = [bin_folder / "python", "job.py", "-m", f"+setting=range({count})"]
+    return cpu_seconds(command, laid_out(HYDRA, folder, count)), None
 
 
 def asv(bin_folder: Path, folder: Path, count: int) -> Figures:
     """A parametrized tracking benchmark in the environment that is there."""
-    command = [bin_folder / "asv", "run", "--quick", "--dry-run"]
-    figures = []
-    for size in (1, count):
-        place = laid_out(ASV, folder / str(size), size)
-        subprocess.run(["git", "init", "--quiet", str(place)], check=True)
-        cpu_seconds([bin_folder / "asv", "machine", "--yes"], place)
-        figures.append(cpu_seconds(command, place))
-    return figures[0], figures[1], None
+    place = laid_out(ASV, folder, count)
+    subprocess.run(["git", "init", "--quiet", str(place)], check=True)
+    cpu_seconds([bin_folder / "asv", "machine", "--yes"], place)
+    return cpu_seconds([bin_folder / "asv", "run", "--quick", "--dry-run"], place), None
 
 
 def mlflow(bin_folder: Path, folder: Path, count: int) -> Figures:
     """Runs with a parameter and a metric in SQLite; the database is made before the clock starts."""
-    place = laid_out(MLFLOW, folder / "many", count)
+    place = laid_out(MLFLOW, folder, count)
     words = [bin_folder / "python", "job.py"]
     cpu_seconds([*words, 0], place)
-    return cpu_seconds([*words, 1], place), cpu_seconds([*words, count], place), None
+    return cpu_seconds([*words, count], place), None
 
 
-def prunebench(folder: Path, count: int) -> Figures:
+def prunebench(bin_folder: Path, folder: Path, count: int) -> Figures:
     """No-op trials through worker processes, journal and database; again: what is done is found by `bench plan`."""
-    from harness import command_seconds, cpu_seconds, run_all, trials_of
+    place = laid_out(PRUNEBENCH, folder, count)
+    cold = cpu_seconds([bin_folder / "python", "job.py"], place)
+    plan = [bin_folder / "python", "-m", "prunebench", "plan", "--grid", "grid.toml", "--db", "results.duckdb"]
+    return cold, cpu_seconds(plan, place)
 
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    os.environ["PRUNEBENCH_LOCKS"] = str(folder)
-    figures = []
-    for name, trials in (("one", trials_of(10)[:1]), ("many", trials_of(count)[:count])):
-        started = cpu_seconds()
-        run_all(trials, folder / name)
-        figures.append(cpu_seconds() - started)
-    (folder / "grid.toml").write_text(GRID.replace("COUNT", str(count)), encoding="utf-8")
-    database = folder / "many" / "results.duckdb"
-    again = command_seconds("plan", "--grid", "grid.toml", "--db", str(database), cwd=folder)
-    return figures[0], figures[1], again
+
+TOOLS: dict[str, Callable[[Path, Path, int], Figures]] = {
+    "prunebench": prunebench,
+    "benchopt": benchopt,
+    "hydra": hydra,
+    "asv": asv,
+    "mlflow": mlflow,
+}
+MANY = {"prunebench": 10, "benchopt": 10}  # times as many configurations: their slope is lost in start-up's noise
+
+
+def row(name: str, small: int, count: int, rounds: Sequence[tuple[Figures, Figures]]) -> str:
+    """A line of the table: the least of the rounds at either number of configurations."""
+    large = count * MANY.get(name, 1)
+    few, cold = min(first[0] for first, _ in rounds), min(second[0] for _, second in rounds)
+    again = min((second[1] for _, second in rounds if second[1] is not None), default=None)
+    more = (cold - few) / (large - small)
+    start = few - small * more
+    repeat = "-" if again is None else f"{1000 * again / large:.1f}"
+    return f"{name:12} {start:>10.2f} {1000 * (start / count + more):>9.1f} {1000 * more:>12.1f} {repeat:>9} {large:>6}"
 
 
 def main() -> None:
@@ -182,27 +202,26 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "prunebench-peers")
     parser.add_argument("--configurations", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tools", nargs="+", choices=list(TOOLS), default=list(TOOLS))
     options = parser.parse_args()
     count = options.configurations
-    peers: dict[str, Callable[[Path, Path, int], Figures]] = dict(
-        benchopt=benchopt, hydra=hydra, asv=asv, mlflow=mlflow
-    )
-    bins = {name: environment(options.folder, name) for name in peers}
-    found: dict[str, list[Figures]] = {"prunebench": [], **{name: [] for name in peers}}
+    small = max(1, count // 6)
+    if count <= small:
+        parser.error("--configurations must be at least 2: a configuration's cost is the slope between two numbers")
+    own = Path(sys.executable).parent
+    bins = {name: environment(options.folder, name) if name in PEERS else own for name in options.tools}
+    found: dict[str, list[tuple[Figures, Figures]]] = {name: [] for name in options.tools}
     began = time.monotonic()
-    for _ in range(options.rounds):
-        for name in found:
-            with tempfile.TemporaryDirectory(prefix=f"peer-{name}-") as text:
-                folder = Path(text)
-                run = prunebench(folder, count) if name == "prunebench" else peers[name](bins[name], folder, count)
-            found[name].append(run)
-    print(f"{'':12} {'start-up s':>10} {'ms cold':>9} {'ms without start-up':>20} {'ms again':>9}")
+    with tempfile.TemporaryDirectory(prefix="peers-") as text:
+        for name in options.tools:
+            TOOLS[name](bins[name], Path(text) / "warm" / name, 1)
+        for turn in range(options.rounds):
+            for name, tool in ((name, TOOLS[name]) for name in options.tools):
+                place, large = Path(text) / str(turn) / name, count * MANY.get(name, 1)
+                found[name].append((tool(bins[name], place / "few", small), tool(bins[name], place / "all", large)))
+    print(f"{'':12} {'start-up s':>10} {'ms each':>9} {'ms one more':>12} {'ms again':>9} {'of':>6}")
     for name, rounds in found.items():
-        one, cold = min(r[0] for r in rounds), min(r[1] for r in rounds)
-        again = min((r[2] for r in rounds if r[2] is not None), default=None)
-        repeat = "-" if again is None else f"{1000 * again / count:.1f}"
-        steady = 1000 * (cold - one) / max(1, count - 1)
-        print(f"{name:12} {one:>10.2f} {1000 * cold / count:>9.1f} {steady:>20.1f} {repeat:>9}")
+        print(row(name, small, count, rounds))
     print(f"{time.monotonic() - began:.0f} seconds in all")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -78,6 +80,39 @@ def test_digits_at_their_own_size_are_the_source_pixel_by_pixel(tmp_path: Path) 
     loaded = torch.cat([part.images[:, 0] for part in parts(splits)])
     ours = loaded.flatten(1).mul(8).round().unique(dim=0)
     torch.testing.assert_close(ours, source.flatten(1).mul(8).unique(dim=0))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_are_split_as_scikit_learn_splits_them(seed: int) -> None:
+    from prunebench_datasets.digits import SPLIT_SEED, stratified
+    from sklearn.model_selection import train_test_split
+
+    generator = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(7).repeat(3), generator.integers(0, 7, 100)])
+    rows = generator.permutation(len(labels))
+    kept, taken = train_test_split(rows, test_size=31, random_state=SPLIT_SEED, stratify=labels[rows])
+    ours = stratified(rows, labels, 31)
+    assert np.array_equal(ours[0], kept) and np.array_equal(ours[1], taken)
+
+
+def test_the_fingerprint_of_the_digits_is_what_it_always_was(tmp_path: Path) -> None:
+    assert Digits().load((1, 8, 8), tmp_path).fingerprint.startswith("a450f928f772b604")
+
+
+def test_digits_that_are_not_there_are_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prunebench_datasets import digits
+
+    monkeypatch.setattr(digits, "FILE", Path("no", "such", "digits.csv.gz"))
+    with pytest.raises(DataError, match="pip install --force-reinstall scikit-learn"):
+        digits.read_digits()
+
+
+def test_digits_are_read_without_importing_scikit_learn() -> None:
+    code = (
+        "import sys; from prunebench_datasets.digits import read_digits; read_digits(); print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("dataset", [Digits(), RenderedLetters(per_class=10)], ids=lambda d: d.name)
