@@ -4,13 +4,49 @@ import json
 import time
 
 import pytest
+from prunebench.discovery import find_installed
 from prunebench.records import Choice
+from prunebench.report import write_report
 from prunebench.report.charts import NAMES
 
 from tests.framework.report import synthetic
+from tests.framework.report.conftest import store_results
 from tests.framework.report.test_page import BAD, HOSTILE, grid, hostile_results
 
 OTHER = "#chart-accuracy_theoretical_speedup svg .mark-symbol path"
+
+PLUGIN = '''
+from dataclasses import dataclass
+import altair as alt
+from prunebench import Chart, hookimpl
+
+SQL = """with scope as (select trial_id from trials) -- window.hacked
+select dataset_label || ' · ' || model_label as panel, method, method_label as setting, is_control as control,
+    method_label as "what", parameter_count, top1_accuracy
+from trials where trial_id in (from scope) and status = 'ok'"""
+
+@dataclass(frozen=True)
+class Strange(Chart):
+    """Accuracy over the number of parameters that are stored, a mark a trial, with words that mean harm."""
+    name, title, sql, columns = "strange", HOSTILE, SQL, {"what": (HOSTILE, "text")}
+
+    def draw(self, rows, look):
+        marks = alt.Chart(rows).mark_point(filled=True).encode(
+            x=alt.X("parameter_count", **look.axis("number", HOSTILE)), color=look.colour(), shape=look.shape(),
+            y=alt.Y("top1_accuracy", **look.axis("share", "Accuracy")), tooltip=look.tips())
+        return alt.layer(marks)
+
+class Unlucky(Strange):
+    """Raises with a message that means harm, as a chart may that quotes what it was given."""
+    name = "unlucky"
+
+    def draw(self, rows, look):
+        raise ValueError(HOSTILE)
+
+@hookimpl
+def charts():
+    return [Strange, Unlucky]
+'''
 
 
 @pytest.fixture()
@@ -162,6 +198,24 @@ def test_hostile_names_appear_as_text(browser, page):
     assert browser.js("return document.querySelectorAll('img').length") == 0
     assert "<script>window.hacked=1</script>" in browser.js("return document.querySelector('#headline').textContent")
     assert "<img src=x" in browser.find("#vg-tooltip-element").text
+    assert [message for message in browser.errors() if "could not be drawn" in message] == []
+
+
+def test_a_chart_of_a_plugin_is_drawn_and_its_hostile_words_are_text(browser, tmp_path):
+    file = tmp_path / "strange_charts.py"
+    file.write_text(PLUGIN.replace("HOSTILE", repr(HOSTILE)), encoding="utf-8")
+    path = store_results(tmp_path, hostile_results())
+    report = write_report(path, "synthetic-1", tmp_path / "page.html", installed=find_installed([file]))
+    browser.open(report)
+    browser.draw("strange")
+    assert browser.marks("strange") == 2
+    for place in (1, 2):
+        browser.js("arguments[0].click()", browser.find(f"#chart-strange .tools button:nth-child({place})"))
+        assert "window.hacked" in browser.find("#chart-strange .drawer").text
+    assert "<img src=x" in browser.find("#chart-strange h3").text
+    assert "chart unlucky could not be drawn: ValueError: </script><script>window.hacked=1" in browser.find("main").text
+    assert browser.js("return typeof window.hacked") == "undefined"
+    assert browser.js("return [document.images.length, document.scripts.length]") == [0, 3]
     assert [message for message in browser.errors() if "could not be drawn" in message] == []
 
 

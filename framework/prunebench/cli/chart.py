@@ -60,9 +60,10 @@ def command(
 
     if listing or name is None:
         return _list(find_installed(plugin_files, disabled), as_json)
-    from prunebench.report.brought import BUNDLED, find_chart, guarded
+    from prunebench.report.brought import BUNDLED, find_chart
     from prunebench.report.charts import POINTS
     from prunebench.report.export import Sizes, write
+    from prunebench.report.guard import guarded
 
     sizes = Sizes(width, font_size, scale, theme)
     output = output or Path(f"{name}.svg")

@@ -5,17 +5,13 @@ A plugin's chart may fail in any way; that costs its own place in a page and not
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from prunebench.chart import Chart
 from prunebench.discovery import Installed, Plugin, find_installed
-from prunebench.errors import PluginError, PruneBenchError, did_you_mean
+from prunebench.errors import PruneBenchError, did_you_mean
 from prunebench.report.charts import ALIASES, NAMES, POINTS, load
+from prunebench.report.guard import guarded
 from prunebench.report.papers import figure_names, find_figure
-from prunebench.report.text import printable
 
-T = TypeVar("T")
 BUNDLED = {*NAMES, *ALIASES}
 TAKEN = {*BUNDLED, POINTS}
 
@@ -53,13 +49,3 @@ def made(plugin: Plugin) -> Chart:
     """A plugin's chart; raises PluginError where it cannot be had."""
     chart: Chart = guarded(plugin.name, plugin.cls)
     return chart
-
-
-def guarded(name: str, make: Callable[[], T]) -> T:
-    """`make()`; whatever the chart called `name` raises in it is a PluginError of one line."""
-    try:
-        return make()
-    except Exception as error:  # the border: a plugin's chart may raise anything
-        text = printable(" ".join(str(error).split()), 300)
-        kind = "" if isinstance(error, PruneBenchError) else f"{type(error).__name__}: "
-        raise PluginError(f"chart {name} could not be drawn: {kind}{text}") from error

@@ -9,21 +9,20 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from prunebench.chart import Chart
 from prunebench.discovery import Installed
 from prunebench.errors import PluginError
 from prunebench.report import sections
-from prunebench.report.brought import brought, guarded, made, unusable
+from prunebench.report.brought import brought, made, unusable
 from prunebench.report.charts import load_all
-from prunebench.report.frame import cleaned, payload
+from prunebench.report.frame import cleaned, payload, thinned
+from prunebench.report.guard import guarded
 from prunebench.report.headlines import COLUMNS, by_setting, headline, sql
 from prunebench.report.judged import audit_section, claims_section
 from prunebench.report.labels import labelled, short_labels
 from prunebench.report.markup import paragraph, section
 from prunebench.report.metrics import metrics_section
-from prunebench.report.page import Page, chart_entry, figure, render
+from prunebench.report.page import Page, placed, render
 from prunebench.report.papers import paper_sections
 from prunebench.report.scope import Queryable, Scope
 from prunebench.report.style import Series, series_of
@@ -155,21 +154,25 @@ def _figures(material: Material, page: Page, installed: Installed) -> Iterator[s
         yield from _figure(chart, material, page)
     for plugin in brought(installed):
         try:
-            yield from guarded(plugin.name, partial(_figure, made(plugin), material, page, f"From {plugin.source}."))
+            yield from guarded(plugin.name, partial(_brought, made(plugin), material, page, plugin.source))
         except PluginError as error:
             yield paragraph(str(error), "empty")
     yield from (paragraph(line, "empty") for line in unusable(installed))
 
 
-def _figure(chart: Chart, material: Material, page: Page, source: str = "") -> list[str]:
-    """The place of `chart` in the page, and its data in `page.charts`; nothing where it has no rows."""
+def _figure(chart: Chart, material: Material, page: Page) -> list[str]:
+    """The place of a bundled chart in the page, and its data in `page.charts`; nothing where it has no rows."""
     text = material.scope.limit(chart.sql)
     frame = labelled(cleaned(material.results.query(text)), material.labels)
-    if frame.is_empty():
-        return []
-    place = figure(chart, " ".join(filter(None, [grouping_note(frame), source])))
-    page.charts.append(msgspec.Raw(msgspec.json.encode(chart_entry(chart, frame, text, page.series))))
-    return [place]
+    return placed(chart, frame, text, page, grouping_note(frame))
+
+
+def _brought(chart: Chart, material: Material, page: Page, source: str) -> list[str]:
+    """The same for a chart of a plugin, whose query need not know how many rows a page can bear."""
+    text = material.scope.limit(chart.sql)
+    frame, few = thinned(cleaned(material.results.query(text)))
+    notes = filter(None, [grouping_note(frame), few, f"From {source}."])
+    return placed(chart, labelled(frame, material.labels), text, page, " ".join(notes))
 
 
 def grouping_note(frame: pl.DataFrame) -> str:

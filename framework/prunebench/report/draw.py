@@ -11,12 +11,14 @@ from prunebench.chart import Chart
 from prunebench.errors import PluginError
 from prunebench.report.charts.marks import HEIGHT, SeriesLook, steered
 from prunebench.report.style import Series, config, series_of
+from prunebench.report.text import printable
 
 if TYPE_CHECKING:
     import polars as pl
 
 PANELS_AT_MOST = 24
 ROWS_AT_MOST = 20_000
+WORDS = ("title", "text", "subtitle", "description")
 
 
 def panel_spec(chart: Chart, series: Sequence[Series]) -> dict[str, Any]:
@@ -24,7 +26,19 @@ def panel_spec(chart: Chart, series: Sequence[Series]) -> dict[str, Any]:
     spec: dict[str, Any] = drawn(chart, alt.NamedData("rows"), SeriesLook(series, on_page=True)).to_dict(validate=False)
     for unused in ("data", "datasets", "config", "$schema"):
         spec.pop(unused, None)
-    return spec
+    ready: dict[str, Any] = showable(spec)
+    return ready
+
+
+def showable(spec: Any, key: str = "") -> Any:
+    """`spec` with its titles made printable: Vega puts them into expressions, which a line separator breaks."""
+    if key == "data":
+        return spec
+    if isinstance(spec, dict):
+        return {name: showable(value, name) for name, value in spec.items()}
+    if isinstance(spec, list):
+        return [showable(value, key) for value in spec]
+    return printable(spec) if isinstance(spec, str) and key in WORDS else spec
 
 
 def drawn(chart: Chart, rows: Any, look: SeriesLook) -> Any:

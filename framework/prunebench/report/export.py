@@ -55,9 +55,10 @@ def ready(chart: Chart, frame: pl.DataFrame) -> pl.DataFrame:
 
 def specification(chart: Chart, frame: pl.DataFrame, sizes: Sizes = Sizes()) -> dict[str, Any]:
     """The Vega-Lite specification of `chart` over `frame` (ready), with its data."""
-    from prunebench.report.draw import alone
+    from prunebench.report.draw import alone, showable
 
-    spec: dict[str, Any] = alone(chart, frame, sizes.width, sizes.theme, sizes.font_size).to_dict(validate=False)
+    drawn = alone(chart, frame, sizes.width, sizes.theme, sizes.font_size)
+    spec: dict[str, Any] = showable(drawn.to_dict(validate=False))
     return spec
 
 

@@ -9,6 +9,8 @@ import polars as pl
 from prunebench.chart import Columns
 from prunebench.report.text import printable
 
+ROWS_AT_MOST = 5000  # of a query that nobody has written with large results in mind
+
 
 def cleaned(frame: pl.DataFrame) -> pl.DataFrame:
     """`frame` with showable text, short floats and NULL for NaN and infinities; lists and dates become text."""
@@ -24,6 +26,19 @@ def payload(frame: pl.DataFrame, columns: Columns) -> dict[str, Any]:
 def values(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """`frame` (cleaned) row by row, as Vega-Lite takes inline data."""
     return frame.to_dicts()
+
+
+def thinned(frame: pl.DataFrame, most: int = ROWS_AT_MOST) -> tuple[pl.DataFrame, str]:
+    """At most `most` rows of `frame`, evenly spread over its order, and what to say of it; empty where all stay."""
+    if frame.height <= most:
+        return frame, ""
+    step = -(-frame.height // most)
+    return frame.gather_every(step), f"Every {_ordinal(step)} of {frame.height:,} rows, to stay light."
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _clean(column: pl.Series) -> pl.Series:

@@ -9,7 +9,7 @@ import altair as alt
 from prunebench.errors import QueryError
 from prunebench.report.charts import POINTS
 from prunebench.report.charts.marks import HEIGHT
-from prunebench.report.frame import cleaned
+from prunebench.report.frame import cleaned, thinned
 from prunebench.report.style import Series, config, series_of
 from prunebench.report.text import printable
 
@@ -25,7 +25,6 @@ OBJECT_NAMES = {
     "isPrototypeOf",
     "propertyIsEnumerable",
 }  # a title that is one of these breaks Vega
-ROWS_AT_MOST = 5000
 COLOURS_AT_MOST = 40
 
 
@@ -50,10 +49,8 @@ def _title(name: str) -> str:
 def _sampled(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     if frame.is_empty():
         return frame, ["The query returned no rows."]
-    if frame.height <= ROWS_AT_MOST:
-        return frame, []
-    step = -(-frame.height // ROWS_AT_MOST)
-    return frame.gather_every(step), [f"Every {step}th of {frame.height:,} rows, to stay light."]
+    rows, note = thinned(frame)
+    return rows, [note] if note else []
 
 
 def _channels(rows: pl.DataFrame, titles: list[str]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+import msgspec
+
 from prunebench.chart import Chart
 from prunebench.report.frame import payload
 from prunebench.report.markup import esc
@@ -54,6 +56,15 @@ def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) ->
         "spec": panel_spec(chart, series),
         "frame": payload(frame, chart.columns),
     }
+
+
+def placed(chart: Chart, frame: Any, sql: str, page: Page, note: str = "") -> list[str]:
+    """The place of `chart` in `page`, which takes its data (cleaned); nothing where there are no rows."""
+    if frame.is_empty():
+        return []
+    place, entry = figure(chart, note), chart_entry(chart, frame, sql, page.series)
+    page.charts.append(msgspec.Raw(msgspec.json.encode(entry)))
+    return [place]
 
 
 def figure(chart: Chart, note: str) -> str:

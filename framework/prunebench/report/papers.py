@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.chart import Chart
-from prunebench.errors import PruneBenchError
+from prunebench.errors import PluginError, PruneBenchError
 from prunebench.published import with_published
 from prunebench.report.beside import tables
-from prunebench.report.frame import cleaned
+from prunebench.report.frame import cleaned, thinned
+from prunebench.report.guard import guarded
 from prunebench.report.markdown import html_of
 from prunebench.report.markup import code, details, esc, paragraph, section
-from prunebench.report.page import Page, chart_entry, figure
+from prunebench.report.page import Page, placed
 from prunebench.report.scope import Scope
 from prunebench.store import open_results
 
@@ -61,8 +63,14 @@ def _compared(paper: Paper, db: Path | str, run_id: str) -> list[str]:
 def paper_charts(paper: Paper) -> Iterator[Chart]:
     """The paper's figures, with its published numbers in their queries."""
     for cls in paper.figures():
-        filled = {"sql": with_published(cls().sql, paper.published()), "__doc__": cls.__doc__}
-        yield type(cls.__name__, (cls,), filled)()
+        yield paper_chart(paper, cls)
+
+
+def paper_chart(paper: Paper, cls: type[Chart]) -> Chart:
+    """One of the paper's figures, with its published numbers in its query."""
+    filled = {"sql": with_published(cls().sql, paper.published()), "__doc__": cls.__doc__}
+    chart: Chart = type(cls.__name__, (cls,), filled)()
+    return chart
 
 
 def figure_names(installed: Installed) -> list[tuple[str, str, str]]:
@@ -79,17 +87,19 @@ def find_figure(name: str, installed: Installed) -> Chart | None:
 
 
 def _figures(paper: Paper, db: Path | str, run_id: str, page: Page) -> Iterator[str]:
-    for chart in paper_charts(paper):
-        text = Scope(run_id).limit(chart.sql)
+    for cls in paper.figures():
         try:
-            with open_results(db) as results:
-                frame = cleaned(results.query(text))
-        except PruneBenchError as error:
-            yield paragraph(f"{chart.title} could not be drawn: {error}", "empty")
-            continue
-        if frame.height:
-            page.charts.append(chart_entry(chart, frame, text, page.series))
-            yield figure(chart, "")
+            yield from guarded(cls.name, partial(_figure, paper, cls, db, run_id, page))
+        except PluginError as error:
+            yield paragraph(str(error), "empty")
+
+
+def _figure(paper: Paper, cls: type[Chart], db: Path | str, run_id: str, page: Page) -> list[str]:
+    chart = paper_chart(paper, cls)
+    text = Scope(run_id).limit(chart.sql)
+    with open_results(db) as results:
+        frame, few = thinned(cleaned(results.query(text)))
+    return placed(chart, frame, text, page, few)
 
 
 def _rows(db: Path | str, run_id: str, sql: str) -> list[dict[str, Any]]:

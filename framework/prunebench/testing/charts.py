@@ -12,8 +12,9 @@ from typing import Any
 
 from prunebench.chart import COLUMN_KINDS, Chart
 from prunebench.errors import PruneBenchError
-from prunebench.report.brought import TAKEN, guarded
+from prunebench.report.brought import TAKEN
 from prunebench.report.export import chart_rows, picture, specification
+from prunebench.report.guard import guarded
 from prunebench.report.page import chart_entry
 from prunebench.report.scope import EVERYTHING, Queryable, Scope
 from prunebench.store import open_results

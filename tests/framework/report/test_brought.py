@@ -9,7 +9,9 @@ import prunebench_metrics
 import pytest
 from prunebench import Chart, open_results
 from prunebench.cli import _status
+from prunebench.report import Scope
 from prunebench.report.brought import find_chart
+from prunebench.report.build import Extras, build
 from prunebench.report.charts import NAMES, load
 from prunebench.testing import check_chart
 from prunebench.testing.sample import sample_database
@@ -103,6 +105,38 @@ def test_a_page_has_the_good_chart_and_a_line_for_each_bad_one(db, plugin, tmp_p
     data = json.loads(text.split('id="page-data">')[1].split("</script>")[0])
     assert [chart["name"] for chart in data["charts"]][-2:] == ["metrics_compression", "mine"]
     assert "where run_id = 'sample-1'" in data["charts"][-1]["sql"] and data["charts"][-1]["frame"]["length"] == 14
+
+
+def test_a_query_of_a_plugin_that_returns_too_much_is_thinned_and_the_page_says_so(db, plugin, tmp_path):
+    crowded = SQL.replace("where trial_id in", "cross join range(1000) where trial_id in")
+    (tmp_path / "mine.sql").write_text(crowded, encoding="utf-8")
+    plugin.write_text(plugin.read_text(encoding="utf-8") + "# with a query of its own\n", encoding="utf-8")
+    page = tmp_path / "page.html"
+    assert _status(["report", "--plugin", str(plugin), "--db", str(db), "-o", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    data = json.loads(text.split('id="page-data">')[1].split("</script>")[0])
+    assert data["charts"][-1]["name"] == "mine" and data["charts"][-1]["frame"]["length"] == 4667
+    assert "Every 3rd of 14,000 rows, to stay light." in text
+
+
+def test_a_figure_of_a_paper_that_raises_costs_a_line_and_its_neighbour_is_drawn(db, tmp_path, monkeypatch):
+    from prunebench_papers.founding import Rohlicek2020
+
+    def fails(self, rows, look):
+        raise RuntimeError("on the drawing board")
+
+    good = dataclass(frozen=True)(type("Good", (wrong(),), {"name": "good"}))
+    bad = dataclass(frozen=True)(type("Bad", (good,), {"name": "bad", "draw": fails}))
+    monkeypatch.setattr(Rohlicek2020, "figures", lambda self: [bad, good])
+    text = page_about(Rohlicek2020(), db)
+    assert text.count("chart bad could not be drawn: RuntimeError: on the drawing board") == 1
+    assert 'id="chart-good"' in text and 'id="chart-bad"' not in text
+
+
+def page_about(paper, db):
+    """The page of the sample run with a paper's part."""
+    with open_results(db) as results:
+        return build(results, Scope("sample-1"), Extras(db, paper=paper))
 
 
 def test_a_chart_of_a_plugin_is_left_out_where_the_plugin_is_disabled(db, tmp_path):
