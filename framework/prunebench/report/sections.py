@@ -21,6 +21,8 @@ WORDS = {
     "failed": "failed",
 }
 
+LITTLE = 0.2  # accuracy of a dense network below which keeping it means little
+
 
 def glance(settings: pl.DataFrame, batches: list[str]) -> str:
     """How far each method goes while it stays near its dense network; empty where nothing says."""
@@ -204,7 +206,7 @@ def facts(endings: pl.DataFrame, missing: int) -> str:
 
 
 def cautions(settings: pl.DataFrame, batches: list[str]) -> Iterator[str]:
-    """What a reader should know before trusting the numbers: one seed, no dense network, no control, no timing."""
+    """What to know before trusting the numbers: no dense network, no control, one seed, chance, no timing."""
     import polars as pl
 
     told = []
@@ -212,9 +214,29 @@ def cautions(settings: pl.DataFrame, batches: list[str]) -> Iterator[str]:
         told.append("There is no dense network among these trials, so that drops and ratios may be missing.")
     if settings.filter(pl.col("control") & (pl.col("method") != "dense")).is_empty():
         told.append("There is no random control among these trials.")
-    if settings["seed_count"].max() == 1:
-        told.append("Every setting has one seed: differences between settings may be chance.")
+    told += _about_seeds(settings.unique(("panel", "setting"))["seed_count"].to_list())
+    told += _about_chance(settings)
     if not batches:
         told.append("Nothing was timed: a theoretical speedup says nothing about a clock.")
     if told:
         yield f"<h3>Read with care</h3><ul>{''.join(f'<li>{esc(line)}</li>' for line in told)}</ul>"
+
+
+def _about_seeds(counts: list[int]) -> list[str]:
+    single = counts.count(1)
+    if single == len(counts):
+        return ["Every setting has one seed: differences between settings may be chance."]
+    return (
+        [f"{single:,} of {len(counts):,} settings have one seed: what sets them apart may be chance."] if single else []
+    )
+
+
+def _about_chance(settings: pl.DataFrame) -> list[str]:
+    """Dense networks that get little right, such as untrained ones: what is kept of their accuracy says nothing."""
+    import polars as pl
+
+    weak = settings.filter((pl.col("method") == "dense") & (pl.col("accuracy") < LITTLE)).unique("panel").sort("panel")
+    if weak.is_empty():
+        return []
+    names = "; ".join(f"{panel} ({accuracy:.0%})" for panel, accuracy in weak.select("panel", "accuracy").iter_rows())
+    return [f"Dense networks that are right on less than {LITTLE:.0%} say nothing about kept accuracy: {names}."]

@@ -91,6 +91,11 @@ def grid(**axes):
     return list(synthetic.grid_results(**{**usual, "batches": (1,), **axes}))
 
 
+def untrained():
+    """A network that gets one sample in ten right, dense and pruned."""
+    return [replace(r, measurement=replace(r.measurement, top1_accuracy=0.1)) for r in grid(seeds=3)]
+
+
 def nan_latency():
     first, *rest = grid()
     dull = replace(rest[0].measurement.latency[0], speedup=math.nan, speedup_low=math.nan, speedup_high=math.nan,
@@ -104,6 +109,8 @@ BAD = {
     "one trial": (grid(methods=[]), "Every setting has one seed"),
     "all failed": (FAILED, "No trial has been measured"),
     "one method": (grid(), "no random control"),
+    "one seed here and there": ([*grid(seeds=3), *grid(compressions=[2])[1:]], "1 of 3 settings have one seed"),
+    "untrained": (untrained(), "less than 20% say nothing about kept accuracy: digits · lenet5 (10%)"),
     "no dense": (grid(dense=False), "no dense network"),
     "NaN latency": (nan_latency(), "pca"),
     "nothing timed": ([synthetic.without_latency(r) for r in grid()], "Nothing was timed"),
