@@ -25,17 +25,16 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{esc(text)}</p>' if kind else f"<p>{esc(text)}</p>"
 
 
-def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> str:
-    """A table of ready cells; a head is (title, class)."""
-    top = "".join(f'<th scope="col" class="{kind}">{esc(title)}</th>' for title, kind in heads)
-    kinds = [kind for _, kind in heads]
+def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of ready cells, of class `kind`; a head is (title, class)."""
+    top = "".join(f'<th scope="col" class="{each}">{esc(title)}</th>' for title, each in heads)
+    kinds = [each for _, each in heads]
     body = "\n".join(
-        "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        "<tr>" + "".join(f'<td class="{each}">{cell}</td>' for each, cell in zip(kinds, row, strict=True)) + "</tr>"
         for row in rows
     )
-    return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
-    )
+    inside = f"<thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody>"
+    return f'<div class="scroll" tabindex="0"><table class="{kind}">{inside}</table></div>'
 
 
 def pairs(items: Iterable[tuple[str, object]]) -> str:

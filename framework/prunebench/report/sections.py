@@ -35,10 +35,10 @@ def glance(settings: pl.DataFrame, batches: list[str]) -> str:
     heads = [("data set · model", ""), ("method", ""), *((name, "number") for name in names)]
     text = (
         "The furthest setting of each method whose mean accuracy is within one percentage point of its dense network; "
-        "in grey, within five. Times faster counts only where the interval excludes no gain."
+        "in grey, within five, where that is further. Times faster counts only where the interval excludes no gain."
     )
     rows = list(_glance_rows(known, batches))
-    return f"<h3>How far each method goes</h3>{paragraph(text, 'note')}{table(heads, rows[:80])}"
+    return f"<h3>How far each method goes</h3>{paragraph(text, 'note')}{table(heads, rows[:80], 'reach')}"
 
 
 def _glance_rows(known: pl.DataFrame, batches: list[str]) -> Iterator[list[str]]:
@@ -48,16 +48,18 @@ def _glance_rows(known: pl.DataFrame, batches: list[str]) -> Iterator[list[str]]
     for (panel, method), group in known.group_by(["panel", "method"], maintain_order=True):
         cells = [_reach(group, name) for name in ("compression_ratio", "theoretical_speedup")]
         cells += [_reach(group.filter(pl.col(f"verdict {b}") == "faster"), f"speedup {b}") for b in batches]
-        yield [esc(panel if panel != last else ""), esc(method), *cells]
+        new = esc(panel) if panel != last else ""
+        over = f'<span class="over">{new}</span>' if new else ""  # instead of the first column on a narrow screen
+        yield [new, f"{over}{esc(method)}", *cells]
         last = panel
 
 
 def _reach(group: pl.DataFrame, name: str) -> str:
-    """The largest `name` within one point, and in small print within five."""
+    """The largest `name` within one point, and in small print within five where that is another."""
     import polars as pl
 
-    near, far = (group.filter(pl.col("accuracy_drop") <= limit)[name].max() for limit in (WITHIN, WIDELY))
-    return f'{_times(near)} <small class="wide">{_times(far)}</small>'
+    near, far = (_times(group.filter(pl.col("accuracy_drop") <= limit)[name].max()) for limit in (WITHIN, WIDELY))
+    return f'{near} <small class="wide">{far if far != near else ""}</small>'
 
 
 def _times(value: Any) -> str:

@@ -83,6 +83,7 @@ def config(theme: str, series: Sequence[Series] = (), font_size: int = 12) -> di
         "font": FONT,
         "view": {"stroke": None},
         "axis": _axis(ink, font_size),
+        "axisY": {"labelLimit": 340},
         "legend": _legend(ink, font_size),
         "title": _title(ink, font_size),
         "text": {"color": ink["soft"], "font": FONT, "fontSize": font_size - 1},

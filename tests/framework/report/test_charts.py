@@ -8,8 +8,9 @@ from prunebench.errors import PruneBenchError, QueryError
 from prunebench.report import Scope
 from prunebench.report.brought import find_chart
 from prunebench.report.charts import NAMES, load, load_all
+from prunebench.report.charts.heat import ABOVE
 from prunebench.report.draw import alone, panel_spec
-from prunebench.report.export import chart_rows
+from prunebench.report.export import chart_rows, picture, specification
 from prunebench.report.headlines import by_setting, headline
 from prunebench.report.scope import EVERYTHING
 from prunebench.report.style import LIGHT, SHAPES, Series, series_of
@@ -98,6 +99,15 @@ def test_a_layer_left_alone_has_its_reason(results):
     assert rows.filter(pl.col("layer") == "conv1")["left_alone"].unique().to_list() == [
         "rank 6 saves nothing here: break-even is 5"
     ]
+
+
+def test_a_layer_that_grew_has_a_colour_of_its_own_and_leaves_the_scale_alone():
+    same = {"label": "cp", "method": "cp", "setting": "cp", "panel": "p", "place": 0, "left_alone": None}
+    kept = [0.5, 1.0, 1.0004, 3.35]
+    rows = pl.DataFrame([{**same, "layer": f"fc{n}", "position": n, "kept": value} for n, value in enumerate(kept)])
+    svg = picture(specification(load("layer_kept"), rows), "svg").decode()
+    assert svg.count(f'fill="{ABOVE}"') == 1
+    assert svg.count('fill="rgb(11, 79, 138)"') == 2  # the end of the ramp, for the layers that kept everything
 
 
 def test_beyond_many_settings_neighbours_are_one_row_that_says_so(tmp_path):

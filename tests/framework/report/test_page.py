@@ -6,10 +6,11 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import polars as pl
 import pytest
 from prunebench.errors import PruneBenchError
 from prunebench.records import Choice
-from prunebench.report import Scope, write_report
+from prunebench.report import Scope, sections, write_report
 from prunebench.report.page import own_script
 from prunebench.report.vega import bundle
 
@@ -84,6 +85,15 @@ def test_the_numbers_of_the_page_are_those_of_the_results(usual_page):
     )]  # fmt: skip
     assert columns["accuracy"]["values"][row] == pytest.approx(math.fsum(accuracies) / 3, rel=1e-5)
     assert columns["seed_count"]["values"][row] == 3
+
+
+def test_how_far_a_method_goes_says_a_number_once():
+    known = {"panel": "digits · lenet5", "method": "pca"}
+    near = {**known, "accuracy_drop": 0.0, "compression_ratio": 2.0, "theoretical_speedup": 3.0}
+    far = {**known, "accuracy_drop": 0.04, "compression_ratio": 4.0, "theoretical_speedup": 1.5}
+    page = sections.glance(pl.DataFrame([near, far]), [])
+    assert '2.00× <small class="wide">4.00×</small>' in page
+    assert '3.00× <small class="wide"></small>' in page
 
 
 def grid(**axes):

@@ -12,8 +12,10 @@ function slotsOf(chart) {
   return [...seen.values()];
 }
 
-function configOf(theme) {
+/** The theme, with as much room for the names of rows as a view of `width` pixels can spare. */
+function configOf(theme, width) {
   const config = structuredClone(page.themes[theme]);
+  config.axisY.labelLimit = Math.min(config.axisY.labelLimit, Math.max(190, 0.4 * width));
   config.legend = { ...config.legend, orient: "bottom" };
   return config;
 }
@@ -49,7 +51,7 @@ async function draw(slot) {
   slot.wanted = true;
   const turn = (slot.turn = (slot.turn || 0) + 1);
   const options = {
-    ast: true, actions: false, renderer: "svg", defaultStyle: false, config: configOf(state.theme),
+    ast: true, actions: false, renderer: "svg", defaultStyle: false, config: configOf(state.theme, slot.node.clientWidth),
     tooltip: { disableDefaultStyle: true, offsetX: 14, offsetY: 14 },
   };
   try {

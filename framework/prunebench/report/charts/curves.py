@@ -11,6 +11,9 @@ from prunebench.chart import Chart, Look
 from prunebench.report.charts.columns import WHICH
 from prunebench.report.charts.marks import tip
 
+# About twenty marks a curve: its last epoch and even steps before it, so that a long one remains a line.
+EACH = "datum.epoch === datum.last || datum.epoch % max(1, ceil(datum.last / 20)) === 0"
+
 
 @dataclass(frozen=True)
 class Curves(Chart):
@@ -40,7 +43,8 @@ class Curves(Chart):
                 tip("loss", "loss", ".4f"), tip("curve_count", "curves")]  # fmt: skip
         y = alt.Y("accuracy", **look.axis("share", "Validation accuracy"))
         line = base.mark_line(strokeWidth=1.3).encode(y=y, opacity=look.faded(0.7))
-        points = base.mark_point(filled=True, size=26).encode(
+        ticked = base.transform_joinaggregate(last="max(epoch)", groupby=["setting"]).transform_filter(EACH)
+        points = ticked.mark_point(filled=True, size=26).encode(
             y=y, shape=look.shape(), tooltip=told, opacity=look.faded(0.9)
         )
         trained = alt.condition("datum.part === 'training'", alt.value(0.16), alt.value(0))

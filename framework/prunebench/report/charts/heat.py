@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 import altair as alt
 
-from prunebench.chart import Chart, Look
+from prunebench.chart import Chart
 from prunebench.report.charts.columns import WHICH
 from prunebench.report.charts.marks import tip
 from prunebench.report.charts.template import filled
 
+ABOVE = "#e07b39"  # reads on light, dark and paper
+ROUNDED = 1.0005  # beyond what the tooltip shows as the limit itself
 LAYER = {
     "layer": ("layer", "text"),
     "position": ("position", "integer"),
@@ -38,8 +40,11 @@ class LayerHeat(Chart):
         return filled("layers", shows=self.shows, having=self.having)
 
 
-def heat(rows: Any, look: Look, value: str, title: str, ramp: Any, form: str) -> Any:
-    """One panel; layers in order of execution, settings by method and size; a dot where one was left alone."""
+def heat(rows: Any, value: str, title: str, ramp: Any, form: str, most: float | None = None) -> Any:
+    """One panel; layers in order of execution, settings by method and size; a dot where one was left alone.
+
+    The colours end at `most`; what lies above it has a colour of its own, so that one layer does not bleach the others.
+    """
     x = alt.X(
         "layer",
         type="nominal",
@@ -50,7 +55,7 @@ def heat(rows: Any, look: Look, value: str, title: str, ramp: Any, form: str) ->
         "label",
         type="nominal",
         sort=alt.EncodingSortField("place", op="min"),
-        axis=alt.Axis(title=None, labelLimit=190, grid=False, domain=False, ticks=False),
+        axis=alt.Axis(title=None, grid=False, domain=False, ticks=False),
     )
     base = alt.Chart(rows).encode(x=x, y=y)
     told = [
@@ -63,7 +68,10 @@ def heat(rows: Any, look: Look, value: str, title: str, ramp: Any, form: str) ->
         tip("left_alone", "left alone", kind="nominal"),
     ]
     legend = alt.Legend(title=title, format=form, orient="top", gradientLength=140, gradientThickness=8)
-    colour = alt.Color(value, type="quantitative", scale=alt.Scale(range=ramp, domainMin=0), legend=legend)
+    ends: Any = {"domainMin": 0} if most is None else {"domain": [0, most], "clamp": True}
+    colour: Any = alt.Color(value, type="quantitative", scale=alt.Scale(range=ramp, **ends), legend=legend)
+    if most is not None:
+        colour = alt.condition(f"datum.{value} > {most * ROUNDED}", alt.value(ABOVE), colour)
     cells = base.mark_rect(stroke=None).encode(color=colour, tooltip=told)
     alone = base.mark_point(filled=True, size=9, opacity=0.6, color="#7d8590").transform_filter("datum.left_alone")
     layers = [cells, alone.encode(tooltip=told)]

@@ -36,7 +36,7 @@ class Latency(Chart):
         """One panel and batch size; a row a setting, the fastest on top."""
         order = alt.EncodingSortField("p50", op="min", order="ascending")
         y = alt.Y("label", type="nominal", sort=order,
-                  axis=alt.Axis(title=None, labelLimit=190, grid=False, ticks=False, domain=False))  # fmt: skip
+                  axis=alt.Axis(title=None, grid=False, ticks=False, domain=False))  # fmt: skip
         base = alt.Chart(rows).encode(y=y, color=look.colour())
         axis = alt.Axis(title="Milliseconds a batch", tickCount=5)
         scale = alt.Scale(zero=False, padding=8)

@@ -24,4 +24,4 @@ class LayerError(LayerHeat):
 
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel."""
-        return heat(rows, look, "error", "relative weight error", "ramp", ".2f")
+        return heat(rows, "error", "relative weight error", "ramp", ".2f")

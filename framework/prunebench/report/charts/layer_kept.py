@@ -12,7 +12,7 @@ from prunebench.report.charts.heat import LayerHeat, heat
 @dataclass(frozen=True)
 class LayerKept(LayerHeat):
     """The share of a layer's parameters that are stored and not zero, averaged over seeds; the rank is in the tooltip.
-    A dot is a layer that the method left alone, with its reason.
+    An orange layer has grown; a dot is one that the method left alone, with its reason.
     """
 
     name = "layer_kept"
@@ -23,4 +23,4 @@ class LayerKept(LayerHeat):
 
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel."""
-        return heat(rows, look, "kept", "parameters kept", "heatmap", ".0%")
+        return heat(rows, "kept", "parameters kept", "heatmap", ".0%", most=1)

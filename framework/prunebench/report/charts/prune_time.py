@@ -25,7 +25,7 @@ class PruneTime(Chart):
 
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel; a row a method."""
-        x = alt.X("prune_seconds", type="quantitative", scale=alt.Scale(type="log", nice=True, padding=10),
+        x = alt.X("prune_seconds", type="quantitative", scale=alt.Scale(type="log", nice=False, padding=12),
                   axis=alt.Axis(title="Seconds", tickCount=4, format="~g", grid=False))  # fmt: skip
         y = alt.Y("method", type="nominal", sort=alt.EncodingSortField("prune_seconds", op="median"),
                   axis=alt.Axis(title=None, labelLimit=170, grid=False, domain=False, ticks=False))  # fmt: skip
