@@ -55,7 +55,7 @@ def test_the_file_holds_what_every_worker_does(path):
         read = read_activity(path)
     one, other = read.snapshot.devices
     assert (one.slot, one.device, one.phase, one.fraction) == ("cuda:1", "cuda:0", "fine-tune", 0.4)
-    assert "seed 0 (attempt 2)" in one.trial and time.time() - one.since < 10
+    assert "seed 0 (attempt 2)" in one.trial and time.monotonic() - one.since < 10
     assert (other.slot, other.trial) == ("node-2/cuda:0", "")
     assert (read.snapshot.done, read.snapshot.done_before, read.snapshot.total) == (1, 2, 10)
     assert read.snapshot.seconds_left == pytest.approx(9 * RESULTS[2].seconds / 2)

@@ -21,7 +21,7 @@ class Device:
     trial: str = ""  # empty while it waits
     phase: str = ""
     fraction: float | None = None  # of the phase, in [0, 1] where known
-    since: float | None = None  # Unix time at which the trial was handed over
+    since: float | None = None  # when the trial was handed over, by the host's clock that cannot be set
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at the Unix time `at`: plain data, every text safe to show."""
+    """A run at the time `at`, by the host's clock that cannot be set: plain data, every text safe to show."""
 
     at: float
     started_at: float
@@ -72,7 +72,7 @@ class Tally:
 
     def __init__(self, total: int, done_already: int) -> None:
         self.total, self.done_already = total, done_already  # trials to run now; trials that earlier runs have done
-        self.started_at = time.time()
+        self.started_at = time.monotonic()
         self.workers: dict[str, _Post] = {}
         self.finished: Counter[str] = Counter()
         self.seconds: deque[float] = deque(maxlen=60)
@@ -97,7 +97,7 @@ class Tally:
             case WorkerStarted(slot, device):
                 self.workers[slot] = _Post(device)
             case Started(trial, slot, attempt):
-                self.workers[slot] = _Post(self._device(slot), trial, attempt, since=time.time())
+                self.workers[slot] = _Post(self._device(slot), trial, attempt, since=time.monotonic())
             case Progress(slot, _, phase, fraction) if slot in self.workers:
                 self.workers[slot] = replace(self.workers[slot], phase=phase, fraction=fraction)
             case Finished(result, slot):
@@ -112,7 +112,7 @@ class Tally:
     def snapshot(self) -> Snapshot:
         """What there is to show now."""
         return Snapshot(
-            at=time.time(),
+            at=time.monotonic(),
             started_at=self.started_at,
             total=self.total,
             done_before=self.done_already,

@@ -54,12 +54,14 @@ def by_activity(activity: Activity) -> Watched:
         gone = f"no longer running (process {process.pid} is gone): run the same command again to go on"
         return Watched(activity.run, state, False, remark=gone)
     elsewhere = f"on {process.host}: from here it cannot be seen whether it still runs"
-    return Watched(activity.run, state.later(time.time()), is_running, remark="" if is_running else elsewhere)
+    if is_running is None:  # another host has another clock
+        return Watched(activity.run, state, None, remark=elsewhere)
+    return Watched(activity.run, state.later(time.monotonic()), True)
 
 
 def by_database(now: Progress) -> Watched:
     """As its rows tell it: nothing is known of workers."""
-    at = time.time()
+    at = datetime.datetime.now(datetime.UTC).timestamp()  # rows have calendar times alone
     started_at = now.started_at.replace(tzinfo=datetime.UTC).timestamp() if now.started_at else at
     left = None if now.is_over or not now.done else max(0.0, at - started_at) / now.done * (now.planned - now.done)
     last = tuple(_ending(now.done - place, row) for place, row in enumerate(now.last))
