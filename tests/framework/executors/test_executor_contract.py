@@ -168,9 +168,12 @@ def test_workers_that_never_start_end_the_run_with_the_reason(
     assert lost == []
 
 
-def test_workers_are_pinned_before_they_wake(executor: Make) -> None:
+def test_workers_are_pinned_and_keep_freed_blocks_before_they_wake(
+    executor: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     detail = results(executor().run([toy("environment")]))["environment"].detail
-    assert detail == "CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 PRUNEBENCH_SLOT=cpu:0"
+    assert detail == f"CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 PRUNEBENCH_SLOT=cpu:0 GLIBC_TUNABLES={KEEP_BLOCKS}"
 
 
 def test_an_allocator_setting_of_ones_own_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ class ToyWorkbench:
         return Result(trial, "failed", "ValueError: no")
 
     def environment(self, trial: Trial) -> Result:
-        names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PRUNEBENCH_SLOT")
+        names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PRUNEBENCH_SLOT", "GLIBC_TUNABLES")
         return Result(trial, "ok", detail=" ".join(f"{name}={os.environ.get(name)}" for name in names))
 
     def segfaults(self, trial: Trial) -> Result:
