@@ -27,18 +27,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from prunebench.errors import PruneBenchError
 from prunebench.store import Store, open_results
 from prunebench.store.sealed import sealed_query
 from soak_run import TIMEOUT_SECONDS, trials
-from soak_runner import ROUGH_SLOT
+from soak_runner import ROUGH_SLOT, blocks_file
 
 HERE = Path(__file__).parent
-TRIALS_A_MINUTE = 700  # with two workers and trials of a tenth of a second, faults and merges included
+TRIALS_A_MINUTE = 1000  # hardly more with two workers, trials of a tenth of a second, faults and merges
 GROWTH_ALLOWED = 0.05
+ARENA = 2**20  # bytes by which Python takes memory: most of a tenth of a small worker
+HANDLES_ALLOWED = 2
+BLOCKS_ALLOWED = 0.01  # of the objects that live in the worker: they tell what an arena hides
 SHORT_ALLOWED = 0.15  # in less than ten minutes, where a first large merge may fall into the last quarter
 LONG = 1200  # samples
 AGAIN = 100  # trials of the run that is killed and called again
@@ -49,6 +52,15 @@ with duckdb.connect(sys.argv[1], read_only=True) as connection:
         connection.execute("select count(*) from trials").fetchone()
         time.sleep(0.3)
 """
+
+
+class Sample(NamedTuple):
+    """What the run and its steady worker held at one moment."""
+
+    memory: int  # bytes
+    worker_memory: int
+    file_handle: int
+    worker_blocks: int  # of memory that Python's objects take, as the worker counts them
 
 
 @dataclass
@@ -62,7 +74,7 @@ class Soak:
     workers: list[int] = field(default_factory=list)
     steady: int = 0  # the worker that nothing kills
     done: Counter[str] = field(default_factory=Counter)
-    samples: list[tuple[int, int, int]] = field(default_factory=list)  # bytes of run and worker, the run's file handles
+    samples: list[Sample] = field(default_factory=list)
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -91,9 +103,10 @@ class Soak:
 
     def weigh(self, run: subprocess.Popen[bytes]) -> None:
         """One sample of the run's own process and of its steady worker."""
-        with suppress(psutil.Error, OSError):
-            sample = (own_memory(run.pid), own_memory(self.steady), psutil.Process(run.pid).num_fds())
-            self.samples.append(sample)
+        with suppress(psutil.Error, OSError, ValueError):
+            handles = psutil.Process(run.pid).num_fds()
+            blocks = int(blocks_file(self.database.parent, self.steady).read_text())
+            self.samples.append(Sample(own_memory(run.pid), own_memory(self.steady), handles, blocks))
 
     def weigh_often(self, run: subprocess.Popen[bytes], progress: Path | None) -> None:
         """Twice a second until it ends."""
@@ -108,27 +121,34 @@ class Soak:
         if len(self.samples) < 8:
             return {"samples": len(self.samples)}
         return {
-            "memory_growth": self.growth(0), "memory_mb_by_tenths": self.tenths(0),
-            "worker_memory_growth": self.growth(1), "worker_memory_mb_by_tenths": self.tenths(1),
-            "file_handle_growth": self.handle_growth(), "samples": len(self.samples),
+            "memory_growth": self.growth("memory"), "memory_mb_by_tenths": self.tenths("memory"),
+            "worker_memory_growth": self.growth("worker_memory"),
+            "worker_memory_mb_by_tenths": self.tenths("worker_memory"),
+            "worker_blocks_growth": self.growth("worker_blocks"), "file_handle_growth": self.handle_growth(),
+            "samples": len(self.samples),
         }  # fmt: skip
 
-    def tenths(self, column: int) -> list[float]:
+    def tenths(self, name: str) -> list[float]:
         """Megabytes, tenth by tenth of the run."""
         cut = [self.samples[len(self.samples) * i // 10 : len(self.samples) * (i + 1) // 10] for i in range(10)]
-        return [round(_resting([sample[column] for sample in part]) / 2**20, 1) for part in cut if part]
+        return [round(_resting([getattr(sample, name) for sample in part]) / 2**20, 1) for part in cut if part]
 
-    def growth(self, column: int) -> float:
-        """Relative growth of memory from the second quarter of the run to the last."""
-        early, late = ([sample[column] for sample in part] for part in self.quarters())
-        return round(_resting(late) / _resting(early) - 1, 4)
+    def resting(self, name: str) -> tuple[float, float]:
+        """In the second quarter of the run, and in the last."""
+        early, late = ([getattr(sample, name) for sample in part] for part in self.quarters())
+        return _resting(early), _resting(late)
+
+    def growth(self, name: str) -> float:
+        """Relative, from the second quarter of the run to the last."""
+        early, late = self.resting(name)
+        return round(late / early - 1, 4)
 
     def handle_growth(self) -> int:
         """File handles more in the last quarter than in the second."""
-        early, late = (statistics.median(sample[2] for sample in part) for part in self.quarters())
+        early, late = (statistics.median(sample.file_handle for sample in part) for part in self.quarters())
         return round(late - early)
 
-    def quarters(self) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    def quarters(self) -> tuple[list[Sample], list[Sample]]:
         """The second and the last: in the first everything is loaded."""
         quarter = len(self.samples) // 4
         return self.samples[quarter : 2 * quarter], self.samples[-quarter:]
@@ -137,10 +157,17 @@ class Soak:
         """Growth is a fault, once there are enough samples to tell."""
         if len(self.samples) < 40:
             return
-        weights, of_run = self.weights(), GROWTH_ALLOWED if len(self.samples) >= LONG else SHORT_ALLOWED
-        for name, allowed in (("memory", of_run), ("worker_memory", GROWTH_ALLOWED), ("file_handle", 2)):
-            if weights[f"{name}_growth"] > allowed:
-                self.faults.append(f"{name} grew by {weights[f'{name}_growth']}, allowed are {allowed}")
+        share = GROWTH_ALLOWED if len(self.samples) >= LONG else SHORT_ALLOWED
+        worker = max(GROWTH_ALLOWED * self.resting("worker_memory")[0], ARENA)
+        for name, allowed in (
+            ("memory", share * self.resting("memory")[0]), ("worker_memory", worker),
+            ("worker_blocks", BLOCKS_ALLOWED * self.resting("worker_blocks")[0]),
+        ):  # fmt: skip
+            early, late = self.resting(name)
+            if late - early > allowed:
+                self.faults.append(f"{name} grew from {early:,.0f} to {late:,.0f}, allowed are {allowed:,.0f} more")
+        if (more := self.handle_growth()) > HANDLES_ALLOWED:
+            self.faults.append(f"{more} file handles more at the end")
 
 
 def own_memory(pid: int) -> int:
