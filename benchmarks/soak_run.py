@@ -68,7 +68,7 @@ def tell(event: Any) -> None:
 
 def main() -> int:
     """The exit codes of `bench run`."""
-    os.environ["PYTHONPATH"] = str(HERE)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
     seconds = float(sys.argv[4]) if len(sys.argv) > 4 else 0.1
     try:
         outcome = run(Path(sys.argv[1]), trials(int(sys.argv[2]), int(sys.argv[3]), seconds))
