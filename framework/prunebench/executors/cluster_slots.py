@@ -24,12 +24,27 @@ def cluster_slots(devices: str, threads: int | None, gpu_fraction: float) -> tup
     if wanted.partition(":")[0] != "cpu":
         raise DeviceError(f"cannot read devices {devices!r}: {SPELLING}")
     cores = [int(node.get("CPU", 0.0)) for node in nodes]
-    each = threads or max(1, min(cores) // CPU_SLOTS)
-    places = sum(count // each for count in cores)
-    count = slot_count(wanted) or places
+    asked = slot_count(wanted)
+    each = threads or cores_each(cores, asked)
+    places = place_count(cores, each)
+    count = asked or places
     if not 1 <= count <= places:
-        raise DeviceError(f"{count} workers with {each} cores each are asked for, the cluster has room for {places}")
+        raise DeviceError(
+            f"{count} workers with {each} core{'s' * (each > 1)} each are asked for, the cluster has room for {places}"
+        )
     return tuple(Slot(f"cpu:{i}", "cpu", visible="", threads=each) for i in range(count)), {"num_cpus": each}
+
+
+def cores_each(cores: Sequence[int], count: int | None) -> int:
+    """As many as leave `count` workers a place each; without a count, an eighth of the smallest node's."""
+    if count is None:
+        return max(1, min(cores) // CPU_SLOTS)
+    return next((each for each in range(max(cores), 1, -1) if place_count(cores, each) >= count), 1)
+
+
+def place_count(cores: Sequence[int], each: int) -> int:
+    """Workers of `each` cores for which the nodes have room."""
+    return sum(node // each for node in cores)
 
 
 def card_slots(

@@ -26,7 +26,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
         ("cuda", 0.1, 120, {"num_gpus": 0.1}),
         ("CUDA", 8.0, 1, {"num_gpus": 8.0}),
         ("cpu", 1.0, 24, {"num_cpus": 4}),
-        ("cpu:3", 1.0, 3, {"num_cpus": 4}),
+        ("cpu:3", 1.0, 3, {"num_cpus": 32}),
+        ("cpu:4", 1.0, 4, {"num_cpus": 21}),
+        ("cpu:96", 1.0, 96, {"num_cpus": 1}),
     ],
 )
 def test_slots_are_what_fits_on_single_nodes(
@@ -44,13 +46,25 @@ def test_without_cards_auto_means_cores(nodes: list[dict[str, float]]) -> None:
     assert needs == {"num_cpus": 1}
 
 
+def test_as_many_workers_as_are_asked_for_share_all_cores(nodes: list[dict[str, float]]) -> None:
+    nodes[:] = [{"CPU": 8.0}]
+    taken = [cluster_slots(f"cpu:{count}", None, 1.0) for count in (1, 2, 4, 8)]
+    assert [(len(slots), slots[0].threads, needs["num_cpus"]) for slots, needs in taken] == [
+        (1, 8, 8),
+        (2, 4, 4),
+        (4, 2, 2),
+        (8, 1, 1),
+    ]
+    assert cluster_slots("cpu:2", 3, 1.0)[1] == {"num_cpus": 3}
+
+
 @pytest.mark.parametrize(
     ("devices", "fraction", "message"),
     [
         ("cuda", 9.0, r"9 GPUs a worker are asked for, the cluster's nodes have \[8, 4\]"),
         ("cuda", 0.0, "a part of a GPU or whole ones, got 0"),
         ("cuda", 1.5, r"got 1\.5: give 0\.5, 1 or 2"),
-        ("cpu:25", 1.0, "25 workers with 4 cores each are asked for, the cluster has room for 24"),
+        ("cpu:97", 1.0, "97 workers with 1 core each are asked for, the cluster has room for 96"),
         ("cuda:0", 1.0, "cannot read devices 'cuda:0': on a cluster devices are auto, cuda, cpu or cpu:N"),
         ("tpu", 1.0, "cannot read devices 'tpu'"),
     ],
