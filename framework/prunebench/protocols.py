@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -75,7 +75,17 @@ def _typed(kind: type[Any], values: dict[str, Any], where: str) -> Any:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
-        raise GridError(f"{where}{place.rstrip('`')}: {reason[:1].lower()}{reason[1:]}") from None
+        place = place.rstrip("`")
+        raise GridError(f"{where}{place}: {reason[:1].lower()}{reason[1:]}{_choices(kind, place)}") from None
+
+
+def _choices(kind: type[Any], place: str) -> str:
+    """What the field at `place` takes, where it takes words."""
+    hint = get_type_hints(kind).get(place.lstrip("."))
+    if get_origin(hint) is not Literal:
+        return ""
+    *others, last = map(str, get_args(hint))
+    return f", expected {', '.join(others)} or {last}"
 
 
 def _check_protocol(protocol: Protocol) -> None:

@@ -99,8 +99,9 @@ class LatencyProtocol:
     groups: int = 20  # ABBA or BAAB groups a round, at least
     max_seconds: float = 3.0  # for one batch size, warm-up included
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    memory_format: Literal["contiguous", "channels_last", "fastest"] = "contiguous"
     compile: bool = False
+    in_place: bool = False  # activations overwrite their input wherever the output stays the same
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,13 @@ class Protocol:
 
     @cached_property
     def text(self) -> str:
-        """Canonical JSON, without `metrics` where there are none."""
+        """Canonical JSON; keys that are younger than the first grids are left out where they ask for nothing."""
         table = msgspec.to_builtins(self)
-        return encode(table if self.metrics else {k: v for k, v in table.items() if k != "metrics"}).decode()
+        if not self.metrics:
+            del table["metrics"]
+        if not self.latency.in_place:
+            del table["latency"]["in_place"]
+        return encode(table).decode()
 
     @cached_property
     def id(self) -> str:

@@ -77,9 +77,10 @@ def test_the_protocol_takes_every_key_of_its_records():
     calibration = 64
     train = { epochs = 3, optimizer = "sgd", lr = 1 }
     finetune = { epochs = 1 }
-    latency = { batch = 8, threads = 2 }
+    latency = { batch = 8, threads = 2, memory_format = "fastest", in_place = true }
     """
     protocol = Grid.parse(text + BLOCK).protocol
+    assert (protocol.latency.memory_format, protocol.latency.in_place) == ("fastest", True)
     assert (protocol.train.epochs, protocol.train.optimizer, protocol.train.lr) == (3, "sgd", 1.0)
     assert protocol.latency.batch == (8,) and protocol.calibration == 64
 
@@ -100,6 +101,11 @@ def test_duplicate_axis_values_are_one_with_a_warning():
         ("[protocol]\ntrain = { epoch = 1 }\n" + BLOCK, "protocol.train: unknown key 'epoch', did you mean 'epochs'?"),
         ("[protocol]\ntrain = { epochs = 'x' }\n" + BLOCK, "protocol.train.epochs: expected `int`, got `str`"),
         ("[protocol]\ntrain = { epochs = -1 }\n" + BLOCK, "protocol.train.epochs must be at least 0, got -1"),
+        (
+            "[protocol]\nlatency = { memory_format = 'fast' }\n" + BLOCK,
+            "memory_format: invalid enum value 'fast', expected contiguous, channels_last or fastest",
+        ),
+        ("[protocol]\nlatency = { in_place = 'yes' }\n" + BLOCK, "latency.in_place: expected `bool`, got `str`"),
         ("[protocol]\ntrain = { lr = nan }\n" + BLOCK, "protocol.train.lr must be above 0, got nan"),
         ("name = '../x'\n" + BLOCK, "name '../x' is not allowed"),
         ("name = 'x.'\n" + BLOCK, "not ending in a dot"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from prunebench.errors import GridError, PlanError, PluginError
 from prunebench.grid import Grid
 from prunebench.plan import plan
-from prunebench.records import Choice, Protocol, Trial
+from prunebench.records import Choice, LatencyProtocol, Protocol, Trial, encode
 from prunebench.registry import Entry, Registry
 from toys import toy_installed
 
@@ -68,6 +69,25 @@ def test_an_id_is_the_same_in_every_process():
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == trial.id
+
+
+def test_keys_that_came_later_leave_the_ids_of_earlier_grids_as_they_were():
+    """Written down before they came: another id would run every finished trial again."""
+    lossy = Protocol(latency=LatencyProtocol(dtype="bfloat16", memory_format="channels_last"))
+    ids = {
+        protocol: Trial(Choice("digits"), Choice("lenet5"), Choice("magnitude", {"keep": 0.2}), 0, protocol).id
+        for protocol in (Protocol(), lossy)
+    }
+    assert list(ids.values()) == ["b5f80c3d65b7c415", "dae749e1b3674de1"]
+    assert (Protocol().id, lossy.id) == ("c22e9b6201ae619d", "664c86f7eb28e8f4")
+    asked = [LatencyProtocol(in_place=True), LatencyProtocol(memory_format="fastest")]
+    assert len({Protocol().id, *(Protocol(latency=latency).id for latency in asked)}) == 3
+
+
+def test_a_protocol_written_before_a_key_came_is_read_with_its_default():
+    table = msgspec.json.decode(encode(Protocol(calibration=64)))
+    del table["latency"]["in_place"], table["metrics"]
+    assert msgspec.convert(table, Protocol) == Protocol(calibration=64)
 
 
 def test_a_label_is_no_part_of_identity():

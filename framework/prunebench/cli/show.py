@@ -13,6 +13,7 @@ from prunebench.cli.options import db_option, json_option
 PARTS = {
     "trial": "select * from trials where trial_id = $id",
     "speed": "select * exclude (trial_id) from speedups where trial_id = $id order by batch",
+    "sides": "select * exclude (trial_id) from sides where trial_id = $id order by batch, side",
     "comparison": "select * from comparison where trial_id = $id",
     "layers": "select * from layers where trial_id = $id order by position",
     "stages": "select * from stages where trial_id = $id order by position",
@@ -29,6 +30,7 @@ PARTS = {
 }
 SHOWN = {
     "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "dense_latency_ms", "floor", "verdict"),
+    "sides": ("batch", "side", "memory_format", "channels_last_gain", "in_place_count", "activation_count"),
     "layers": ("layer", "kind", "layer_rank", "parameter_count_before", "parameter_count_after", "mac_count_before",
                "mac_count_after", "weight_error", "left_alone"),
     "stages": ("position", "method", "nonzero_parameter_count", "validation_accuracy", "prune_seconds"),

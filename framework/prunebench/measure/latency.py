@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-import gc
 import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -16,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunebench.measure.blocks import Block, Clock, Side, clock_for
+from prunebench.measure.blocks import Block, Clock, clock_for
 from prunebench.measure.conditions import between, gpu_state, precision, weather
-from prunebench.measure.faults import InvalidOutput, is_lack_of_memory
+from prunebench.measure.faults import is_lack_of_memory
 from prunebench.measure.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.rounds import NotPortable, in_fresh_processes
+from prunebench.measure.sides import Ways, quiet, side
 from prunebench.measure.significance import speedup_interval
+from prunebench.measure.ways import settled
 from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.records import Latency, LatencyProtocol
 
@@ -66,28 +66,37 @@ def _at(
 ) -> Latency:
     start, before = time.perf_counter(), weather()
     try:
-        blocks, flags = _blocks(dense, pruned, x, protocol, device, seed)
+        choice = settled(dense, pruned, x, protocol, device, seed)
+        timed = replace(protocol, max_seconds=choice.seconds)
+        blocks, flags = _blocks(dense, pruned, x, timed, choice.ways, device, seed)
     except (RuntimeError, MemoryError) as error:
         raise _named(error, f"{len(x)}, compiled" if protocol.compile else str(len(x))) from error
     conditions = {
         **between(before, weather()),
         "dense_calls_per_block": blocks.calls[0],
         "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
+        **choice.facts,
         **_card(device),
     }
     return _record(blocks, len(x), protocol, device, time.perf_counter() - start, conditions, flags)
 
 
 def _blocks(
-    dense: nn.Module, pruned: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, seed: int
+    dense: nn.Module,
+    pruned: nn.Module,
+    x: Tensor,
+    protocol: LatencyProtocol,
+    ways: Ways,
+    device: torch.device,
+    seed: int,
 ) -> tuple[Blocks, tuple[str, ...]]:
     """From fresh processes where the protocol asks for them and the networks can go there, and what to flag."""
     if protocol.rounds == 1:
-        return blocks_of(dense, pruned, x, protocol, device, seed), ()
+        return blocks_of(dense, pruned, x, protocol, ways, device, seed), ()
     try:
-        return in_fresh_processes(dense, pruned, x, protocol, device, seed), ()
+        return in_fresh_processes(dense, pruned, x, protocol, ways, device, seed), ()
     except NotPortable:
-        return blocks_of(dense, pruned, x, protocol, device, seed), ("one-process",)
+        return blocks_of(dense, pruned, x, protocol, ways, device, seed), ("one-process",)
 
 
 def blocks_of(
@@ -95,6 +104,7 @@ def blocks_of(
     pruned: nn.Module,
     x: Tensor,
     protocol: LatencyProtocol,
+    ways: Ways,
     device: torch.device,
     seed: int,
     precision: float = PRECISION,
@@ -103,61 +113,21 @@ def blocks_of(
     started = time.perf_counter()
     if protocol.compile:  # what was compiled for other pairs counts towards a limit above which nothing is compiled
         torch.compiler.reset()
-    with _quiet(protocol.threads), torch.inference_mode():
-        x = _ready_input(x, protocol, device)
-        sides = [Side(_ready(network, protocol, device), x.clone()) for network in (dense, pruned)]
-        held = [snapshot(side.network) for side in sides]
+    with quiet(protocol.threads):
+        networks = zip((dense, pruned), ways, strict=True)
+        sides = [side(network, x, protocol, device, way) for network, way in networks]
+        held = [snapshot(one.network) for one in sides]
         pair = Pair(sides[0], sides[1], clock_for(device, protocol.threads), random.Random(seed))
         seconds = protocol.max_seconds - (time.perf_counter() - started)
         blocks = time_pair(pair, protocol.groups, seconds, compiled=protocol.compile, precision=precision)
-        for side, values in zip(sides, held, strict=True):
-            require_unchanged(side.network, values)
+        for one, values in zip(sides, held, strict=True):
+            require_unchanged(one.network, values)
     return blocks
-
-
-@contextmanager
-def _quiet(threads: int) -> Iterator[None]:
-    """The thread count of the protocol, and no garbage collection, inside."""
-    before, collecting = torch.get_num_threads(), gc.isenabled()
-    torch.set_num_threads(threads)
-    gc.disable()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        if collecting:
-            gc.enable()
 
 
 def _named(error: RuntimeError | MemoryError, batch: str) -> RuntimeError:
     message = f"forward failed at batch {batch}: {str(error) or type(error).__name__}"
     return torch.OutOfMemoryError(message) if is_lack_of_memory(error) else RuntimeError(message)
-
-
-def _ready_input(x: Tensor, protocol: LatencyProtocol, device: torch.device) -> Tensor:
-    x = x.to(device)
-    if x.is_floating_point():
-        x = x.to(getattr(torch, protocol.dtype))
-    return x.contiguous(memory_format=torch.channels_last) if _channels_last(protocol) and x.ndim == 4 else x
-
-
-def _channels_last(protocol: LatencyProtocol) -> bool:
-    return protocol.memory_format == "channels_last"
-
-
-def _ready(network: nn.Module, protocol: LatencyProtocol, device: torch.device) -> nn.Module:
-    """A private copy in evaluation mode, as the protocol wants it."""
-    try:
-        made = copy.deepcopy(network).to(device).eval()
-    except (RuntimeError, TypeError) as error:
-        raise InvalidOutput(f"the network cannot be copied, so it cannot be timed: {error}") from error
-    if protocol.dtype != "float32":
-        made = made.to(getattr(torch, protocol.dtype))
-    if _channels_last(protocol):
-        made = made.to(memory_format=torch.channels_last)
-    if protocol.compile:  # for this shape alone: else the second network of a pair would get a more general code
-        made.compile(dynamic=False)
-    return made
 
 
 def _card(device: torch.device) -> dict[str, Any]:

@@ -23,7 +23,8 @@ def main(folder: Path, device: str, seed: int) -> int:
     if error:
         return _fail(NOT_LOADED, error)
     try:
-        blocks = blocks_of(held["dense"], held["pruned"], held["x"], protocol, torch.device(device), seed, math.inf)
+        pair = (held["dense"], held["pruned"], held["x"])
+        blocks = blocks_of(*pair, protocol, held["ways"], torch.device(device), seed, math.inf)
     except ChangedWeights as fault:
         return _fail(CHANGED, fault)
     except InvalidOutput as fault:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from prunebench.measure.faults import ChangedWeights, InvalidOutput
 from prunebench.measure.pairs import Blocks
+from prunebench.measure.sides import Ways
 from prunebench.records import LatencyProtocol, decode, encode
 
 NOT_LOADED, INVALID, CHANGED, NO_MEMORY = 3, 4, 5, 6  # exit statuses of a child; its last line says more
@@ -33,21 +34,27 @@ FAULTS: dict[int, type[Exception]] = {
 
 
 def in_fresh_processes(
-    dense: nn.Module, pruned: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, seed: int
+    dense: nn.Module,
+    pruned: nn.Module,
+    x: Tensor,
+    protocol: LatencyProtocol,
+    ways: Ways,
+    device: torch.device,
+    seed: int,
 ) -> Blocks:
     """The blocks of `protocol.rounds` processes, started one after the other; each has its share of the time."""
     share = replace(protocol, rounds=1, batch=(len(x),), max_seconds=protocol.max_seconds / protocol.rounds)
     with tempfile.TemporaryDirectory(prefix="prunebench-") as name:
         folder = Path(name)
-        _save(folder, dense, pruned, x)
+        _save(folder, dense, pruned, x, ways)
         found = [_child(folder, share, device, seed * protocol.rounds + index) for index in range(protocol.rounds)]
     return _joined(found)
 
 
-def _save(folder: Path, dense: nn.Module, pruned: nn.Module, x: Tensor) -> None:
+def _save(folder: Path, dense: nn.Module, pruned: nn.Module, x: Tensor, ways: Ways) -> None:
     """Written and read by us alone, in a folder that nobody else may enter."""
     try:
-        torch.save({"dense": dense, "pruned": pruned, "x": x}, folder / "pair.pt")
+        torch.save({"dense": dense, "pruned": pruned, "x": x, "ways": ways}, folder / "pair.pt")
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise NotPortable(str(error)) from error
 

@@ -159,7 +159,8 @@ def _protocol(row: dict[str, Any]) -> str:
         text = json.dumps(json.loads(row["settings"]), indent=2)
     except ValueError:
         text = str(row["settings"])
-    return details(f"Protocol {row['protocol_id']}, {count(row['trial_count'], 'trial')}", code(text))
+    chosen = paragraph(f"Found by measurement, for each side by itself. {row['chosen']}.") if row["chosen"] else ""
+    return details(f"Protocol {row['protocol_id']}, {count(row['trial_count'], 'trial')}", chosen + code(text))
 
 
 def _merged(texts: Iterable[str | None]) -> str:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 from prunebench.errors import PruneBenchError
-from prunebench.records import Choice
+from prunebench.records import Choice, LatencyProtocol
 from prunebench.report import Scope, sections, write_report
 from prunebench.report.page import own_script
 from prunebench.report.vega import bundle
@@ -187,3 +187,25 @@ def test_a_machine_stands_once_with_every_plugin_and_commit(tmp_path):
     assert text.count("<h3>bench-one</h3>") == 1
     assert f"{'0' * 40}, {'f' * 40}" in text
     assert "low_rank (prunebench 0.1.0), magnitude (prunebench 0.1.0), pca (prunebench 0.1.0)" in text
+
+
+def test_the_protocol_says_what_each_side_chose(tmp_path, usual_page):
+    def chosen(result, pruned_format):
+        conditions = {
+            "dense_memory_format": "contiguous", "pruned_memory_format": pruned_format,
+            "dense_in_place": 2, "dense_activations": 4, "pruned_in_place": 1, "pruned_activations": 1,
+        }  # fmt: skip
+        measurement = result.measurement
+        timings = tuple(replace(one, memory_format="fastest", conditions=conditions) for one in measurement.latency)
+        protocol = replace(result.trial.protocol, latency=LatencyProtocol(memory_format="fastest", in_place=True))
+        trial = replace(result.trial, protocol=protocol)
+        return replace(result, trial=trial, measurement=replace(measurement, latency=timings))
+
+    plain, *others = [result for result in synthetic.grid_results() if result.measurement]
+    formats = ["contiguous", "channels_last"]
+    path = store_results(tmp_path, [plain, *map(chosen, others[:2], formats)])
+    page = seen(page_of(path))
+    assert "Dense: channels_last in 0 of 4 timings, 8 of 16 activations in place." in page
+    assert "Pruned: channels_last in 2 of 4 timings, 4 of 4 activations in place." in page
+    assert page.count("Found by measurement") == 1, "the other protocol left nothing to it"
+    assert "Found by measurement" not in usual_page

@@ -55,6 +55,18 @@ def test_show_prints_all_that_was_measured(fill) -> None:
         assert expected in output
 
 
+def test_show_says_what_each_side_chose_where_it_could(fill) -> None:
+    of = samples.result(samples.trial(4))
+    conditions = {"dense_memory_format": "channels_last", "dense_channels_last_gain": 1.75}
+    timings = [replace(one, memory_format="fastest", conditions=conditions) for one in of.measurement.latency]
+    store = fill(replace(of, measurement=replace(of.measurement, latency=tuple(timings))))
+    output = call(show_verb, samples.trial(4).id, "--db", str(store.path)).output
+    (line,) = [line for line in output.splitlines() if line.split()[:2] == ["64", "dense"]]
+    assert line.split() == ["64", "dense", "channels_last", "1.75"]
+    plain = fill(samples.result(samples.trial(8)))
+    assert "channels_last_gain" not in call(show_verb, samples.trial(8).id, "--db", str(plain.path)).output
+
+
 def test_a_failed_trial_shows_its_traceback(fill) -> None:
     broken = samples.result(samples.trial(4), status="failed", reason="broke", detail="Traceback", measurement=None)
     output = call(show_verb, samples.trial(4).id, "--db", str(fill(broken).path)).output

@@ -323,6 +323,26 @@ def test_layers_curves_stages_metrics_and_samples_come_back_as_measured(fill, re
     assert tuple(times) == measured.latency[1].dense_ms
 
 
+def test_sides_say_what_was_chosen_for_each_and_only_where_something_was(fill, results: Results) -> None:
+    of = samples.result(samples.trial(4))
+    plain, other = of.measurement.latency
+    chosen = {
+        "dense_memory_format": "channels_last", "dense_channels_last_gain": 1.25,
+        "pruned_memory_format": "contiguous", "pruned_channels_last_gain": None,
+        "dense_in_place": 3, "dense_activations": 4, "pruned_in_place": 0, "pruned_activations": 0,
+    }  # fmt: skip
+    fastest = replace(other, memory_format="fastest", conditions=chosen)
+    in_place = replace(plain, batch=7, memory_format="channels_last", conditions={"dense_in_place": 1})
+    fill(replace(of, measurement=replace(of.measurement, latency=(plain, fastest, in_place))))
+    rows = results.query("select * exclude (trial_id) from sides order by batch, side").rows()
+    assert rows == [
+        (7, "dense", "channels_last", None, 1, None),
+        (7, "pruned", "channels_last", None, None, None),
+        (64, "dense", "channels_last", 1.25, 3, 4),
+        (64, "pruned", "contiguous", None, 0, 0),
+    ]
+
+
 def test_controls_are_dense_random_and_what_the_run_says(fill, results: Results) -> None:
     names = ("random", "random_matched", "random_matmul", "mine")
     rows = [samples.result(samples.trial(method=Choice(name))) for name in names]

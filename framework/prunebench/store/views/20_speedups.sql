@@ -109,3 +109,19 @@ select
 from latency as l
 join result as r on r.id = l.result
 where not exists (select 1 from superseded where superseded.result = l.result);
+
+-- Trial by batch size and side, only where the protocol left something to measurement: what was chosen for that side.
+create or replace view sides as
+select
+    r.trial_id,
+    l.batch,
+    side.side,
+    coalesce(l.conditions ->> ('$.' || side.side || '_memory_format'), l.memory_format) as memory_format,
+    (l.conditions ->> ('$.' || side.side || '_channels_last_gain'))::double as channels_last_gain,
+    (l.conditions ->> ('$.' || side.side || '_in_place'))::integer as in_place_count,
+    (l.conditions ->> ('$.' || side.side || '_activations'))::integer as activation_count
+from latency as l
+join result as r on r.id = l.result
+cross join (values ('dense'), ('pruned')) as side(side)
+where (l.memory_format = 'fastest' or contains(l.conditions::varchar, '_in_place"'))
+    and not exists (select 1 from superseded where superseded.result = l.result);

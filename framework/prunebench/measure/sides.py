@@ -1,0 +1,70 @@
+"""One side of a pair, made ready: a private copy of a network and its input, as the protocol wants them."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.measure.blocks import Side
+from prunebench.measure.faults import InvalidOutput
+from prunebench.records import LatencyProtocol
+
+
+@dataclass(frozen=True)
+class Way:
+    """What may differ between the sides of a pair, where the protocol leaves it to measurement."""
+
+    channels_last: bool = False
+    in_place: tuple[str, ...] = ()  # names of the modules that are to overwrite their input
+
+
+Ways = tuple[Way, Way]  # of the dense network and of the pruned one
+
+
+@contextmanager
+def quiet(threads: int) -> Iterator[None]:
+    """The thread count of the protocol, inference mode, and no garbage collection, inside."""
+    before, collecting = torch.get_num_threads(), gc.isenabled()
+    torch.set_num_threads(threads)
+    gc.disable()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+        if collecting:
+            gc.enable()
+
+
+def side(network: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, way: Way) -> Side:
+    """A copy in evaluation mode with an input of its own; neither shares memory with what it was made from."""
+    return Side(_network(network, protocol, device, way), _input(x, protocol, device, way))
+
+
+def _input(x: Tensor, protocol: LatencyProtocol, device: torch.device, way: Way) -> Tensor:
+    x = x.to(device)
+    if x.is_floating_point():
+        x = x.to(getattr(torch, protocol.dtype))
+    return x.contiguous(memory_format=torch.channels_last).clone() if way.channels_last and x.ndim == 4 else x.clone()
+
+
+def _network(network: nn.Module, protocol: LatencyProtocol, device: torch.device, way: Way) -> nn.Module:
+    try:
+        made = copy.deepcopy(network).to(device).eval()
+    except (RuntimeError, TypeError) as error:
+        raise InvalidOutput(f"the network cannot be copied, so it cannot be timed: {error}") from error
+    if protocol.dtype != "float32":
+        made = made.to(getattr(torch, protocol.dtype))
+    if way.channels_last:
+        made = made.to(memory_format=torch.channels_last)
+    for name in way.in_place:
+        made.get_submodule(name).inplace = True  # type: ignore[assignment]
+    if protocol.compile:  # for this shape alone: else the second network of a pair would get a more general code
+        made.compile(dynamic=False)
+    return made
