@@ -41,9 +41,11 @@ def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
 
 def _print(verdicts: list) -> None:  # type: ignore[type-arg]
     from prunebench.cli.tables import clean, text_of
+    from prunebench.report.seeds import ONE_SEED
 
     for verdict in verdicts:
-        click.echo(f"{MARKS[verdict.verdict]:12}{clean(verdict.text)}")
+        single = f" {ONE_SEED}" if verdict.seed_count == 1 else ""
+        click.echo(f"{MARKS[verdict.verdict]:12}{clean(verdict.text)}{single}")
         numbers = ", ".join(f"{name} = {text_of(value)}" for name, value in verdict.numbers.items())
         for line in (numbers, verdict.why, verdict.why_not):
             if line:

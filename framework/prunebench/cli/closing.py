@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.report.labels import short_labels
+from prunebench.report.seeds import ONE_SEED
 from prunebench.report.text import printable
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def summary_cells(row: dict[str, Any]) -> dict[str, str]:
     """One row of the closing table as text; what was not measured is a dash."""
     spread = f" ± {row['accuracy_std'] * 100:.1f}" if row["accuracy_std"] is not None else ""
     if row["seed_count"] == 1:
-        spread = " (1 seed)"
+        spread = f" {ONE_SEED}"
     interval = f"[{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]" if row["speedup_low"] is not None else ""
     return {
         "method": f"  {printable(row['setting'], 80)}",

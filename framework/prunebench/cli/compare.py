@@ -42,13 +42,18 @@ def command(a: str, b: str, tolerance: float, db: Path, as_json: bool) -> int:
 
 def _print(made: Comparison) -> None:
     from prunebench.cli.tables import clean, print_table
+    from prunebench.report.seeds import marked
 
     rows = [
-        (d.metric, d.pair_count, d.a, d.b, "B / A" if d.is_ratio else "B - A", d.effect, d.low, d.high, d.verdict)
+        (
+            *(d.metric, d.pair_count, d.seed_count, d.a, d.b),
+            *("B / A" if d.is_ratio else "B - A", d.effect, d.low, d.high, d.verdict),
+        )
         for d in made.differences
     ]
+    columns = ("metric", "pairs", "seeds", "A", "B", "effect is", "effect", "low", "high", "B is")
     title = f"A = {made.a} ({made.a_count} results), B = {made.b} ({made.b_count}), {made.pair_count} pairs"
-    print_table(("metric", "pairs", "A", "B", "effect is", "effect", "low", "high", "B is"), rows, title=title)
+    print_table(columns, marked(columns, rows), title=title)
     for note in made.notes:
         click.echo(f"bench: {clean(note)}", err=True)
     click.echo("B is worse" if made.has_regression else "no regression found")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from prunebench.cli.options import db_option
+
+if TYPE_CHECKING:
+    from prunebench.store.sandbox import Answer
 
 FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
 
@@ -61,11 +65,21 @@ def command(
         _write(_formatted(form or "csv", answer.columns, answer.rows), output)
     else:
         from prunebench.cli.tables import print_table
+        from prunebench.report.seeds import marked
 
-        print_table(answer.columns, answer.rows)
-    if answer.is_cut:
-        click.echo(f"bench: only the first {limit:,} rows; --limit shows more", err=True)
+        print_table(answer.columns, marked(answer.columns, answer.rows))
+    _warn(answer, limit)
     return 0
+
+
+def _warn(answer: Answer, limit: int) -> None:
+    """Say on standard error what the rows do not: that there are more of them, that some rest on one seed."""
+    from prunebench.report.seeds import caution, counted
+
+    told = caution(counted(answer.columns, answer.rows), "row")
+    cut = f"only the first {limit:,} rows; --limit shows more" if answer.is_cut else ""
+    for line in filter(None, (cut, told)):
+        click.echo(f"bench: {line}", err=True)
 
 
 def _sql(sql: str | None, saved: str | None, file: Path | None) -> str:
@@ -102,14 +116,17 @@ def _list_saved() -> int:
 
 def _formatted(form: str, columns: list[str], rows: list[list[object]]) -> str:
     from prunebench.cli import tables
+    from prunebench.report.seeds import marked
 
-    make = {
-        "csv": tables.csv_text,
-        "json": lambda columns, rows: tables.json_text(columns, rows) + "\n",
-        "markdown": tables.markdown_text,
-        "latex": tables.latex_text,
-    }[form]
-    return make(columns, rows)
+    match form:
+        case "csv":
+            return tables.csv_text(columns, rows)
+        case "json":
+            return tables.json_text(columns, rows) + "\n"
+        case "markdown":
+            return tables.markdown_text(columns, marked(columns, rows))
+        case _:
+            return tables.latex_text(columns, marked(columns, rows))
 
 
 def _write(text: str, output: Path | None) -> None:

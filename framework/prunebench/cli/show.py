@@ -15,6 +15,10 @@ PARTS = {
     "speed": "select * exclude (trial_id) from speedups where trial_id = $id order by batch",
     "sides": "select * exclude (trial_id) from sides where trial_id = $id order by batch, side",
     "comparison": "select * from comparison where trial_id = $id",
+    "over_seeds": "select m.seed_count, m.is_single_seed, m.top1_accuracy, m.top1_accuracy_std, m.top1_accuracy_low, "
+    "m.top1_accuracy_high, m.accuracy_drop, m.accuracy_drop_low, m.accuracy_drop_high, m.speedup, m.speedup_low, "
+    "m.speedup_high from trial_means as m join trials as t using (dataset_label, model_label, method_label, "
+    "protocol_id, environment_id) where t.trial_id = $id and t.status = 'ok'",
     "layers": "select * from layers where trial_id = $id order by position",
     "stages": "select * from stages where trial_id = $id order by position",
     "curve": "select * from curves where trial_id = $id order by phase desc, epoch",
@@ -28,9 +32,12 @@ PARTS = {
     "where trial_id = $id)",
     "protocol": "select * from protocols where protocol_id = (select protocol_id from trials where trial_id = $id)",
 }
+SINGLE = ("trial", "comparison", "over_seeds")  # of at most one row
 SHOWN = {
     "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "dense_latency_ms", "floor", "verdict"),
     "sides": ("batch", "side", "memory_format", "channels_last_gain", "in_place_count", "activation_count"),
+    "over_seeds": ("seed_count", "top1_accuracy", "top1_accuracy_std", "accuracy_drop", "accuracy_drop_low",
+                   "accuracy_drop_high", "speedup", "speedup_low", "speedup_high"),
     "layers": ("layer", "kind", "layer_rank", "parameter_count_before", "parameter_count_after", "mac_count_before",
                "mac_count_after", "weight_error", "left_alone"),
     "stages": ("position", "method", "nonzero_parameter_count", "validation_accuracy", "prune_seconds"),
@@ -51,7 +58,7 @@ def command(trial: str, db: Path, as_json: bool) -> int:
 
     parts = _parts(db, trial_of(db, trial))
     if as_json:
-        single = {name: rows[0] if rows else None for name, rows in parts.items() if name in ("trial", "comparison")}
+        single = {name: rows[0] if rows else None for name, rows in parts.items() if name in SINGLE}
         click.echo(json.dumps(plain(parts | single)))
     else:
         _print(parts)
@@ -76,12 +83,14 @@ def _parts(db: Path, trial_id: str) -> dict[str, list[dict[str, Any]]]:
 
 def _print(parts: dict[str, list[dict[str, Any]]]) -> None:
     from prunebench.cli.tables import print_table
+    from prunebench.report.seeds import marked
 
     facts = {name: value for name, value in parts["trial"][0].items() if value not in (None, [], "")}
     print_table(("fact", "value"), facts.items())
     for name, columns in SHOWN.items():
         if parts[name]:
-            print_table(columns, ([row[column] for column in columns] for row in parts[name]), title=name)
+            rows = [[row[column] for column in columns] for row in parts[name]]
+            print_table(columns, marked(columns, rows), title=name.replace("_", " "))
     for name in ("metrics", "attempts", "failure"):
         if parts[name]:
             print_table(list(parts[name][0]), (list(row.values()) for row in parts[name]), title=name)

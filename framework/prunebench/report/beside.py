@@ -13,6 +13,8 @@ from itertools import groupby
 from typing import Any
 
 from prunebench.report.markup import details, esc, paragraph
+from prunebench.report.seeds import COLUMNS as SEEDS
+from prunebench.report.seeds import seeds_text
 
 Row = dict[str, Any]
 SIDES = {"published": "published", "formula": "formula", "our": "ours"}
@@ -166,7 +168,7 @@ def _value(value: Any, name: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}"
+        return seeds_text(value) if name in SEEDS else f"{value:,}"
     if isinstance(value, float):
         shown = f"{value:.2f}" if "percent" in name else f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
         return shown.replace("-", "−")

@@ -10,6 +10,7 @@ import altair as alt
 from prunebench.chart import Chart
 from prunebench.errors import PluginError
 from prunebench.report.charts.marks import HEIGHT, SeriesLook, steered
+from prunebench.report.seeds import caution
 from prunebench.report.style import Series, config, series_of
 from prunebench.report.text import printable
 
@@ -59,8 +60,23 @@ def alone(chart: Chart, frame: pl.DataFrame, width: int = 340, theme: str = "lig
         nothing = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=chart.empty).properties(width=width, height=60)
         return nothing.configure(**config(theme, (), font_size))
     columns = 2 if len(panels) > 1 else 1
-    whole = alt.concat(*panels, columns=columns, title=alt.TitleParams(chart.title, offset=16))
+    whole = alt.concat(*panels, columns=columns, title=_title(chart, frame))
     return whole.resolve_scale(color="shared", shape="shared").configure(**config(theme, series, font_size))
+
+
+def _title(chart: Chart, frame: pl.DataFrame) -> alt.TitleParams:
+    """The chart's title, and under it which of its settings rest on one seed."""
+    return alt.TitleParams(chart.title, offset=16, subtitle=about_seeds(frame) or alt.Undefined)
+
+
+def about_seeds(frame: pl.DataFrame) -> str:
+    """What to say of settings with one seed among the rows of a chart, otherwise nothing."""
+    if not {"seed_count", "panel", "setting"} <= set(frame.columns):
+        return ""
+    import polars as pl
+
+    fewest = frame.drop_nulls("seed_count").group_by("panel", "setting").agg(pl.col("seed_count").min())
+    return caution(fewest["seed_count"].to_list())
 
 
 def _panel(chart: Chart, rows: pl.DataFrame, look: SeriesLook, width: int, name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.errors import PruneBenchError
 from prunebench.report.markup import code, count, details, esc, paragraph, section
 from prunebench.report.scope import Queryable, literal
+from prunebench.report.seeds import ONE_SEED
 
 if TYPE_CHECKING:
     from prunebench.store.audit import Point
@@ -73,7 +74,8 @@ def audit_section(found: Future[Sequence[Point]]) -> str:
 def _claim(verdict: Verdict) -> str:
     numbers = ", ".join(f"{name} = {_number(value)}" for name, value in verdict.numbers.items())
     lines = [paragraph(text, "note") for text in (numbers, verdict.why, verdict.why_not) if text]
-    return _item(verdict.verdict, f"<p>{esc(verdict.text)}</p>{''.join(lines)}{details('Query', code(verdict.sql))}")
+    text = f"{verdict.text} {ONE_SEED}" if verdict.seed_count == 1 else verdict.text
+    return _item(verdict.verdict, f"<p>{esc(text)}</p>{''.join(lines)}{details('Query', code(verdict.sql))}")
 
 
 def _point(point: Point) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prunebench.report.markup import esc, paragraph, section, table
+from prunebench.report.seeds import ONE_SEED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +43,7 @@ def _table(name: object, rows: pl.DataFrame) -> list[str]:
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None or row["value"] is None:
         return "–"
-    spread = "" if row["value_std"] is None else f"± {_short(row['value_std'])}"
+    spread = ONE_SEED if row["seed_count"] == 1 else f"± {_short(row['value_std'])}"
     return f'{_short(row["value"])} <small class="wide">{spread}</small>'
 
 

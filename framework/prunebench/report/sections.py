@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from prunebench.report.markup import code, count, details, esc, listed, pairs, paragraph, section, table
+from prunebench.report.seeds import ONE_SEED, caution
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,11 +47,14 @@ def _glance_rows(known: pl.DataFrame, batches: list[str]) -> Iterator[list[str]]
 
     last = None
     for (panel, method), group in known.group_by(["panel", "method"], maintain_order=True):
-        cells = [_reach(group, name) for name in ("compression_ratio", "theoretical_speedup")]
-        cells += [_reach(group.filter(pl.col(f"verdict {b}") == "faster"), f"speedup {b}") for b in batches]
+        single = bool((group["seed_count"] == 1).all())
+        marked = group.with_columns(is_marked=(pl.col("seed_count") == 1) & (not single))
+        cells = [_reach(marked, name) for name in ("compression_ratio", "theoretical_speedup")]
+        cells += [_reach(marked.filter(pl.col(f"verdict {b}") == "faster"), f"speedup {b}") for b in batches]
         new = esc(panel) if panel != last else ""
         over = f'<span class="over">{new}</span>' if new else ""  # instead of the first column on a narrow screen
-        yield [new, f"{over}{esc(method)}", *cells]
+        mark = f" <small>{ONE_SEED}</small>" if single else ""
+        yield [new, f"{over}{esc(method)}{mark}", *cells]
         last = panel
 
 
@@ -58,12 +62,16 @@ def _reach(group: pl.DataFrame, name: str) -> str:
     """The largest `name` within one point, and in small print within five where that is another."""
     import polars as pl
 
-    near, far = (_times(group.filter(pl.col("accuracy_drop") <= limit)[name].max()) for limit in (WITHIN, WIDELY))
+    near, far = (_furthest(group.filter(pl.col("accuracy_drop") <= limit), name) for limit in (WITHIN, WIDELY))
     return f'{near} <small class="wide">{far if far != near else ""}</small>'
 
 
-def _times(value: Any) -> str:
-    return "–" if value is None else f"{value:.2f}×"
+def _furthest(group: pl.DataFrame, name: str) -> str:
+    """The largest `name`, marked where a single seed says so."""
+    row = next(group.drop_nulls(name).sort(name, descending=True).head(1).iter_rows(named=True), None)
+    if row is None:
+        return "–"
+    return f"{row[name]:.2f}×" + (f" {ONE_SEED}" if row["is_marked"] else "")
 
 
 def refused(groups: pl.DataFrame, missing: int) -> str:
@@ -217,21 +225,12 @@ def cautions(settings: pl.DataFrame, batches: list[str]) -> Iterator[str]:
         told.append("There is no dense network among these trials, so that drops and ratios may be missing.")
     if settings.filter(pl.col("control") & (pl.col("method") != "dense")).is_empty():
         told.append("There is no random control among these trials.")
-    told += _about_seeds(settings.unique(("panel", "setting"))["seed_count"].to_list())
+    told += filter(None, [caution(settings.unique(("panel", "setting"))["seed_count"].to_list())])
     told += _about_chance(settings)
     if not batches:
         told.append("Nothing was timed: a theoretical speedup says nothing about a clock.")
     if told:
         yield f"<h3>Read with care</h3><ul>{''.join(f'<li>{esc(line)}</li>' for line in told)}</ul>"
-
-
-def _about_seeds(counts: list[int]) -> list[str]:
-    single = counts.count(1)
-    if single == len(counts):
-        return ["Every setting has one seed: differences between settings may be chance."]
-    return (
-        [f"{single:,} of {len(counts):,} settings have one seed: what sets them apart may be chance."] if single else []
-    )
 
 
 def _about_chance(settings: pl.DataFrame) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Verdict:
     numbers: dict[str, Any] = field(default_factory=dict)
     why: str = ""  # the author's own remark: why it differs
     why_not: str = ""
+    seed_count: int | None = None  # as the claim's own numbers count them, or the most that a setting of the run has
 
 
 def check_claims(path: Path | str, run_id: str, seconds: float = 30.0) -> list[Verdict]:
@@ -32,8 +33,16 @@ def check_claims(path: Path | str, run_id: str, seconds: float = 30.0) -> list[V
     claims = claims_of(path, run_id)
     if not claims:
         return []
-    answers = sealed_queries(path, [claim["sql"] for claim in claims], run=run_id, row_limit=2, seconds=seconds)
-    return [_verdict(claim, answer) for claim, answer in zip(claims, answers, strict=True)]
+    asked = [*(claim["sql"] for claim in claims), "select max(seed_count) from trial_means where not is_dense"]
+    *answers, seeds = sealed_queries(path, asked, run=run_id, row_limit=2, seconds=seconds)
+    most = None if seeds.error else seeds.rows[0][0]
+    verdicts = [_verdict(claim, answer) for claim, answer in zip(claims, answers, strict=True)]
+    return [v if v.verdict == "error" else replace(v, seed_count=_seeds(v.numbers, most)) for v in verdicts]
+
+
+def _seeds(numbers: dict[str, Any], most: int | None) -> int | None:
+    told = [numbers[name] for name in ("seed_count", "seeds") if isinstance(numbers.get(name), int)]
+    return told[0] if told else most
 
 
 def claims_of(path: Path | str, run_id: str) -> list[dict[str, str]]:

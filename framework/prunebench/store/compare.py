@@ -36,6 +36,7 @@ class Difference:
 
     metric: str
     pair_count: int
+    seed_count: int  # different seeds among the pairs
     a: float
     b: float
     is_ratio: bool
@@ -141,7 +142,7 @@ def _pairs_on(path: Path | str, sides: Sequence[tuple[str, str]]) -> str:
 def _pairs_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
     values = ", ".join(f"a.{name} as a_{name}, b.{name} as b_{name}" for name in METRICS)
     return f"""
-        select a.environment_id = b.environment_id as same_environment, {values}
+        select a.environment_id = b.environment_id as same_environment, a.seed as seed, {values}
         from ({_rows_sql(sides[0])}) as a
         join ({_rows_sql(sides[1])}) as b using ({keys})
         where a.status = 'ok' and b.status = 'ok'
@@ -157,6 +158,8 @@ def _notes(rows: Sequence[dict[str, Any]], lost_count: int) -> tuple[str, ...]:
     notes = [f"{lost_count} trials that are ok in A ended otherwise in B"] if lost_count else []
     if any(not row["same_environment"] for row in rows):
         notes.append("speed is compared only between pairs of the same environment")
+    if len({row["seed"] for row in rows}) == 1:
+        notes.append("every pair has one and the same seed: another seed may tell otherwise")
     return tuple(notes)
 
 
@@ -165,10 +168,11 @@ def _difference(name: str, rows: Sequence[dict[str, Any]], tolerance: float) -> 
     is_ratio, larger_is_better, decides = METRICS[name]
     timed = name in ("speedup", "latency_ms", "prune_seconds")
     kept = [row for row in rows if row["same_environment"] or not timed]
-    values = [(row[f"a_{name}"], row[f"b_{name}"]) for row in kept]
-    values = [(a, b) for a, b in values if a is not None and b is not None and (not is_ratio or (a > 0 and b > 0))]
-    if not values:
+    found = [(row[f"a_{name}"], row[f"b_{name}"], row["seed"]) for row in kept]
+    found = [(a, b, seed) for a, b, seed in found if None not in (a, b) and (not is_ratio or (a > 0 and b > 0))]
+    if not found:
         return None
+    values = [(a, b) for a, b, _ in found]
     effects = [math.log(b / a) if is_ratio else b - a for a, b in values]
     mean, half = _mean_and_half_width(effects)
     least = tolerance if name == "top1_accuracy" else math.log1p(LEAST_EFFECT.get(name, 0.0))
@@ -177,6 +181,7 @@ def _difference(name: str, rows: Sequence[dict[str, Any]], tolerance: float) -> 
     return Difference(
         metric=name,
         pair_count=len(values),
+        seed_count=len({seed for _, _, seed in found}),
         a=sum(a for a, _ in values) / len(values),
         b=sum(b for _, b in values) / len(values),
         is_ratio=is_ratio,

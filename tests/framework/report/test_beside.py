@@ -29,6 +29,12 @@ def test_published_and_ours_share_a_heading_and_have_their_difference():
     ]
 
 
+def test_a_single_seed_is_marked():
+    assert cells(tables([row(seeds=1), row(setting=10, seeds=3)]))[-1] == "3"
+    assert "(1 seed)" in cells(tables([row(seeds=1), row(setting=10, seeds=3)]))
+    assert "seeds (1 seed)" in tables([row(seeds=1), row(setting=10, seeds=1)])
+
+
 def test_rows_of_a_table_stand_under_its_name():
     page = tables([row(), row(setting=10), row(table="Table 2"), row(table="Table 2", setting=10)])
     assert re.findall("<h3>(.*?)</h3>", page) == ["Table 1", "Table 2"]

@@ -14,6 +14,7 @@ from prunebench.report.generic import points
 from prunebench.report.render import showable
 from prunebench.report.results import open_results
 
+from tests.framework.report import synthetic
 from tests.framework.report.conftest import store_results
 from tests.framework.report.test_page import data_of, hostile_results
 
@@ -139,3 +140,12 @@ def test_an_empty_chart_says_what_is_missing(usual):
 
 def test_showable_reaches_every_depth():
     assert showable({"a\x00": [{"b": "\x1b"}]}) == {"a\\x00": [{"b": "\\x1b"}]}
+
+
+def test_a_picture_says_under_its_title_that_settings_have_one_seed(tmp_path, usual):
+    one = store_results(tmp_path, synthetic.grid_results(["digits"], ["lenet5"], ["pca"], (4,), seeds=1, batches=(1,)))
+    for name in ("pareto", "latency", "layer_kept", "prune_time", "curves"):
+        with open_results(one) as results:
+            assert "one seed" in results.chart(name).to_dict()["title"]["subtitle"], name
+        with open_results(usual) as results:
+            assert "subtitle" not in results.chart(name).to_dict()["title"], name

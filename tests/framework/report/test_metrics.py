@@ -37,6 +37,7 @@ def test_a_number_that_only_some_settings_have_is_a_dash_elsewhere(tmp_path):
     both = (Metric("drift.mean", 1.5, "nats"), Metric("drift.worst", 3.5, "nats"))
     part = metrics_part(page_of(store_results(tmp_path, [with_metrics(some, *both), with_metrics(other, both[0])])))
     assert part.count(">–</td>") == 1 and "±" not in part.split("</p>", 1)[1]
+    assert '1.5 <small class="wide">(1 seed)</small>' in part
 
 
 def test_a_hostile_unit_is_shown_as_text_and_a_page_without_metrics_has_no_section(tmp_path, usual_page):

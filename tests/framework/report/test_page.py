@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 from prunebench.errors import PruneBenchError
 from prunebench.records import Choice, LatencyProtocol
-from prunebench.report import Scope, sections, write_report
+from prunebench.report import Scope, headline, sections, write_report
 from prunebench.report.page import own_script
 from prunebench.report.vega import bundle
+from prunebench.store import open_results
 
 from tests.framework.report import synthetic
 from tests.framework.report.conftest import page_of, store_results
@@ -88,12 +89,21 @@ def test_the_numbers_of_the_page_are_those_of_the_results(usual_page):
 
 
 def test_how_far_a_method_goes_says_a_number_once():
-    known = {"panel": "digits · lenet5", "method": "pca"}
+    known = {"panel": "digits · lenet5", "method": "pca", "seed_count": 3}
     near = {**known, "accuracy_drop": 0.0, "compression_ratio": 2.0, "theoretical_speedup": 3.0}
     far = {**known, "accuracy_drop": 0.04, "compression_ratio": 4.0, "theoretical_speedup": 1.5}
     page = sections.glance(pl.DataFrame([near, far]), [])
     assert '2.00× <small class="wide">4.00×</small>' in page
     assert '3.00× <small class="wide"></small>' in page
+
+
+def test_how_far_a_method_goes_marks_what_rests_on_one_seed():
+    near = {"panel": "p", "method": "pca", "accuracy_drop": 0.0, "compression_ratio": 2.0, "theoretical_speedup": 3.0}
+    near["seed_count"] = 1
+    far = {**near, "accuracy_drop": 0.04, "compression_ratio": 4.0, "seed_count": 3}
+    assert '2.00× (1 seed) <small class="wide">4.00×</small>' in sections.glance(pl.DataFrame([near, far]), [])
+    page = sections.glance(pl.DataFrame([near, {**far, "seed_count": 1}]), [])
+    assert "pca <small>(1 seed)</small>" in page and page.count("(1 seed)") == 1, "said once, beside the method"
 
 
 def grid(**axes):
@@ -119,7 +129,10 @@ BAD = {
     "one trial": (grid(methods=[]), "Every setting has one seed"),
     "all failed": (FAILED, "No trial has been measured"),
     "one method": (grid(), "no random control"),
-    "one seed here and there": ([*grid(seeds=3), *grid(compressions=[2])[1:]], "1 of 3 settings have one seed"),
+    "one seed here and there": (
+        [*grid(seeds=3), *grid(compressions=[2])[1:]],
+        "1 of 3 settings has one seed: what sets",
+    ),
     "untrained": (untrained(), "less than 20% say nothing about kept accuracy: digits · lenet5 (10%)"),
     "no dense": (grid(dense=False), "no dense network"),
     "NaN latency": (nan_latency(), "pca"),
@@ -209,3 +222,16 @@ def test_the_protocol_says_what_each_side_chose(tmp_path, usual_page):
     assert "Pruned: channels_last in 2 of 4 timings, 4 of 4 activations in place." in page
     assert page.count("Found by measurement") == 1, "the other protocol left nothing to it"
     assert "Found by measurement" not in usual_page
+
+
+def test_one_seed_is_judged_by_its_own_interval(tmp_path):
+    dense, pruned = grid(methods=["low_rank"], seeds=1)
+    timed = replace(pruned.measurement.latency[0], speedup=1.10, speedup_low=1.01, speedup_high=1.198)
+    sure = replace(timed, speedup_low=1.05, speedup_high=1.152)
+    for at, (latency, verdict) in enumerate([(timed, "can't tell"), (sure, "faster")]):
+        made = replace(pruned, measurement=replace(pruned.measurement, latency=(latency,)))
+        path = store_results(tmp_path / str(at), [dense, made])
+        with open_results(path) as results:
+            rows = headline(results).to_dicts()
+            told = results.query("select verdict from speedups where not is_dense")["verdict"].to_list()
+        assert [row["verdict"] for row in rows] == [None, verdict] and told == [verdict]

@@ -52,10 +52,23 @@ def test_each_claim_has_its_verdict_and_its_numbers(claimed: Store) -> None:
 def test_the_command_prints_a_line_a_claim_and_fails_for_errors(claimed: Store) -> None:
     made = CliRunner().invoke(command, ["claims", "--db", str(claimed.path)], standalone_mode=False)
     assert made.return_value == 1
-    assert "held        held\n            trials = 2\n" in made.output
-    assert "NOT HELD    not held\n            x = 1.5\n            smaller nets\n" in made.output
+    assert "held        held (1 seed)\n            trials = 2\n" in made.output
+    assert "NOT HELD    not held (1 seed)\n            x = 1.5\n            smaller nets\n" in made.output
     listed = json.loads(CliRunner().invoke(command, ["claims", "--json", "--db", str(claimed.path)]).output)
     assert [claim["text"] for claim in listed] == [claim["text"] for claim in CLAIMS]
+
+
+def test_a_claim_says_when_it_rests_on_one_seed(fill) -> None:
+    claims = (
+        {"text": "own count", "sql": "select true as held, 1 as seed_count"},
+        {"text": "no count", "sql": "select true as held"},
+        {"text": "wrong", "sql": "select nope"},
+    )
+    made = [samples.result(samples.trial(rank, seed)) for rank in (None, 2) for seed in range(3)]
+    store = fill(*made, run=samples.run("claims", claims=claims, trial_ids=tuple(each.trial.id for each in made)))
+    assert [verdict.seed_count for verdict in check_claims(store.path, "claims")] == [1, 3, None]
+    shown = CliRunner().invoke(command, ["claims", "--db", str(store.path)]).output
+    assert "own count (1 seed)\n" in shown and "no count\n" in shown and "wrong\n" in shown
 
 
 def test_a_run_without_claims_has_none(claimed: Store) -> None:

@@ -56,6 +56,9 @@ function shown(kind, value) {
   return value === null || value === undefined ? "–" : (forms[kind] || forms.text)(value);
 }
 
+/** Seeds as they are counted in a table: a single one is marked. */
+const seeds = (count) => (count === 1 ? "(1 seed)" : shown("integer", count));
+
 const isNumeric = (kind) => kind !== "text" && kind !== "bool";
 
 /** One CSV cell; text that a spreadsheet would take for a formula is defused. */

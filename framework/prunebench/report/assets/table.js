@@ -2,7 +2,7 @@
 
 function cell(column, value) {
   const numeric = isNumeric(column.kind);
-  return element("td", { class: numeric ? "number" : "wordy" }, shown(column.kind, value));
+  return element("td", { class: numeric ? "number" : "wordy" }, column.name === "seed_count" ? seeds(value) : shown(column.kind, value));
 }
 
 /** A plain table of the first rows of a frame. */
@@ -58,7 +58,8 @@ function timingCell(row, part) {
 }
 
 function accuracyCell(row) {
-  const spread = row.accuracy_std === null ? null : element("small", {}, ` ± ${shown("points", row.accuracy_std)}`);
+  const told = row.seed_count === 1 ? seeds(1) : row.accuracy_std === null ? "" : `± ${shown("points", row.accuracy_std)}`;
+  const spread = told ? element("small", {}, ` ${told}`) : null;
   return element("td", { class: "number" }, shown("share", row.accuracy), spread);
 }
 

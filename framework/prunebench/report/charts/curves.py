@@ -40,7 +40,7 @@ class Curves(Chart):
         x = alt.X("epoch", type="quantitative", axis=axis, scale=alt.Scale(nice=False, padding=10))
         base = alt.Chart(rows).encode(x=x, color=look.colour(), detail=alt.Detail("setting", type="nominal"))
         told = [tip("setting", "setting", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", "accuracy", ".2%"),
-                tip("loss", "loss", ".4f"), tip("curve_count", "curves")]  # fmt: skip
+                tip("loss", "loss", ".4f"), tip("curve_count", "curves"), tip("seed_count", "seeds")]  # fmt: skip
         y = alt.Y("accuracy", **look.axis("share", "Validation accuracy"))
         line = base.mark_line(strokeWidth=1.3).encode(y=y, opacity=look.faded(0.7))
         ticked = base.transform_joinaggregate(last="max(epoch)", groupby=["setting"]).transform_filter(EACH)

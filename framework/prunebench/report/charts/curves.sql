@@ -4,6 +4,7 @@ with scope as (select trial_id from trials),
 asked as (
     select
         trial_id,
+        seed,
         method,
         method_label,
         is_control,
@@ -35,7 +36,8 @@ select
     greatest(avg(curves.validation_accuracy) - coalesce(stddev_samp(curves.validation_accuracy), 0), 0) as accuracy_low,
     least(avg(curves.validation_accuracy) + coalesce(stddev_samp(curves.validation_accuracy), 0), 1) as accuracy_high,
     avg(curves.validation_loss) as loss,
-    count(*) as curve_count
+    count(*) as curve_count,
+    count(distinct asked.seed) as seed_count
 from asked
 join crowds using (panel)
 join curves using (trial_id)

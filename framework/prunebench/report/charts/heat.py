@@ -60,6 +60,7 @@ def heat(rows: Any, value: str, title: str, ramp: Any, form: str, most: float | 
     base = alt.Chart(rows).encode(x=x, y=y)
     told = [
         tip("setting", "setting", kind="nominal"),
+        tip("seed_count", "seeds"),
         tip("layer", "layer", kind="nominal"),
         tip("kept", "parameters kept", ".1%"),
         tip("rank", "rank", ".1f"),

@@ -47,7 +47,7 @@ class Latency(Chart):
             x=alt.X("p25", type="quantitative"), x2="p75", opacity=look.faded(0.45)
         )
         told = [tip("setting", "setting", kind="nominal"), tip("p50", "median, ms", ".4g"), tip("p05", "5 %", ".4g"),
-                tip("p95", "95 %", ".4g"), tip("block_count", "blocks")]  # fmt: skip
+                tip("p95", "95 %", ".4g"), tip("block_count", "blocks"), tip("seed_count", "seeds")]  # fmt: skip
         middle = base.mark_tick(thickness=2.5, size=13).encode(
             x=alt.X("p50", type="quantitative"), opacity=look.faded(1), tooltip=told
         )

@@ -59,6 +59,7 @@ timed as (
         ) * stddev_samp(ln(speedups.speedup)) / sqrt(count(*)) as half_width,
         min(speedups.speedup_low) as only_low,
         max(speedups.speedup_high) as only_high,
+        any_value(speedups.verdict) as only_verdict,
         max(coalesce(speedups.floor, 0)) as floor,
         avg(speedups.latency_ms) as latency_ms
     from asked
@@ -72,21 +73,21 @@ measured as (
         setting,
         batch,
         latency_ms,
-        greatest(0.01, floor) as least_effect,
         exp(middle) as speedup,
         case when timed_count > 1 then exp(middle - half_width) else only_low end as speedup_low,
-        case when timed_count > 1 then exp(middle + half_width) else only_high end as speedup_high
+        case when timed_count > 1 then exp(middle + half_width) else only_high end as speedup_high,
+        case
+            when timed_count = 1 then only_verdict
+            when abs(middle) <= greatest(ln(1 + greatest(0.01, floor)), 1.25 * half_width) then 'can''t tell'
+            when middle > 0 then 'faster'
+            else 'slower'
+        end as verdict
     from timed
 )
 select
     settings.*,
-    measured.* exclude (panel, setting, least_effect),
-    case
-        when measured.speedup is null or settings.method = 'dense' then null
-        when speedup_low > 1 and speedup - 1 > least_effect then 'faster'
-        when speedup_high < 1 and 1 / speedup - 1 > least_effect then 'slower'
-        else 'can''t tell'
-    end as verdict
+    measured.* exclude (panel, setting, verdict),
+    case when settings.method <> 'dense' then measured.verdict end as verdict
 from settings
 left join measured using (panel, setting)
 order by panel, method <> 'dense', control, method, compression_ratio, setting, batch

@@ -1,8 +1,8 @@
--- A line a method: trials, seeds, the range of compression, the mean drop and speedup.
+-- A line a method: settings, the fewest seeds of one, the range of compression, the mean drop and speedup.
 select
     method,
     count(*) as settings,
-    max(seed_count) as seeds,
+    min(seed_count) as seeds,
     min(compression_ratio) as least_compression,
     max(compression_ratio) as most_compression,
     avg(accuracy_drop) as mean_drop,

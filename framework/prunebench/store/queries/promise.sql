@@ -3,6 +3,7 @@ select
     dataset_label as dataset,
     model_label as model,
     method_label as method,
+    seed_count as seeds,
     batch,
     theoretical_speedup,
     speedup,
