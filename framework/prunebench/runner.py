@@ -197,7 +197,7 @@ def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned
         return ()
     other: nn.Module = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
     with bench.turn.timing():
-        return latency(dense.network, other, dense.calibration[:1], trial.protocol.latency, bench.device, trial.seed)
+        return latency(dense.network, other, dense.calibration, trial.protocol.latency, bench.device, trial.seed)
 
 
 def _measurement(

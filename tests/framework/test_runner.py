@@ -134,6 +134,18 @@ def test_the_latency_of_a_pair_is_kept_raw(bench):
     assert timing.speedup_low <= timing.speedup <= timing.speedup_high
 
 
+def test_networks_are_timed_on_different_calibration_samples(bench, monkeypatch):
+    given = []
+    monkeypatch.setattr("prunebench.runner.latency", lambda dense, other, samples, *_: given.append(samples) or ())
+    text = (
+        GRID.replace("METHOD", '"dense"')
+        .replace("batch = []", "batch = [64]")
+        .replace("[[block", "calibration = 70\n[[block")
+    )
+    assert run_trial(plan(Grid.parse(text), toy_installed()).trials[-1], bench).status == "ok"
+    assert len(given[0].unique(dim=0)) == 70
+
+
 def test_a_result_says_where_it_was_made(bench):
     provenance = result_of(bench, '"dense"').provenance
     assert provenance.torch == str(torch.__version__) and provenance.dataset_fingerprint == "blobs-0.5"

@@ -44,9 +44,9 @@ def latency(
 ) -> tuple[Latency, ...]:
     """One record a batch size of the protocol; both networks are copied and left as they are.
 
-    `make_input` gives the input for a batch size, or is one sample (1, C, H, W) that is repeated. Raises
-    `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and `ChangedWeights` where its
-    forward pass changes its own weights.
+    `make_input` gives the input for a batch size, or is samples (N, C, H, W), which are begun again where they are too
+    few. Raises `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and
+    `ChangedWeights` where its forward pass changes its own weights.
     """
     target = torch.device(device)
     return tuple(
@@ -55,7 +55,10 @@ def latency(
 
 
 def _input(make_input: MakeInput | Tensor, batch: int) -> Tensor:
-    x = make_input[:1].expand(batch, *make_input.shape[1:]) if isinstance(make_input, Tensor) else make_input(batch)
+    """Samples that differ: of copies of one a processor learns which way each branch goes, as in a max pooling."""
+    if isinstance(make_input, Tensor):
+        return make_input[torch.arange(batch, device=make_input.device) % len(make_input)]
+    x = make_input(batch)
     if len(x) != batch:
         raise ValueError(f"make_input({batch}) must give {batch} samples, got {len(x)}")
     return x.contiguous()

@@ -94,6 +94,19 @@ def test_the_input_may_be_made_for_each_batch_size() -> None:
         latency(Repeated(2), Repeated(2), lambda batch: torch.zeros(1, 32), protocol, "cpu", 0)
 
 
+def test_a_batch_is_of_different_samples_as_long_as_there_are_any() -> None:
+    seen: list[list[float]] = []
+
+    class Watching(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x[:, 0].tolist())
+            return super().forward(x)
+
+    samples = torch.arange(3.0)[:, None].expand(3, 32)
+    latency(Watching(32, 1), nn.Linear(32, 1), samples, LatencyProtocol(batch=(2, 5), max_seconds=0.05), "cpu", 0)
+    assert {tuple(row) for row in seen} == {(0, 1), (0, 1, 2, 0, 1)}
+
+
 def test_p99_is_given_only_with_enough_samples() -> None:
     assert measured(Repeated(1), Repeated(1)).latency_p99_ms is None
     many = LatencyProtocol(batch=(1,), max_seconds=60, groups=240)
