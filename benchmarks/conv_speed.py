@@ -6,8 +6,10 @@
 Every method is solved for the same ratio of multiply-accumulates of the whole network, ranks rounded up to multiples of
 16. With `--min-gain` a layer whose factors are not that many times as fast stays dense, and the others are solved again
 for the same ratio, until no layer is slow (not for unfold). "unfold" is low_rank with its first convolution as a
-product with the unfolded input, the form of the paper. Dense and decomposed are timed in turn, in thread CPU time; the
-figure is the median of the ratios of neighbours.
+product with the unfolded input, the form of the paper. Dense and decomposed are timed in turn, in thread CPU time, each
+in both memory formats; a figure is the median of the ratios of neighbours. "nchw" and "channels_last" compare the
+decomposed network with the dense one in NCHW, "fastest" compares each in its own faster format, by the rule of the
+protocol's `memory_format = "fastest"`.
 Weights are random: they do not change the time of a convolution.
 """
 
@@ -25,6 +27,7 @@ import torchvision
 from method_task import method_task
 from prunebench import Method, NotApplicable, Splits, TensorSplit
 from prunebench.measure.counts import layer_shapes, mac_count
+from prunebench.measure.formats import GAIN
 from prunebench.parameters import complete, create
 from prunebench.targets import DenseCounts, solved
 from prunebench.task import TrialTask
@@ -52,11 +55,16 @@ METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Speed:
-    """Ratios of the dense network's time to the decomposed one's; the dense network is in NCHW throughout."""
+    """Ratios of the dense network's time to the decomposed one's."""
 
     macs: float
-    nchw: float
+    nchw: float  # against the dense network in NCHW, as the next
     channels_last: float
+    fastest: float  # each in its own faster format
+
+    def __str__(self) -> str:
+        parts = f"nchw {self.nchw:4.2f}  channels_last {self.channels_last:4.2f}  fastest {self.fastest:4.2f}"
+        return f"MACs ÷ {self.macs:4.2f}  {parts}"
 
 
 def decomposed(
@@ -89,13 +97,26 @@ def as_unfolded(dense: nn.Module, pruned: nn.Module) -> nn.Module:
 
 
 def speed(dense: nn.Module, pruned: nn.Module, x: Tensor, pairs: int) -> Speed:
-    """Medians over pairs of neighbours, both memory formats of the decomposed network in each round."""
-    last = copy.deepcopy(pruned).to(memory_format=torch.channels_last)
-    x_last = x.contiguous(memory_format=torch.channels_last)
-    rounds = [(seconds(dense, x), seconds(pruned, x), seconds(last, x_last)) for _ in range(pairs + 1)][1:]
+    """Medians over pairs of neighbours: both networks in both memory formats in each round."""
+    formats = (torch.contiguous_format, torch.channels_last)
+    inputs = [x.contiguous(memory_format=form) for form in formats]
+    sides = [[copy.deepcopy(network).to(memory_format=form) for form in formats] for network in (dense, pruned)]
+    rounds = [
+        [[seconds(network, given) for network, given in zip(side, inputs, strict=True)] for side in sides]
+        for _ in range(pairs + 1)
+    ][1:]
+    best = [faster([times[place] for times in rounds]) for place in (0, 1)]
+
+    def ratio(dense_format: int, pruned_format: int) -> float:
+        return statistics.median(of_dense[dense_format] / of_pruned[pruned_format] for of_dense, of_pruned in rounds)
+
     macs = mac_count(dense, x[:1]) / mac_count(pruned, x[:1])
-    nchw, channels_last = (statistics.median(row[0] / row[place] for row in rounds) for place in (1, 2))
-    return Speed(macs, nchw, channels_last)
+    return Speed(macs, ratio(0, 0), ratio(0, 1), ratio(*best))
+
+
+def faster(rounds: list[list[float]]) -> int:
+    """Which of a side's formats the protocol would keep: 0 for NCHW, 1 for channels_last."""
+    return int(statistics.median(nchw / last for nchw, last in rounds) > GAIN)
 
 
 def seconds(network: nn.Module, x: Tensor) -> float:
@@ -121,9 +142,7 @@ def measured(model: str, targets: list[float], pairs: int, names: list[str], min
     """Print a line for each method and target."""
     network, x, task = prepared(model)
     own = speed(network, network, x, pairs)
-    print(
-        f"{model:10} {'dense':16} MACs ÷ {own.macs:4.2f}  nchw {own.nchw:4.2f}  channels_last {own.channels_last:4.2f}"
-    )
+    print(f"{model:10} {'dense':16}", own, flush=True)
     for target in targets:
         for name in names:
             print(f"{model:10} {name:16}", _line(network, x, pairs, name, task, target, min_gain), flush=True)
@@ -135,7 +154,7 @@ def _line(network: nn.Module, x: Tensor, pairs: int, *wanted: Any) -> str:
         found = speed(network, decomposed(name, network, task, target, min_gain), x, pairs)
     except NotApplicable as reason:
         return f"MACs ÷ {target:g} declined: {reason}"
-    return f"MACs ÷ {found.macs:4.2f}  nchw {found.nchw:4.2f}  channels_last {found.channels_last:4.2f}"
+    return str(found)
 
 
 def main() -> None:
