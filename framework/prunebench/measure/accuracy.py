@@ -97,11 +97,21 @@ def _checked(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _score(logits: Tensor, labels: Tensor) -> _Batch:
-    top1 = logits.argmax(1) == labels
-    best = logits.topk(5, dim=1).indices if logits.shape[1] > 5 else labels.new_empty((0, 5))  # (B, 5)
-    top5 = (best == labels[: len(best), None]).any(1)
+    place = _place(logits, labels)
+    top5 = place < 5 if logits.shape[1] > 5 else place.new_empty(0, dtype=torch.bool)
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum").double()
-    return _Batch(top1, top5, loss, logits.isfinite().all(1))
+    return _Batch(place == 0, top5, loss, logits.isfinite().all(1))
+
+
+def _place(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,): the label's place among the classes, from 0; of equal logits the lower class comes first.
+
+    `topk` leaves open which of equal logits it takes: a network that says the same of every class would have a top-5
+    accuracy that depends on the device, and could be right in the first place and not in the first five.
+    """
+    own = logits.gather(1, labels[:, None])  # (B, 1)
+    before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]  # (B, C)
+    return ((logits > own) | ((logits == own) & before)).sum(1)
 
 
 def _scores(batches: list[_Batch]) -> Scores:

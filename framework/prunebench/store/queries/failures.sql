@@ -4,7 +4,7 @@ select
     method,
     model,
     count(*) as trials,
-    any_value(reason) as reason
+    reason
 from failures
-group by status, method, model
-order by trials desc
+group by status, method, model, reason
+order by trials desc, status, method, model, reason

@@ -1,0 +1,85 @@
+"""Scores, tests and intervals against numbers that were worked out by hand, in the comments."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from prunebench import TensorSplit
+from prunebench.measure.accuracy import Scores, evaluate
+from prunebench.measure.significance import accuracy_drop, mcnemar, unpack_bits
+from torch import nn
+
+LN = [math.log(k) for k in range(1, 7)]  # logits whose softmax is k / 21: 1 + 2 + 3 + 4 + 5 + 6 = 21
+FLAT = [0.0] * 6
+
+# logits of six classes, label, place of the label from 1, loss. Of equal logits the lower class comes first.
+SAMPLES = [
+    ([2.0, 0.0, 0.0, 0.0, 0.0, 0.0], 0, 1, 0.5168135),  # ln(e² + 5) - 2 = ln 12.3890561 - 2 = 2.5168135 - 2
+    (LN, 5, 1, 1.2527630),  # -ln(6 / 21) = ln 3.5
+    (LN, 1, 5, 2.3513753),  # -ln(2 / 21) = ln 10.5: the fifth of six is among the five
+    (LN, 0, 6, 3.0445224),  # -ln(1 / 21) = ln 21: the sixth is not
+    (FLAT, 0, 1, 1.7917595),  # ln 6, whichever the label: all are equal, class 0 comes first
+    (FLAT, 4, 5, 1.7917595),  # class 4 is the fifth
+    (FLAT, 5, 6, 1.7917595),  # class 5 the sixth
+    # e⁵ + e⁴ + e³ + e² + 2e = 148.4131591 + 54.5981500 + 20.0855369 + 7.3890561 + 5.4365637 = 235.9224658,
+    # its logarithm 5.4635032: the two last are equal, so that the lower is the fifth and the other the sixth
+    ([5.0, 4.0, 3.0, 2.0, 1.0, 1.0], 4, 5, 4.4635032),
+    ([5.0, 4.0, 3.0, 2.0, 1.0, 1.0], 5, 6, 4.4635032),
+    ([5.0, 4.0, 3.0, 2.0, 1.0, 1.0], 1, 2, 1.4635032),
+]
+
+
+def scored(samples: list[tuple[list[float], int]]) -> Scores:
+    images = torch.tensor([logits for logits, _ in samples])[:, None, None, :]
+    return evaluate(nn.Flatten(), TensorSplit(images, torch.tensor([label for _, label in samples])), "cpu")
+
+
+@pytest.mark.parametrize(("logits", "label", "place", "loss"), SAMPLES)
+def test_a_sample_is_scored_by_the_place_of_its_label(logits: list[float], label: int, place: int, loss: float) -> None:
+    found = scored([(logits, label)])
+    assert (found.top1_accuracy, found.top5_accuracy) == (place == 1, place <= 5)
+    assert found.loss == pytest.approx(loss, abs=1e-6)
+
+
+def test_ten_samples_are_the_mean_of_their_scores() -> None:
+    found = scored([(logits, label) for logits, label, *_ in SAMPLES])
+    assert found.test_count == 10
+    assert found.top1_accuracy == 0.3  # places 1, 1, 5, 6, 1, 5, 6, 5, 6, 2
+    assert found.top5_accuracy == 0.7
+    # 0.5168135 + 1.2527630 + 2.3513753 + 3.0445224 + 3 x 1.7917595 + 2 x 4.4635032 + 1.4635032 = 22.9312623
+    assert found.loss == pytest.approx(2.29312623, abs=1e-6)
+    assert unpack_bits(found.correct, 10).tolist() == [place == 1 for _, _, place, _ in SAMPLES]
+
+
+def test_five_classes_have_no_top5_and_their_loss_is_exact_too() -> None:
+    found = scored([([0.0] * 5, 0), ([0.0] * 5, 1)])
+    assert (found.top1_accuracy, found.top5_accuracy) == (0.5, None)
+    assert found.loss == pytest.approx(1.6094379, abs=1e-6)  # ln 5
+
+
+@pytest.mark.parametrize("classes", [6, 7, 10, 26, 100, 1000])
+def test_what_says_the_same_of_every_class_is_right_by_the_order_of_the_classes(classes: int) -> None:
+    found = scored([([0.0] * classes, label) for label in range(classes)])
+    assert (found.top1_accuracy, found.top5_accuracy) == (1 / classes, 5 / classes)
+
+
+def test_mcnemar_by_hand() -> None:
+    # of six samples one network alone gets five right and the other alone one: of six tosses of a coin at most one
+    # head comes with (1 + 6) / 64, both ways 14 / 64; with half the weight on one head, (1 + 6 / 2) / 64, 8 / 64
+    found = mcnemar(np.array([True] * 5 + [False, True, False]), np.array([False] * 5 + [True, True, False]))
+    assert (found.only_first, found.only_second) == (5, 1)
+    assert (found.p_exact, found.p_mid) == pytest.approx((14 / 64, 8 / 64))
+
+
+def test_the_bootstrap_by_hand() -> None:
+    # four samples, one lost: a resample loses a binomial number of them, of 4 with 1/4. None with 81/256 = 0.316,
+    # at most two with 243/256 = 0.949, at most three with 255/256 = 0.996. So the quantile of 2.5 % is 0 and that of
+    # 97.5 % is three of four; the one of 10 % is 0 and of 90 % (at most one: 189/256 = 0.738) two of four
+    dense, pruned = np.array([True] * 4), np.array([False, True, True, True])
+    found = accuracy_drop(dense, pruned)
+    assert (found.value, found.low, found.high) == (0.25, 0.0, 0.75)
+    found = accuracy_drop(dense, pruned, level=0.8)
+    assert (found.value, found.low, found.high) == (0.25, 0.0, 0.5)
