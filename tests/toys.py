@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -107,7 +108,20 @@ class Raises(Method):
             return network
         if self.how == "nothing":
             return None
+        if self.how == "bytes":
+            raise FileNotFoundError(f"no file {os.fsdecode(bytes([0x61, 0xFF]))}")
+        if self.how == "declines in bytes":
+            raise NotApplicable(f"no file {os.fsdecode(bytes([0x61, 0xFF]))}")
+        if self.how == "mute":
+            raise Mute
         raise ValueError("this method is broken")
+
+
+class Mute(Exception):
+    """Cannot even be said."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
 
 
 @dataclass(frozen=True)

@@ -75,3 +75,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` when a known name is close, otherwise an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+def said(error: BaseException, longest: int = 1000) -> str:
+    """What `error` says, in one line that can be encoded; its class where it says nothing, or fails to say it."""
+    try:
+        text = " ".join(str(error).split())[:longest]
+    except Exception:  # of a plugin's own class, whose __str__ may raise anything
+        text = ""
+    return encodable(text) or type(error).__name__
+
+
+def encodable(text: str) -> str:
+    """`text` with lone surrogates, as names of files that are not UTF-8 have them, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.errors import PluginError
+from prunebench.errors import PluginError, said
 
 IMPORT_LIMIT_SECONDS = float(os.environ.get("PRUNEBENCH_IMPORT_LIMIT", "30"))
 NOTICE_SECONDS = 3.0  # after so long whoever waits is told for what
@@ -90,10 +90,10 @@ def module_from(path: Path, code: str) -> types.ModuleType:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:300]
+    name, text = type(error).__name__, said(error, 300)
     if isinstance(error, SystemExit):
-        return f"calls sys.exit({text}) while it is imported"
-    return f"{type(error).__name__}: {text}" if text and not isinstance(error, PluginError) else text or repr(error)
+        return f"calls sys.exit({'' if text == name else text}) while it is imported"
+    return text if isinstance(error, PluginError) or text == name else f"{name}: {text}"
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prunebench import contracts
-from prunebench.errors import NotApplicable, PluginError
+from prunebench.errors import NotApplicable, PluginError, said
 from prunebench.measure.accuracy import evaluating
 from prunebench.measure.faults import ChangedWeights
 from prunebench.measure.weights import require_unchanged, snapshot
@@ -59,5 +59,5 @@ def all_readings(
         try:
             found += readings(metric, network, dense, chosen, device)
         except NotApplicable as reason:
-            notes.append(f"metric {metric.name} declined: {reason}")
+            notes.append(f"metric {metric.name} declined: {said(reason)}")
     return tuple(found), notes

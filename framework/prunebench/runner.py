@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from prunebench.contracts import Metric
-from prunebench.errors import NotApplicable, PruneBenchError
+from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
 from prunebench.measure.accuracy import Scores, evaluate
 from prunebench.measure.counts import Counts, counts
 from prunebench.measure.environment import provenance
@@ -82,14 +82,14 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
     try:
         measurement = _measured(trial, bench)
     except NotApplicable as declined:
-        status, reason = "skipped", str(declined) or "the method declined without a reason"
+        status, reason = "skipped", said(declined) if declined.args else "the method declined without a reason"
     except (torch.OutOfMemoryError, MemoryError) as error:
-        status, reason, detail = "oom", _line(error), _trace()
+        status, reason, detail = "oom", said(error), _trace()
     except (PruneBenchError, BrokenPromise) as error:
-        status, reason = "failed", _line(error)
+        status, reason = "failed", said(error)
     except Exception as error:  # the border: a method may raise anything
         status = "oom" if is_lack_of_memory(error) else "failed"
-        reason, detail = f"{type(error).__name__}: {_line(error)}", _trace()
+        reason, detail = f"{type(error).__name__}: {said(error)}", _trace()
     return Result(
         trial=trial,
         status=status,  # type: ignore[arg-type]
@@ -248,9 +248,5 @@ def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
     return {f"{kind}:{name}": bench.installed.find(kind, name).source for kind, name in named}
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:1000] or type(error).__name__
-
-
 def _trace() -> str:
-    return traceback.format_exc()[-DETAIL_LIMIT:]
+    return encodable(traceback.format_exc()[-DETAIL_LIMIT:])

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import altair as alt
 from prunebench import Chart, hookimpl
 
-SQL = """with scope as (select trial_id from trials) -- window.hacked
+SQL = """with scope as (select trial_id from trials) -- window.hacked \u202e
 select dataset_label || ' · ' || model_label as panel, method, method_label as setting, is_control as control,
     method_label as "what", parameter_count, top1_accuracy
 from trials where trial_id in (from scope) and status = 'ok'"""
@@ -211,7 +211,8 @@ def test_a_chart_of_a_plugin_is_drawn_and_its_hostile_words_are_text(browser, tm
     assert browser.marks("strange") == 2
     for place in (1, 2):
         browser.js("arguments[0].click()", browser.find(f"#chart-strange .tools button:nth-child({place})"))
-        assert "window.hacked" in browser.find("#chart-strange .drawer").text
+        shown = browser.js("return document.querySelector('#chart-strange .drawer').textContent")
+        assert "window.hacked" in shown and not set("\x1b\u2028\u202e") & set(shown)
     assert "<img src=x" in browser.find("#chart-strange h3").text
     assert "chart unlucky could not be drawn: ValueError: </script><script>window.hacked=1" in browser.find("main").text
     assert browser.js("return typeof window.hacked") == "undefined"

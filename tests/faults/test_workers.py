@@ -16,7 +16,7 @@ from numbered import fault
 from prunebench.errors import DeviceError
 from prunebench.executors import Executor, Note
 from prunebench.executors.local import LocalExecutor
-from prunebench.records import Result
+from prunebench.records import Result, decode
 from prunebench.store import Store
 from soak_run import trials
 
@@ -94,6 +94,29 @@ def test_an_exception_travels_as_text(tmp_path: Path) -> None:
 
     result = attempt(Bench(), Order(toy("fine")), None)  # type: ignore[arg-type]
     assert result.status == "failed" and result.reason.startswith("Odd: ('a closure in it'")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("a name \udcff of bytes", "Unheard: a name \\udcff of bytes"), (None, "Unheard")]
+)
+@fault(42, "an exception whose text is not UTF-8, or that raises when it is read", "a failed trial that names it")
+def test_an_exception_that_cannot_be_said_is_named(text: str | None, reason: str) -> None:
+    from prunebench.worker.__main__ import attempt
+    from prunebench.worker.messages import Order, Report
+    from prunebench.worker.validity import encoded
+
+    class Unheard(Exception):
+        def __str__(self) -> str:
+            if text is None:
+                raise RuntimeError("no text")
+            return text
+
+    class Bench:
+        def run_trial(self, trial: object) -> Result:
+            raise Unheard
+
+    result = decode(encoded(attempt(Bench(), Order(toy("fine")), None)), Report).result  # type: ignore[arg-type]
+    assert result is not None and (result.status, result.reason) == ("failed", reason)
 
 
 @fault(43, "a result of 200 MB", "refused by its size, a failed trial")

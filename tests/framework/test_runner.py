@@ -92,6 +92,9 @@ def test_a_declined_cell_is_a_row_with_its_reason(bench):
         ("memory", "oom", "CUDA out of memory"),
         ("nan", "failed", "nan"),
         ("nothing", "failed", "prune returned NoneType, not a network"),
+        ("bytes", "failed", "FileNotFoundError: no file a\\udcff"),
+        ("declines in bytes", "skipped", "no file a\\udcff"),
+        ("mute", "failed", "Mute"),
     ],
 )
 def test_a_failure_is_a_row_with_its_reason(bench, how, status, reason):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from prunebench.errors import said
+
 NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")  # the last: cuBLAS and cuDNN
 
 
@@ -19,4 +21,5 @@ def is_lack_of_memory(error: BaseException) -> bool:
     """By its type, or by what allocators of the host and of the card are known to say."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return any(name in str(error).lower() for name in NO_MEMORY)
+    text = said(error, 20_000).lower()
+    return any(name in text for name in NO_MEMORY)

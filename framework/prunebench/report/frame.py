@@ -57,7 +57,7 @@ def _clean(column: pl.Series) -> pl.Series:
 def _described(name: str, column: pl.Series, columns: Columns) -> dict[str, str]:
     default = "number" if column.dtype.is_numeric() else "bool" if column.dtype == pl.Boolean else "text"
     title, kind = columns.get(name, (name.replace("_", " "), default))
-    return {"title": title, "kind": kind}
+    return {"title": printable(title), "kind": kind}
 
 
 def _stored(column: pl.Series) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from prunebench.errors import PluginError, PruneBenchError
+from prunebench.errors import PluginError, PruneBenchError, said
 from prunebench.report.text import printable
 
 T = TypeVar("T")
@@ -16,6 +16,6 @@ def guarded(name: str, make: Callable[[], T]) -> T:
     try:
         return make()
     except Exception as error:  # the border: a plugin's chart may raise anything
-        text = printable(" ".join(str(error).split()), 300)
+        text = printable(said(error), 300)
         kind = "" if isinstance(error, PruneBenchError) else f"{type(error).__name__}: "
         raise PluginError(f"chart {name} could not be drawn: {kind}{text}") from error

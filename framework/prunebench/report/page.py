@@ -16,10 +16,11 @@ from prunebench.chart import Chart
 from prunebench.report.frame import payload
 from prunebench.report.markup import esc
 from prunebench.report.style import Series, config
-from prunebench.report.text import script_json
+from prunebench.report.text import printable, printable_lines, script_json
 from prunebench.report.vega import bundle
 
 SCRIPTS = ("data.js", "state.js", "charts.js", "table.js", "main.js")
+LONGEST_QUERY = 60_000  # characters, as elsewhere on the page
 
 
 @dataclass
@@ -47,12 +48,12 @@ def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) ->
 
     return {
         "name": chart.name,
-        "title": chart.title,
-        "about": chart.about,
-        "empty": chart.empty,
+        "title": printable(chart.title),
+        "about": printable(chart.about),
+        "empty": printable(chart.empty),
         "wide": chart.is_wide,
         "brush": {"x": chart.brush[0], "y": chart.brush[1]} if isinstance(chart, Tradeoff) else None,
-        "sql": sql,
+        "sql": printable_lines(sql, LONGEST_QUERY),
         "spec": panel_spec(chart, series),
         "frame": payload(frame, chart.columns),
     }

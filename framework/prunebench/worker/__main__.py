@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from prunebench.errors import PruneBenchError
+from prunebench.errors import PruneBenchError, encodable, said
 from prunebench.records import Result, Status, Trial
 from prunebench.worker.leases import leased
 from prunebench.worker.memory import await_memory
@@ -72,7 +72,7 @@ def serve(channel: Channel, hello: Hello) -> None:
         return channel.send(Report("refused", text=str(error)))
     except BaseException as error:
         traceback.print_exc()
-        return channel.send(Report("refused", text=f"{type(error).__name__}: {error}"))
+        return channel.send(Report("refused", text=f"{type(error).__name__}: {said(error)}"))
     channel.send(Report("ready", pid=os.getpid(), host=socket.gethostname()))
     while (order := channel.receive(Order)) is not None:
         answer(channel, hello, workbench, order)
@@ -103,9 +103,11 @@ def attempt(workbench: Workbench, order: Order, timeout_seconds: float | None) -
         result = run(workbench, order)
     except BaseException as error:
         status: Status = "oom" if isinstance(error, MemoryError) else "failed"
-        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        name, text = type(error).__name__, said(error)
+        reason = name if text == name else f"{name}: {text}"
         seconds = time.monotonic() - start
-        result = Result(order.trial, status, reason, traceback.format_exc(), started_at=started_at, seconds=seconds)
+        detail = encodable(traceback.format_exc())
+        result = Result(order.trial, status, reason, detail, started_at=started_at, seconds=seconds)
     finally:
         if os.getpid() != pid:
             os._exit(0)
