@@ -12,7 +12,7 @@ import pytest
 import torch
 from executor_toys import ONCE, cpu, results, toy, work_settings
 from numbered import fault
-from prunebench import doctor
+from prunebench.doctor import machine
 from prunebench.errors import DeviceError
 from prunebench.executors import RetryPolicy
 from prunebench.executors.devices import resolve
@@ -92,9 +92,9 @@ def test_the_doctor_tells_cards_from_cards_that_work(monkeypatch: pytest.MonkeyP
     for cards, has_build, state, mend in (
         ([], True, "ok", ""), (["0", "1"], False, "warning", "built without CUDA"), (["0"], True, "fault", "driver"),
     ):  # fmt: skip
-        monkeypatch.setattr(doctor, "visible_cards", lambda cards=cards: cards)
-        monkeypatch.setattr(doctor, "has_cuda_build", lambda has_build=has_build: has_build)
-        (check,) = doctor._devices()
+        monkeypatch.setattr(machine, "visible_cards", lambda cards=cards: cards)
+        monkeypatch.setattr(machine, "has_cuda_build", lambda has_build=has_build: has_build)
+        (check,) = machine.devices()
         assert (check.state, mend in check.mend) == (state, True)
 
 
@@ -110,7 +110,7 @@ def test_the_doctor_names_the_card_that_is_lost(monkeypatch: pytest.MonkeyPatch)
         ("get_device_name", lambda index: "card"),
     ):  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, answer)
-    lost, well = doctor._devices()
+    lost, well = machine.devices()
     assert (lost.state, lost.seen) == ("fault", "cuda:0 does not answer: CUDA error: unspecified launch failure")
     assert "nvidia-smi" in lost.mend
     assert (well.state, well.seen) == ("ok", "cuda:1 card, 70 of 80 GiB free")

@@ -20,13 +20,14 @@ SIGNS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
 def command(db: Path, noise: bool, as_json: bool) -> int:
     """Look over this machine: green or a mend. The first thing that an issue report asks for."""
     from prunebench.doctor import examine
+    from prunebench.report.text import printable
 
     checks = []
     for check in examine(db, noise=noise):
         checks.append(check)
         if not as_json:
             mend = f" -> {check.mend}" if check.mend else ""
-            click.echo(f"{SIGNS[check.state]}{check.name}: {check.seen}{mend}")
+            click.echo(printable(f"{SIGNS[check.state]}{check.name}: {check.seen}{mend}"))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(check) for check in checks]))
     return 1 if any(check.state == "fault" for check in checks) else 0

@@ -82,10 +82,10 @@ def _memory_bytes() -> int:
 def _gpu(device: str) -> tuple[str, str]:
     if not device.startswith("cuda") or not torch.cuda.is_available():
         return "", ""
-    return torch.cuda.get_device_name(torch.device(device)), _driver()
+    return torch.cuda.get_device_name(torch.device(device)), driver_version()
 
 
-def _driver() -> str:
+def driver_version() -> str:
     """The kernel driver's version, as the driver itself tells it."""
     try:
         words = Path("/proc/driver/nvidia/version").read_text(encoding="ascii").split()

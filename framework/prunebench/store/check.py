@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.errors import StoreError
+from prunebench.errors import NewerDatabase, NotADatabase, StoreError
 from prunebench.store import database as db
 from prunebench.store.journal import read_tails
 
@@ -17,7 +17,10 @@ CHILDREN = ("prediction", "pair", "trace", "latency", "layer", "curve", "stage",
 
 
 def faults(database: Path, journals: list[Path]) -> Iterator[str]:
-    """A line for everything that is not as it should be; reads every byte."""
+    """A line for everything that is not as it should be; reads every byte.
+
+    Raises `NotADatabase` or `NewerDatabase` where the file is not one of ours to look at.
+    """
     acknowledged = {path.stem: set(_keys(path)) for path in journals}
     yield from (fault for path in journals for fault in _journal_faults(path))
     if not database.exists():
@@ -30,6 +33,8 @@ def faults(database: Path, journals: list[Path]) -> Iterator[str]:
         connection.execute("use published")
         yield from _table_faults(connection, database)
         yield from _lost(connection, acknowledged)
+    except (NotADatabase, NewerDatabase):
+        raise
     except StoreError as error:
         yield str(error)
     finally:

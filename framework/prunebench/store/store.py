@@ -131,7 +131,7 @@ class Store:
         return report
 
     def check(self) -> list[str]:
-        """What is wrong with the database or a journal, a line each; empty when all is well."""
+        """What is wrong with the database or a journal, a line each; raises as `store.check.faults` does."""
         from prunebench.store.check import faults
 
         return list(faults(self.path, self.journals()))
