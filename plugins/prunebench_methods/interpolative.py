@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from prunebench import Method, Task, param
 
+from prunebench_methods.selection import require_one, rounded_up
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -24,14 +26,23 @@ class InterpolativeChannels(Method):
     the dense one answered (`refit`). `choose`: "pivots" of a Cholesky factorization, as in the paper but weighted by
     the readers' weights, or one by one what explains most of the readers' "responses". No layer is added and nothing
     is trained; the network has the same modules, narrower. Where only some positions of the images are looked at, they
-    are the same for every seed.
+    are the same for every seed. The paper gives all layers one error; here they have one share of channels
+    ("uniform"), or one budget, spent where a channel is missed most for its cost ("global").
     """
 
     name = "interpolative_channels"
     paper = "https://arxiv.org/abs/2108.00065"
     loosest = {"keep": 1.0}
+    example = {"keep": 0.5}
 
-    keep: float = param(0.5, "share of the channels that each layer keeps, rounded up", above=0, at_most=1)
+    keep: float | None = param(None, "share of the channels that each layer keeps, rounded up", above=0, at_most=1)
+    theoretical_speedup: float | None = param(None, "dense over remaining multiply-accumulates, at least", at_least=1)
+    compression: float | None = param(None, "dense over remaining parameters, at least", at_least=1)
+    allocation: str = param(
+        "uniform",
+        "the same share of channels in all layers, or what they come to shared by what the readers miss",
+        choices=("uniform", "global"),
+    )
     round_to: int = param(1, "channel counts are rounded up to a multiple of this", at_least=1)
     choose: str = param(
         "auto", f"how channels are chosen; auto: responses up to {GREEDY_WIDTH} channels", choices=CHOICES
@@ -40,17 +51,26 @@ class InterpolativeChannels(Method):
     shared: bool = param(True, "also remove channels that several layers write or read, as around residual additions")
     images: int = param(1024, "calibration images that are looked at, at most", at_least=1)
 
+    def check(self) -> None:
+        """Exactly one budget."""
+        require_one(keep=self.keep, theoretical_speedup=self.theoretical_speedup, compression=self.compression)
+
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The same modules, narrower; layers whose outputs must stay are recorded with the reason."""
         from prunebench_methods.interpolative_prune import remove_channels
 
         return remove_channels(self, network, task)
 
+    def target(self) -> tuple[str, float]:
+        """Name and value of the budget that is given instead of a share; a share comes to none."""
+        if self.compression is not None:
+            return "compression", self.compression
+        return "theoretical_speedup", self.theoretical_speedup or 1.0
+
     def is_greedy(self, channels: int) -> bool:
         """Whether so many channels are chosen by the readers' responses."""
         return self.choose == "responses" or (self.choose == "auto" and channels <= GREEDY_WIDTH)
 
-    def width(self, channels: int) -> int:
-        """Channels kept of so many."""
-        wanted = math.ceil(self.keep * channels - 1e-9)
-        return min(channels, -(-max(wanted, 1) // self.round_to) * self.round_to)
+    def width(self, share: float, channels: int) -> int:
+        """Channels kept of so many at a share of them."""
+        return rounded_up(math.ceil(share * channels - 1e-9), self.round_to, channels)

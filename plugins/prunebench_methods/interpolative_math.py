@@ -7,7 +7,9 @@ what a reader sees, after normalisation and activation; Z (k, C) predicts all ch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.linalg import lapack
 from torch import Tensor, nn
@@ -77,10 +79,25 @@ def _sampled(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
 
 
-def strongest(gram: Tensor, count: int) -> Tensor:
-    """The first `count` pivots of the Cholesky factorization with complete pivoting, in the order they are chosen."""
-    _, pivots, _, _ = lapack.dpstrf(gram.numpy(), lower=1)
-    return torch.from_numpy(pivots[:count] - 1).long()
+class Order(NamedTuple):
+    """Channels in the order in which they are chosen, and what the readers miss with the first k: `missing[k]`.
+
+    A reader that sees nothing misses 1.
+    """
+
+    channels: Tensor
+    missing: list[float]
+
+
+def strongest(gram: Tensor, readers: int) -> Order:
+    """The pivots of the Cholesky factorization with complete pivoting; what is missing is of the trace, a reader."""
+    factor, pivots, rank, _ = lapack.dpstrf(gram.numpy(), lower=1)
+    columns = np.tril(factor)
+    columns[:, rank:] = 0
+    explained = np.cumsum((columns**2).sum(axis=0))
+    left = 1 - np.concatenate(([0.0], explained)) / max(float(gram.diagonal().sum()), 1e-300)
+    missing = [readers * share for share in np.clip(left, 0, 1).tolist()]
+    return Order(torch.from_numpy(pivots - 1).long(), missing)
 
 
 def weighted(grams: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
@@ -97,8 +114,8 @@ def weighted(grams: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     return seen * norms.sqrt()[:, None] * norms.sqrt()
 
 
-def most_telling(grams: Sequence[Tensor], weights: Sequence[Tensor], count: int) -> Tensor:
-    """`count` channels one by one, each the one that explains most of what the readers' responses still miss.
+def most_telling(grams: Sequence[Tensor], weights: Sequence[Tensor]) -> Order:
+    """Channels one by one, each the one that explains most of what the readers' responses still miss.
 
     `weights` are the readers' products of weights (C, C), summed over outputs and taps of the kernel.
     """
@@ -107,7 +124,8 @@ def most_telling(grams: Sequence[Tensor], weights: Sequence[Tensor], count: int)
     totals = [product.diagonal().sum().clamp_min(1e-300) for product in products]
     quiet = [SILENT * gram.diagonal().mean() for gram in grams]
     chosen: list[int] = []
-    for _ in range(count):
+    missing = [float(len(grams))]
+    for _ in range(len(grams[0])):
         score = torch.zeros(len(grams[0]), dtype=grams[0].dtype)
         for gram, product, total, least in zip(left, products, totals, quiet, strict=True):
             gain = (product * gram).sum(dim=1) / gram.diagonal().clamp_min(least) / total
@@ -116,7 +134,9 @@ def most_telling(grams: Sequence[Tensor], weights: Sequence[Tensor], count: int)
         chosen.append(int(score.argmax()))
         for gram, product, weight, least in zip(left, products, weights, quiet, strict=True):
             _deflate(gram, product, weight, chosen[-1], float(least))
-    return torch.tensor(chosen)
+        unmet = sum(float(product.diagonal().sum() / total) for product, total in zip(products, totals, strict=True))
+        missing.append(min(missing[-1], max(unmet, 0.0)))
+    return Order(torch.tensor(chosen), missing)
 
 
 def _deflate(gram: Tensor, product: Tensor, weight: Tensor, pivot: int, least: float) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
 from prunebench_methods import interpolative_math as mathematics
+from prunebench_methods.channel_budget import channel_costs, shared_widths, uniform_widths
 from prunebench_methods.channel_graph import ChannelGraph, Group, Slot, channel_graph
 from prunebench_methods.channel_removal import Shrinking
 from prunebench_methods.interpolative import InterpolativeChannels
+from prunebench_methods.interpolative_math import Order
 from prunebench_methods.refit_math import dense_answers, refit
 from prunebench_methods.replace import refuse_if_unusable
 
@@ -22,10 +24,12 @@ def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Tas
     images = _images(network, task, method.images)
     graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1]))
     groups = _removable(method, network, graph, task)
-    key: Hashable = ("reader_grams", method.images, method.shared)
+    key: tuple[Hashable, ...] = ("channels", method.images, method.shared)
     grams = task.once(key, lambda: mathematics.reader_grams(network, groups, images, _always_the_same()))
     dense = copy.deepcopy(network) if method.refit else network
-    kept = _shrink(method, network, groups, grams, task)
+    orders = task.once((*key, method.choose), lambda: [_order(method, network, group, grams) for group in groups])
+    widths = _widths(method, network, groups, orders, task)
+    kept = _shrink(network, groups, [order.channels[:k] for order, k in zip(orders, widths, strict=True)], grams, task)
     if method.refit:
         names = _behind(graph, groups)
         refit(network, dense_answers(dense, names, kept, images, _always_the_same()), graph.norms, images)
@@ -70,22 +74,14 @@ def _why_left_alone(method: InterpolativeChannels, group: Group) -> str:
     return ""
 
 
-def _shrink(
-    method: InterpolativeChannels, network: nn.Module, groups: list[Group], grams: dict[Slot, Tensor], task: Task
-) -> dict[str, Tensor]:
-    """Writer -> the outputs that it keeps."""
-    shrinking, kept = Shrinking(network), {}
-    for group in groups:
-        seen = [grams[slot] for slot in group.readers]
-        weights = [_products(shrinking.columns(slot, group.width)) for slot in group.readers]
-        chosen = _chosen(method, seen, weights, method.width(group.width))
-        mixtures = {slot: mathematics.predictor(grams[slot], chosen) for slot in group.readers}
-        shrinking.remove(group, chosen, mixtures)
-        missing = max(mathematics.unexplained(grams[slot], chosen, mixture) for slot, mixture in mixtures.items())
-        for name in group.writers:
-            kept[name] = chosen
-            task.layer(name, rank=len(chosen), unexplained=missing)
-    return kept
+def _order(method: InterpolativeChannels, network: nn.Module, group: Group, grams: Mapping[Slot, Tensor]) -> Order:
+    """In which channels are kept; all readers count alike, whatever the size of what they see."""
+    seen = [grams[slot] for slot in group.readers]
+    whole = Shrinking(network)
+    weights = [_products(whole.columns(slot, group.width)) for slot in group.readers]
+    if method.is_greedy(group.width):
+        return mathematics.most_telling(seen, weights)
+    return mathematics.strongest(mathematics.weighted(seen, weights), len(seen))
 
 
 def _products(columns: Tensor) -> Tensor:
@@ -94,13 +90,43 @@ def _products(columns: Tensor) -> Tensor:
     return (flat @ flat.T).double().cpu()
 
 
-def _chosen(method: InterpolativeChannels, grams: list[Tensor], weights: list[Tensor], count: int) -> Tensor:
-    """The kept channels, ascending; all readers count alike, whatever the size of what they see."""
-    if count == len(grams[0]):
-        return torch.arange(count)
-    if method.is_greedy(len(grams[0])):
-        return mathematics.most_telling(grams, weights, count).sort().values
-    return mathematics.strongest(mathematics.weighted(grams, weights), count).sort().values
+def _widths(
+    method: InterpolativeChannels, network: nn.Module, groups: list[Group], orders: Sequence[Order], task: Task
+) -> list[int]:
+    """How many channels each group keeps."""
+    parameters = method.compression is not None
+    costs = channel_costs(network, groups, task.shapes, parameters=parameters)
+    if method.keep is not None:
+        uniform = [method.width(method.keep, group.width) for group in groups]
+        if method.allocation == "uniform":
+            return uniform
+        budget = costs.at(uniform)
+    else:
+        name, wanted = method.target()
+        budget = costs.spent / wanted
+        least = costs.at([min(method.round_to, group.width) for group in groups])
+        if least > budget:
+            reached = costs.spent / least
+            raise NotApplicable(f"{name} {wanted:g} is out of reach: the fewest channels give {reached:.3g}")
+    if method.allocation == "uniform":
+        return uniform_widths(method.width, costs, budget)
+    return shared_widths([order.missing for order in orders], costs, budget, method.round_to)
+
+
+def _shrink(
+    network: nn.Module, groups: list[Group], kept: Sequence[Tensor], grams: Mapping[Slot, Tensor], task: Task
+) -> dict[str, Tensor]:
+    """Writer -> the outputs that it keeps, ascending."""
+    shrinking, outputs = Shrinking(network), {}
+    for group, channels in zip(groups, kept, strict=True):
+        chosen = channels.sort().values
+        mixtures = {slot: mathematics.predictor(grams[slot], chosen) for slot in group.readers}
+        shrinking.remove(group, chosen, mixtures)
+        missing = max(mathematics.unexplained(grams[slot], chosen, mixture) for slot, mixture in mixtures.items())
+        for name in group.writers:
+            outputs[name] = chosen
+            task.layer(name, rank=len(chosen), unexplained=missing)
+    return outputs
 
 
 def _behind(graph: ChannelGraph, groups: list[Group]) -> list[str]:

@@ -39,4 +39,26 @@ class SmallCnn(Model):
         return small_cnn(class_count, self.width, self.batch_norm)
 
 
-MODELS: list[type[Model]] = [LeNet5, SmallCnn]
+@dataclass(frozen=True)
+class SmallResNet(Model):
+    """The residual network for small pictures of He et al. (2015), 28×28: 6·`blocks` + 2 layers.
+
+    Batch norm behind each convolution. Departs from the paper in strided 1×1 convolutions where it pads with zeros, and
+    in being twice as wide.
+    """
+
+    name = "small_resnet"
+    paper = "https://arxiv.org/abs/1512.03385"
+    input_shape = (1, 28, 28)
+    width: int = param(
+        32, "channels of the first stage; the second has twice, the third four times as many", at_least=1
+    )
+    blocks: int = param(1, "residual blocks of each of the three stages", at_least=1)
+
+    def build(self, class_count: int) -> nn.Module:
+        from prunebench_models.residual import small_resnet
+
+        return small_resnet(class_count, self.width, self.blocks)
+
+
+MODELS: list[type[Model]] = [LeNet5, SmallCnn, SmallResNet]

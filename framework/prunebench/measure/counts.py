@@ -33,8 +33,9 @@ class Counts:
 def counts(network: nn.Module, example_input: Tensor, dense: nn.Module | None = None) -> Counts:
     """What `network` stores and computes for one sample of `example_input` (1, C, H, W); it is left as it was.
 
-    Batch-norm statistics and other buffers are no parameters. Buffers that `dense` does not have are: a method that
-    keeps its factors in buffers (or its codes, as 8-bit integers) has not made the network smaller by that.
+    Batch-norm statistics and other buffers are no parameters, and removing some of their entries makes them none.
+    Buffers that `dense` does not have, or smaller, are: a method that keeps its factors in buffers (or its codes, as
+    8-bit integers) has not made the network smaller by that.
     """
     held = [weights.values_of(value) for value in counted(network, dense).values()]
     nonzero = sum(int(torch.count_nonzero(value)) for value in held)
@@ -46,10 +47,10 @@ def counted(network: nn.Module, dense: nn.Module | None = None) -> dict[str, Ten
     found = weights.parameters(network)
     if dense is None:
         return found
-    known = {name: value.shape for name, value in weights.buffers(dense).items()}
+    known = {name: value.numel() for name, value in weights.buffers(dense).items()}
     for name, value in weights.buffers(network).items():
         holds_weights = value.is_floating_point() or value.is_complex() or value.dtype in CODE_TYPES
-        if holds_weights and known.get(name) != value.shape:
+        if holds_weights and value.numel() > known.get(name, 0):
             found[name] = value
     return found
 

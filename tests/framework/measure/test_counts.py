@@ -159,6 +159,13 @@ def test_factors_kept_outside_of_parameters_are_counted_all_the_same() -> None:
     assert found.parameter_count == found.nonzero_parameter_count == 12 + 12 + 12
 
 
+def test_statistics_of_fewer_channels_are_still_no_parameters_and_of_more_are() -> None:
+    dense, fewer, more = (nn.Sequential(nn.Conv2d(1, n, 1), nn.BatchNorm2d(n)) for n in (6, 4, 8))
+    x = torch.zeros(1, 1, 2, 2)
+    assert counts(fewer, x, dense=dense).parameter_count == 4 * (2 + 2)
+    assert counts(more, x, dense=dense).parameter_count == 8 * (2 + 2 + 2)
+
+
 def test_a_dynamically_quantized_network_is_counted() -> None:
     dense = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4))
     with warnings.catch_warnings():

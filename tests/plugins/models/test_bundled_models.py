@@ -10,7 +10,7 @@ import prunebench_models
 import pytest
 import torch
 from prunebench import DataError, Model
-from prunebench_models.convolutional import LeNet5, SmallCnn
+from prunebench_models.convolutional import LeNet5, SmallCnn, SmallResNet
 from prunebench_models.fully_connected import LargeFcn, LargeLinearFcn, SimpleFcn, SimpleLinearFcn
 from prunebench_models.vision import AlexNet, DenseNet121, ResNet50, Torchvision
 from torch import nn
@@ -40,11 +40,35 @@ def test_parameter_counts_are_the_published_ones(model: Model, class_count: int,
     assert parameter_count(network) == expected
 
 
-@pytest.mark.parametrize("model", [SimpleFcn(), SimpleLinearFcn(), LeNet5(), SmallCnn(), SmallCnn(batch_norm=True)])
+@pytest.mark.parametrize(
+    "model", [SimpleFcn(), SimpleLinearFcn(), LeNet5(), SmallCnn(), SmallCnn(batch_norm=True), SmallResNet()]
+)
 @pytest.mark.parametrize("class_count", [2, 26])
 def test_the_last_layer_is_as_wide_as_there_are_classes(model: Model, class_count: int) -> None:
     network = model.build(class_count).eval()
     assert network(torch.zeros(3, *model.input_shape)).shape == (3, class_count)
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_residual_networks_have_six_layers_a_block_of_each_stage_and_two(blocks: int) -> None:
+    with torch.device("meta"):
+        network = SmallResNet(width=16, blocks=blocks).build(10)
+    kinds = {name: module for name, module in network.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))}
+    assert len([name for name in kinds if "shortcut" not in name]) == 6 * blocks + 2
+    assert [name for name in kinds if "shortcut" in name] == [
+        "stage2_block1.shortcut.conv",
+        "stage3_block1.shortcut.conv",
+    ]
+    shapes = network.to_empty(device="cpu")(torch.zeros(2, 1, 28, 28)).shape
+    assert shapes == (2, 10)
+
+
+def test_a_residual_block_adds_what_came_in() -> None:
+    torch.manual_seed(0)
+    block = SmallResNet(width=8).build(10).stage1_block1.eval()
+    nn.init.zeros_(block.norm2.weight)
+    x = torch.rand(2, 8, 6, 6)
+    assert torch.equal(block(x), x)
 
 
 def test_a_twin_without_activations_is_one_affine_map() -> None:
@@ -164,7 +188,7 @@ def test_damaged_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
 
 def test_names_are_unique_and_every_class_says_what_it_is() -> None:
     models = prunebench_models.models()
-    assert len({model.name for model in models}) == len(models) == 10
+    assert len({model.name for model in models}) == len(models) == 11
     assert all(model.__doc__ and issubclass(model, Model) for model in models)
 
 

@@ -1,0 +1,131 @@
+"""Channels for a budget: what widths cost, and which are chosen."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from fake_task import FakeTask, digits_task, fake_task, mac_count, pruned
+from prunebench import NotApplicable
+from prunebench.measure.counts import counts
+from prunebench_methods.channel_budget import ChannelCosts, channel_costs, shared_widths, uniform_widths
+from prunebench_methods.channel_graph import Group, channel_graph
+from prunebench_methods.channel_removal import Shrinking
+from prunebench_methods.interpolative import InterpolativeChannels
+from prunebench_models.residual import small_resnet
+from test_interpolative import toy
+from torch import nn
+
+
+def removable(network: nn.Module, example: torch.Tensor) -> list[Group]:
+    return [group for group in channel_graph(network, example).groups if not group.frozen and group.readers]
+
+
+def resnet_task() -> FakeTask:
+    torch.manual_seed(0)
+    return digits_task(small_resnet(10, 8, 1))
+
+
+@pytest.mark.parametrize("kind", ["fcn", "cnn", "residual", "dense", "resnet"])
+def test_costs_are_those_of_the_network_that_is_cut_to_the_widths(kind: str) -> None:
+    task = resnet_task() if kind == "resnet" else toy(kind)
+    groups = removable(task.network, task.example_input)
+    found = [channel_costs(task.network, groups, task.shapes, parameters=p) for p in (False, True)]
+    widths = [1 + (3 * number + group.width // 2) % group.width for number, group in enumerate(groups)]
+    network = copy.deepcopy(task.network)
+    shrinking = Shrinking(network)
+    for group, width in zip(groups, widths, strict=True):
+        kept = torch.arange(width)
+        shrinking.remove(group, kept, dict.fromkeys(group.readers, torch.eye(group.width)[:width]))
+    macs, parameters = (round(costs.at(widths)) for costs in found)
+    assert macs == mac_count(network, task.example_input)
+    assert parameters == sum(p.numel() for p in network.parameters())
+    assert found[0].widths == [group.width for group in groups]
+    for costs in found:
+        saved = costs.saved(0, widths[0])
+        before = costs.spent
+        costs.resize(0, widths[0])
+        assert costs.spent == before - saved < before
+
+
+def two_groups(channels: int = 16) -> ChannelCosts:
+    """Two hidden layers as wide as each other; the first reads 64 numbers, the second is read by 10."""
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, channels), nn.Linear(channels, channels), nn.Linear(channels, 10)
+    )
+    task = fake_task(network, (1, 8, 8), count=16)
+    return channel_costs(network, removable(network, task.example_input), task.shapes, parameters=False)
+
+
+def test_a_shared_budget_goes_to_the_group_that_is_missed_most() -> None:
+    needed, idle = [2.0**-k for k in range(17)], [0.0] * 17
+    for missing, more, less in (([needed, idle], 0, 1), ([idle, needed], 1, 0)):
+        costs = two_groups()
+        budget = costs.spent / 2
+        widths = shared_widths(missing, costs, budget, 1)
+        assert widths[more] > widths[less]
+        assert costs.spent <= budget
+
+
+@pytest.mark.parametrize("round_to", [1, 4])
+def test_a_budget_is_used_until_no_further_step_fits(round_to: int) -> None:
+    missing = [[1 / (1 + k) for k in range(17)]] * 2
+    for target in (1.5, 2, 4):
+        costs = two_groups()
+        budget = costs.spent / target
+        widths = shared_widths(missing, costs, budget, round_to)
+        assert all(width % round_to == 0 for width in widths)
+        assert costs.spent <= budget
+        for group, width in enumerate(widths):
+            assert width == 16 or costs.spent - costs.saved(group, width + round_to) > budget
+
+
+def test_one_share_is_the_largest_that_stays_within_the_budget() -> None:
+    costs = two_groups()
+    for target in (1, 1.5, 3):
+        budget = costs.spent / target
+        widths = uniform_widths(lambda share, channels: max(1, round(share * channels)), costs, budget)
+        assert widths[0] == widths[1]
+        assert costs.at(widths) <= budget
+        assert widths[0] == 16 or costs.at([width + 1 for width in widths]) > budget
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global"])
+@pytest.mark.parametrize("name", ["theoretical_speedup", "compression"])
+@pytest.mark.parametrize("kind", ["cnn", "resnet", "residual", "dense"])
+def test_targets_are_reached_and_not_by_far_exceeded(kind: str, name: str, allocation: str) -> None:
+    task = resnet_task() if kind == "resnet" else toy(kind)
+    network = pruned(InterpolativeChannels(**{name: 3.0}, allocation=allocation, refit=False, images=64), task)
+    before, after = (counts(n, task.example_input, dense=task.network) for n in (task.network, network))
+    ratio = (
+        before.mac_count / after.mac_count
+        if name == "theoretical_speedup"
+        else before.parameter_count / after.parameter_count
+    )
+    assert 3.0 <= ratio < (3.3 if allocation == "global" else 4.2)
+
+
+def test_what_the_fewest_channels_do_not_reach_is_declined_with_what_they_do() -> None:
+    task = toy("cnn")
+    with pytest.raises(
+        NotApplicable, match=r"theoretical_speedup 1e\+06 is out of reach: the fewest channels give \d+"
+    ):
+        pruned(InterpolativeChannels(theoretical_speedup=1e6), task)
+    with pytest.raises(NotApplicable, match=r"compression 50 is out of reach: .* give \d"):
+        pruned(InterpolativeChannels(compression=50, round_to=16), task)
+
+
+def test_a_share_for_a_global_allocation_means_what_it_would_cost_uniformly() -> None:
+    task = toy("cnn")
+    one, other = (
+        mac_count(pruned(InterpolativeChannels(keep=0.5, allocation=a, refit=False), task), task.example_input)
+        for a in ("uniform", "global")
+    )
+    assert 0.9 * one < other <= one
+
+
+def test_exactly_one_budget_is_asked_for() -> None:
+    for settings in ({}, {"keep": 0.5, "compression": 2.0}):
+        with pytest.raises(ValueError, match="give exactly one of keep, theoretical_speedup, compression"):
+            InterpolativeChannels(**settings).check()
