@@ -6,7 +6,11 @@ Every repeat times two small networks with the default protocol and with what pe
 calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` processes keep the cores busy. Repeats are
 spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network makes 21 passes for the
 first one's 20. Every fifth repeat also times a large network against its copy, at batch 1 and 64: 144 MB of weights,
-more than a cache holds. The last lines are the table of docs/measuring.md.
+more than a cache holds. The last lines are the table of docs/measuring.md. In two parts, side by side, and together:
+
+    python benchmarks/latency_aa.py --repeats 50 --out a.jsonl
+    python benchmarks/latency_aa.py --repeats 50 --first 50 --out b.jsonl
+    python benchmarks/latency_aa.py --table a.jsonl b.jsonl
 """
 
 from __future__ import annotations
@@ -14,21 +18,18 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import os
 import random
-import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from aa_table import Row, rows_in, summary
 from prunebench.executors.process import KEEP_BLOCKS
 from prunebench.measure.latency import latency
 from prunebench.measure.significance import verdict
@@ -45,7 +46,6 @@ SMALL = [(model, BATCH, planted) for model in ("simple_fcn", "lenet5") for plant
 LARGE = [("large_fcn", batch, False) for batch in (1, BATCH)]
 LARGE_EVERY = 5  # repeats
 SLICE = 3  # samples a pass: 60 of the 64 in twenty passes, 63 in twenty-one
-Row = dict[str, Any]
 
 
 class Sliced(nn.Module):
@@ -102,9 +102,10 @@ def autorange(first: nn.Module, second: nn.Module, x: Tensor) -> Row:
         return {"speedup": middle(first) / middle(second)}
 
 
-def measure(seed: int, protocol: LatencyProtocol) -> Iterator[Row]:
+def measure(seed: int, protocol: LatencyProtocol, networks: Sequence[str]) -> Iterator[Row]:
     """One repeat: every network, copied and planted, by every protocol, in random order."""
     tasks = SMALL + (LARGE if seed % LARGE_EVERY == 0 else [])
+    tasks = [task for task in tasks if task[0] in networks]
     rng = random.Random(seed)
     for model, batch, planted in rng.sample(tasks, len(tasks)):
         first, second, truth = pair_of(model, planted, seed)
@@ -155,13 +156,15 @@ def rows_of(args: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     environment = {"GLIBC_TUNABLES": KEEP_BLOCKS, **os.environ}  # as workers have it
     with neighbours(args.load):
-        for first in range(0, args.repeats, args.per_process):
-            last = min(args.repeats, first + args.per_process)
+        end = args.first + args.repeats
+        for first in range(args.first, end, args.per_process):
+            last = min(end, first + args.per_process)
             command = [sys.executable, __file__, "--child", str(first), str(last), "--seconds", str(args.seconds)]
+            command += ["--networks", *args.networks]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-            rows += [json.loads(line) for line in done.stdout.splitlines()]
+            rows += rows_in(done.stdout)
             keep(args.out, rows)
-            print(f"{last}/{args.repeats}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+            print(f"{last - args.first}/{args.repeats}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     return rows
 
 
@@ -169,50 +172,6 @@ def keep(path: Path | None, rows: list[Row]) -> None:
     """All rows so far as JSON lines."""
     if path:
         path.write_text("\n".join(json.dumps(row) for row in rows))
-
-
-def summary(rows: list[Row]) -> str:
-    """The table of docs/measuring.md: a line for each network, truth and protocol."""
-    groups: dict[tuple[str, int, bool, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[row["model"], row["batch"], row["planted"], row["way"]].append(row)
-    head = ("network", "batch", "truth", "protocol", "repeats", "standard deviation", "off by 5 % or more",
-            "says faster or slower", "interval covers the truth", "seconds, mean (max)")  # fmt: skip
-    lines = [head, ("---",) * len(head), *(_line(*key, found) for key, found in sorted(groups.items()))]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *_weather(rows)])
-
-
-def _weather(rows: list[Row]) -> Iterator[str]:
-    """How busy the machine was, and how often the planted difference was found while it was so."""
-    load = [row["load"] for row in rows]
-    yield f"{os.cpu_count()} cores, load average {min(load):.1f} to {max(load):.1f}"
-    planted = [row for row in rows if row["planted"] and "verdict" in row]
-    for low, high in ((0.0, 0.5), (0.5, 0.7), (0.7, 1.0)):
-        found = [row["verdict"] == "slower" for row in planted if low <= row["contention"] < high]
-        weather = f"others ran {low:.0%} to {high:.0%} of the time"
-        yield f"{weather}: planted difference found in {_share(found)} of {len(found)}"
-
-
-def _line(model: str, batch: int, planted: bool, way: str, rows: list[Row]) -> tuple[str, ...]:
-    off = [row["speedup"] / row["truth"] for row in rows]
-    claims = [row["verdict"] != "can't tell" for row in rows if "verdict" in row]
-    covers = [row["low"] <= row["truth"] <= row["high"] for row in rows if "low" in row]
-    return (
-        f"`{model}`",
-        str(batch),
-        "20/21" if planted else "1",
-        way,
-        str(len(rows)),
-        f"{100 * statistics.pstdev(math.log(value) for value in off):.2f} %",
-        _share([abs(math.log(value)) >= 0.05 for value in off]),
-        _share(claims),
-        _share(covers),
-        f"{statistics.mean(row['seconds'] for row in rows):.2f} ({max(row['seconds'] for row in rows):.2f})",
-    )
-
-
-def _share(found: list[bool]) -> str:
-    return f"{100 * sum(found) / len(found):.1f} %" if found else ""
 
 
 def arguments() -> argparse.Namespace:
@@ -223,6 +182,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--load", type=int, default=3, help="busy processes beside it")
     parser.add_argument("--seconds", type=float, default=LatencyProtocol().max_seconds, help="for one pair, at most")
     parser.add_argument("--out", type=Path, help="keep every row, raw blocks included, as JSON lines")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first repeat: parts of one test differ in it")
+    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of rows kept by --out")
+    parser.add_argument("--networks", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--busy", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -237,10 +199,11 @@ def main() -> None:
     if args.child:
         torch.set_num_threads(1)
         for seed in range(*args.child):
-            for row in measure(seed, protocol):
-                print(json.dumps(row))
+            for row in measure(seed, protocol, args.networks):
+                print(json.dumps(row), flush=True)
         return None
-    print(summary(rows_of(args)))
+    rows = [row for path in args.table for row in rows_in(path.read_text())] if args.table else rows_of(args)
+    print(summary(rows))
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from prunebench.measure.faults import ChangedWeights, InvalidOutput
+from prunebench.measure.faults import ChangedWeights, InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency import blocks_of
 from prunebench.measure.rounds import CHANGED, INVALID, NO_MEMORY, NOT_LOADED
 from prunebench.records import LatencyProtocol, decode, encode
@@ -29,7 +29,9 @@ def main(folder: Path, device: str, seed: int) -> int:
         return _fail(CHANGED, fault)
     except InvalidOutput as fault:
         return _fail(INVALID, fault)
-    except torch.OutOfMemoryError as fault:
+    except (RuntimeError, MemoryError) as fault:
+        if not is_lack_of_memory(fault):
+            raise
         return _fail(NO_MEMORY, fault)
     (folder / "blocks.json").write_bytes(encode(blocks))
     return 0
@@ -43,7 +45,7 @@ def _load(folder: Path, device: str) -> tuple[dict[str, Any], Exception | None]:
 
 
 def _fail(status: int, error: Exception) -> int:
-    print(" ".join(str(error).split()), file=sys.stderr)
+    print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
     return status
 
 

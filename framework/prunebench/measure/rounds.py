@@ -71,14 +71,8 @@ def _child(folder: Path, protocol: LatencyProtocol, device: torch.device, seed: 
 
 def _fault(status: int, text: str) -> Exception:
     last = text.rpartition("\n")[2]
-    known = {
-        NOT_LOADED: NotPortable,
-        INVALID: InvalidOutput,
-        CHANGED: ChangedWeights,
-        NO_MEMORY: torch.OutOfMemoryError,
-    }
-    if status in known:
-        return known[status](last)
+    if status in FAULTS:
+        return FAULTS[status](last)
     return RuntimeError(f"a round in a fresh process ended with status {status}: {text[-2000:]}")
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import copy
 import gc
-import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from prunebench.measure import pairs, rounds
-from prunebench.measure.blocks import Block, CpuClock, Side
+from prunebench.measure import round as round_module
+from prunebench.measure import rounds
 from prunebench.measure.faults import ChangedWeights, InvalidOutput
 from prunebench.measure.latency import latency
-from prunebench.measure.pairs import Pair, time_pair
+from prunebench.measure.sides import Way
 from prunebench.measure.significance import speedup_interval, verdict
-from prunebench.measure.weights import stored
 from prunebench.records import Latency, LatencyProtocol, decode, encode
 from torch import Tensor, nn
 
@@ -196,87 +193,6 @@ def test_lack_of_memory_is_told_apart() -> None:
         measured(nn.Linear(32, 32), failing("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"))
 
 
-class FakeClock:
-    """Every call takes what its side is known to take, plus a bias of the copy that makes it."""
-
-    name = "cpu"
-    block_ms = 1.0
-
-    def __init__(self, rng: random.Random, bias: float) -> None:
-        self.rng, self.bias = rng, bias
-        self.order: list[str] = []
-        self.biases: dict[int, float] = {}
-        self.alive: list[nn.Module] = []  # so that no identity is used twice
-
-    def block(self, side: Side, calls: int) -> Block:
-        if id(side.network) not in self.biases:
-            self.alive.append(side.network)
-            self.biases[id(side.network)] = self.rng.gauss(0, self.bias)
-        ms = side.network.ms * (1 + self.biases[id(side.network)] + self.rng.gauss(0, 0.002))
-        self.order.append(side.network.side)
-        return Block(ms, ms, ms)
-
-
-def fake_pair(clock: FakeClock, dense_ms: float = 1.0, pruned_ms: float = 1.0, seed: int = 0) -> Pair:
-    sides = []
-    for name, ms in (("A", dense_ms), ("B", pruned_ms)):
-        network = nn.Identity()
-        network.side, network.ms = name, ms
-        sides.append(Side(network, torch.zeros(1)))
-    return Pair(sides[0], sides[1], clock, random.Random(seed))  # type: ignore[arg-type]
-
-
-def interval_of(blocks: pairs.Blocks) -> tuple[float, float]:
-    dense, pruned = [block.ms for block in blocks.dense], [block.ms for block in blocks.pruned]
-    found = speedup_interval(dense, pruned, blocks.round_index)
-    return found.low, found.high
-
-
-def test_blocks_are_interleaved_as_abba_or_baab_in_random_order() -> None:
-    pair = fake_pair(clock := FakeClock(random.Random(0), 0.0))
-    for _ in range(50):
-        pair.group((1, 1))
-    groups = {"".join(clock.order[i : i + 4]) for i in range(0, 200, 4)}
-    assert groups == {"ABBA", "BAAB"}
-
-
-def test_the_same_seed_gives_the_same_order() -> None:
-    clocks = [FakeClock(random.Random(1), 0.0) for _ in range(2)]
-    for clock in clocks:
-        time_pair(fake_pair(clock, seed=7), 20, 1.0)
-    assert clocks[0].order == clocks[1].order
-
-
-def test_a_very_slow_network_is_called_four_times_a_side_in_alternating_order() -> None:
-    clock = FakeClock(random.Random(0), 0.0)
-    time_pair(fake_pair(clock, 5000.0, 5000.0), 20, 1e-9)
-    assert "".join(clock.order[2:]) == "ABBAAB"
-
-
-def test_the_bias_of_a_copy_does_not_become_a_verdict() -> None:
-    """Copies differ by 1 % for as long as they live: the interval must know, as one over blocks of one pair cannot."""
-    covered = 0
-    for seed in range(100):
-        clock = FakeClock(random.Random(seed), 0.01)
-        low, high = interval_of(time_pair(fake_pair(clock, seed=seed), 20, 5.0))
-        covered += low <= 1 <= high
-    assert covered >= 90
-
-
-def test_a_quick_network_gets_more_calls_a_block_only_where_it_must() -> None:
-    alike = time_pair(fake_pair(FakeClock(random.Random(0), 0.0), 0.1, 0.08), 4, 1.0)
-    apart = time_pair(fake_pair(FakeClock(random.Random(0), 0.0), 1.0, 0.01), 4, 1.0)
-    assert alike.calls[0] == alike.calls[1] >= 10
-    assert apart.calls[0] <= 2 and apart.calls[1] >= 90
-
-
-def test_a_steady_pair_stops_when_it_is_precise_and_a_restless_one_goes_on() -> None:
-    steady = time_pair(fake_pair(FakeClock(random.Random(0), 0.0)), 20, 0.5)
-    restless = time_pair(fake_pair(FakeClock(random.Random(0), 0.05)), 20, 0.5)
-    assert steady.stopped == "precision"
-    assert len(set(steady.round_index)) == pairs.ROUNDS < len(set(restless.round_index))
-
-
 @pytest.mark.slow
 def test_rounds_in_fresh_processes_are_told_apart_and_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -306,35 +222,29 @@ def test_a_fault_in_a_fresh_process_keeps_its_kind() -> None:
     assert "status 9: killed" in str(rounds._fault(9, "killed"))
 
 
-def test_a_large_network_moves_tensor_by_tensor_and_computes_the_same() -> None:
-    network = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32)).eval()
-    pair = replace(fake_pair(FakeClock(random.Random(0), 0.0)), dense=Side(network, sample()))
-    with torch.inference_mode():
-        before = {name: value.data_ptr() for name, value in stored(network).items()}
-        wanted = network(sample())
-        held = list(network.state_dict().values())  # so that no address is given out again
-        assert pair.elsewhere(in_place=True) is pair
-        assert torch.equal(network(sample()), wanted)
-    assert all(value.data_ptr() != before[name] for name, value in stored(network).items())
-    assert len(held) == len(before)
-
-
-def warmed(ms: float, wall_ms: float) -> tuple[pairs.Warmed, pairs.Warmed]:
-    return pairs.Warmed(ms, wall_ms), pairs.Warmed(ms, wall_ms)
-
-
 @pytest.mark.parametrize(
-    ("ms", "wall_ms", "rests"), [(3.0, 3.0, False), (3.0, 6.0, True), (0.02, 0.04, False), (0.9, 9.0, False)]
+    "fault", [MemoryError(), torch.OutOfMemoryError("no memory"), RuntimeError("can't allocate memory: 9 bytes")]
 )
-def test_it_rests_before_long_blocks_where_others_take_the_processor(ms: float, wall_ms: float, rests: bool) -> None:
-    assert pairs._schedule(warmed(ms, wall_ms), CpuClock(), 20, 3.0, 0.001).rest == rests
+def test_lack_of_memory_in_a_fresh_process_is_told_apart(
+    fault: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(round_module, "blocks_of", no_memory)
+    rounds._save(tmp_path, nn.Linear(2, 2), nn.Linear(2, 2), torch.zeros(1, 2), (Way(), Way()))
+    (tmp_path / "protocol.json").write_bytes(encode(QUICK))
+    status = round_module.main(tmp_path, "cpu", 0)
+    known = rounds._fault(status, capsys.readouterr().err.strip())
+    assert isinstance(known, torch.OutOfMemoryError)
+    assert str(known) == (str(fault) or "MemoryError")
 
 
-def test_networks_that_take_long_to_move_or_to_run_stay_where_they_are() -> None:
-    clock = CpuClock()
-    assert pairs._schedule(warmed(6.0, 6.0), clock, 20, 3.0, 0.11).move
-    assert not pairs._schedule(warmed(6.0, 6.0), clock, 20, 3.0, 0.2).move
-    assert not pairs._schedule(warmed(500.0, 500.0), clock, 20, 3.0, 0.01).move
+def test_another_error_in_a_fresh_process_keeps_its_traceback(tmp_path: Path) -> None:
+    rounds._save(tmp_path, nn.Linear(2, 2), nn.Linear(2, 2), torch.zeros(1, 3), (Way(), Way()))
+    (tmp_path / "protocol.json").write_bytes(encode(QUICK))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        round_module.main(tmp_path, "cpu", 0)
 
 
 @pytest.mark.slow

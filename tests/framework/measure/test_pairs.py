@@ -1,0 +1,229 @@
+"""Blocks, rounds and the time they may take, by clocks that tell what is known: no test here depends on the machine."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+import torch
+from prunebench.measure import pairs, places, schedule
+from prunebench.measure.blocks import Block, CpuClock, Side
+from prunebench.measure.pairs import Pair, time_pair
+from prunebench.measure.schedule import ROUNDS, Schedule, Warmed, plan
+from prunebench.measure.significance import speedup_interval
+from torch import nn
+
+
+class FakeTime:
+    """Stands for the module `time`: every look at the clock takes a microsecond, a block what `Timed` says."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def fake_time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    made = FakeTime()
+    for module in (pairs, schedule):
+        monkeypatch.setattr(module, "time", made)
+    return made
+
+
+class FakeClock:
+    """Every call takes what its side is known to take, plus a bias of the copy that makes it."""
+
+    name = "cpu"
+    block_ms = 1.0
+
+    def __init__(self, rng: random.Random, bias: float) -> None:
+        self.rng, self.bias = rng, bias
+        self.order: list[str] = []
+        self.biases: dict[int, float] = {}
+        self.alive: list[nn.Module] = []  # so that no identity is used twice
+
+    def block(self, side: Side, calls: int) -> Block:
+        if id(side.network) not in self.biases:
+            self.alive.append(side.network)
+            self.biases[id(side.network)] = self.rng.gauss(0, self.bias)
+        ms = side.network.ms * (1 + self.biases[id(side.network)] + self.rng.gauss(0, 0.002))
+        self.order.append(side.network.side)
+        return Block(ms, ms, ms)
+
+
+def fake_pair(clock: FakeClock | Timed, dense_ms: float = 1.0, pruned_ms: float = 1.0, seed: int = 0) -> Pair:
+    sides = []
+    for name, ms in (("A", dense_ms), ("B", pruned_ms)):
+        network = nn.Identity()
+        network.side, network.ms = name, ms
+        sides.append(Side(network, torch.zeros(1)))
+    return Pair(sides[0], sides[1], clock, random.Random(seed))  # type: ignore[arg-type]
+
+
+def interval_of(blocks: pairs.Blocks) -> tuple[float, float]:
+    dense, pruned = [block.ms for block in blocks.dense], [block.ms for block in blocks.pruned]
+    found = speedup_interval(dense, pruned, blocks.round_index)
+    return found.low, found.high
+
+
+def test_blocks_are_interleaved_as_abba_or_baab_in_random_order() -> None:
+    pair = fake_pair(clock := FakeClock(random.Random(0), 0.0))
+    for _ in range(50):
+        pair.group((1, 1))
+    groups = {"".join(clock.order[i : i + 4]) for i in range(0, 200, 4)}
+    assert groups == {"ABBA", "BAAB"}
+
+
+def test_the_same_seed_gives_the_same_order(fake_time: FakeTime) -> None:
+    clocks = [FakeClock(random.Random(1), 0.0) for _ in range(2)]
+    for clock in clocks:
+        time_pair(fake_pair(clock, seed=7), 20, 1.0)
+    assert clocks[0].order == clocks[1].order
+
+
+def test_a_very_slow_network_is_called_four_times_a_side_in_alternating_order(fake_time: FakeTime) -> None:
+    clock = FakeClock(random.Random(0), 0.0)
+    time_pair(fake_pair(clock, 5000.0, 5000.0), 20, 1e-9)
+    assert "".join(clock.order[2:]) == "ABBAAB"
+
+
+def test_the_bias_of_a_copy_does_not_become_a_verdict(fake_time: FakeTime) -> None:
+    """Copies differ by 1 % for as long as they live: the interval must know, as one over blocks of one pair cannot."""
+    covered = 0
+    for seed in range(100):
+        clock = FakeClock(random.Random(seed), 0.01)
+        low, high = interval_of(time_pair(fake_pair(clock, seed=seed), 20, 5.0))
+        covered += low <= 1 <= high
+    assert covered >= 90
+
+
+def test_a_quick_network_gets_more_calls_a_block_only_where_it_must(fake_time: FakeTime) -> None:
+    alike = time_pair(fake_pair(FakeClock(random.Random(0), 0.0), 0.1, 0.08), 4, 1.0)
+    apart = time_pair(fake_pair(FakeClock(random.Random(0), 0.0), 1.0, 0.01), 4, 1.0)
+    assert alike.calls[0] == alike.calls[1] >= 10
+    assert apart.calls[0] <= 2 and apart.calls[1] >= 90
+
+
+def test_a_steady_pair_stops_when_it_is_precise_and_a_restless_one_goes_on(fake_time: FakeTime) -> None:
+    steady = time_pair(fake_pair(FakeClock(random.Random(0), 0.0)), 20, 0.5)
+    restless = time_pair(fake_pair(FakeClock(random.Random(0), 0.05)), 20, 0.5)
+    assert steady.stopped == "precision"
+    assert len(set(steady.round_index)) == ROUNDS < len(set(restless.round_index))
+
+
+def warmed(ms: float, wall_ms: float) -> tuple[Warmed, Warmed]:
+    return Warmed(ms, wall_ms), Warmed(ms, wall_ms)
+
+
+@pytest.mark.parametrize(
+    ("ms", "wall_ms", "rests"), [(3.0, 3.0, False), (3.0, 6.0, True), (0.02, 0.04, False), (0.9, 9.0, False)]
+)
+def test_it_rests_before_long_blocks_where_others_take_the_processor(ms: float, wall_ms: float, rests: bool) -> None:
+    assert plan(warmed(ms, wall_ms), CpuClock(), 20, 3.0, "copy", 0.001).rest == rests
+
+
+@pytest.mark.parametrize(
+    ("ms", "move", "seconds", "planned"),
+    [
+        (6.0, "copy", 0.11, "copy"),
+        (6.0, "copy", 0.2, "stay"),
+        (500.0, "copy", 0.01, "stay"),
+        (500.0, "exchange", 0.01, "exchange"),
+        (6.0, "exchange", 0.04, "exchange"),
+        (6.0, "exchange", 0.06, "stay"),
+        (6.0, "stay", 0.0, "stay"),
+    ],
+)
+def test_networks_that_take_long_to_move_or_to_run_stay_where_they_are(
+    ms: float, move: places.Move, seconds: float, planned: places.Move
+) -> None:
+    assert plan(warmed(ms, ms), CpuClock(), 20, 3.0, move, seconds).move == planned
+
+
+class Timed:
+    """A clock whose calls take wall time: `ms` of the processor, stretched as the machine gets busier."""
+
+    name = "cpu"
+    block_ms = 0.5
+
+    def __init__(self, time: FakeTime, busy_from: float = math.inf, stretch: float = 1.0) -> None:
+        self.time, self.busy_from, self.stretch = time, busy_from, stretch
+
+    def block(self, side: Side, calls: int) -> Block:
+        ms = side.network.ms
+        wall_ms = ms * (self.stretch if self.time.now >= self.busy_from else 1.0)
+        self.time.now += calls * wall_ms / 1000
+        return Block(ms, wall_ms, ms)
+
+
+@pytest.mark.parametrize("ms", [0.05, 3.0, 55.0])
+@pytest.mark.parametrize(("busy_from", "stretch"), [(0.0, 1.0), (0.0, 6.0), (0.4, 8.0), (1.5, 8.0)])
+def test_the_time_is_kept_however_busy_the_machine_gets(
+    ms: float, busy_from: float, stretch: float, fake_time: FakeTime
+) -> None:
+    clock = Timed(fake_time, busy_from, stretch)
+    blocks = time_pair(fake_pair(clock, ms, ms), 20, 3.0, precision=0.0)
+    two_groups = 8 * ms * stretch / 1000  # one for either half of an exchange
+    assert fake_time.now <= 3.0 + two_groups
+    assert len(set(blocks.round_index)) >= schedule.LEAST_ROUNDS
+    counts = [blocks.round_index.count(index) for index in sorted(set(blocks.round_index))]
+    assert len(set(counts[schedule.LEAST_ROUNDS :])) <= 1, "a round was cut short and kept"
+
+
+def test_large_networks_are_not_moved_to_see_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch, fake_time: FakeTime
+) -> None:
+    monkeypatch.setattr(places, "COPIED_BYTES", 0)
+    monkeypatch.setattr(places, "BYTES_PER_SECOND", 10.0)
+    monkeypatch.setattr(places, "elsewhere", lambda *_: pytest.fail("moved, though that takes a minute"))
+    sides = [Side(nn.Linear(8, 8).eval(), torch.zeros(1, 8)) for _ in range(2)]
+    for side in sides:
+        side.network.ms = 1.0
+    pair, move, seconds = pairs._first_move(
+        Pair(sides[0], sides[1], Timed(fake_time), random.Random(0)), warmed(1.0, 4.0), compiled=False
+    )
+    assert move == "exchange"
+    assert seconds == pytest.approx(4 * 2 * (8 * 8 + 8) * 4 / 10)
+    assert pair.dense is sides[0]
+    made = plan(warmed(1.0, 4.0), CpuClock(), 20, 3.0, move, seconds)
+    assert made.move == "stay"
+
+
+def test_both_orders_are_timed_at_both_places_even_in_rounds_of_one_pair() -> None:
+    clock = FakeClock(random.Random(0), 0.0)
+    pair = fake_pair(clock)
+    seen = []
+    exchanged = False
+
+    def exchange(dense: Side, pruned: Side, move: places.Move, rng: random.Random) -> tuple[Side, Side]:
+        nonlocal exchanged
+        exchanged = not exchanged
+        return dense, pruned
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places, "elsewhere", exchange)
+        made = Schedule(1, 3, (1, 1), lead=False, rest=False, move="exchange")
+        for index in range(4):
+            pairs._round(pair, made, index, math.inf)
+            seen.append((clock.order[-2], exchanged))
+    assert set(seen) == {("A", False), ("A", True), ("B", False), ("B", True)}
+
+
+def test_a_round_that_is_due_has_equally_many_blocks_at_either_place(fake_time: FakeTime) -> None:
+    clock = Timed(fake_time, busy_from=0.1, stretch=10.0)
+    pair = fake_pair(clock, 6.0, 6.0)
+    made = Schedule(16, 10, (1, 1), lead=False, rest=False, move="exchange")
+    moved: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places, "elsewhere", lambda dense, pruned, *_: (moved.append(1), (dense, pruned))[1])
+        timed = pairs._round(pair, made, 0, 1.0)
+    assert 2 <= len(timed) < 16
+    assert len(timed) % 2 == 0
+    assert moved == [1]
