@@ -211,7 +211,7 @@ class Latency:
     latency_p99_ms: float | None  # only with enough samples
     dense_latency_ms: float
     throughput: float  # samples a second, pruned
-    contention: float  # 1 - cpu / wall over the blocks; 0 where it has no meaning
+    contention: float  # share of the blocks' wall time in which others had the processor; 0 where it has no meaning
     seconds: float  # what the measurement cost
     stopped: str  # "precision", "groups" or "time"
     flags: tuple[str, ...] = ()  # what a reader should know: "contended", "launch-bound", "throttled", ...

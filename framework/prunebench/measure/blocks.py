@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
@@ -22,11 +25,16 @@ class Side:
 
 @dataclass(frozen=True)
 class Block:
-    """Milliseconds a call: by the headline clock, by the wall, and what the host spent to get the calls going."""
+    """Milliseconds a call: by the headline clock, by the wall, and what the host spent to get the calls going.
+
+    `waited_ms` is how long threads of ours were ready to run and had no processor, added up over them, where a clock of
+    several threads asks for it.
+    """
 
     ms: float
     wall_ms: float
     host_ms: float
+    waited_ms: float = 0.0
 
 
 class Clock(Protocol):
@@ -66,13 +74,15 @@ class WallClock:
     def block(self, side: Side, calls: int) -> Block:
         """The whole process's CPU time stands beside the wall's."""
         network, x = side.network, side.x
+        waited = waited_ns()
         cpu = time.process_time_ns()
         wall = time.perf_counter_ns()
         for _ in range(calls):
             network(x)
         wall = time.perf_counter_ns() - wall
         cpu = time.process_time_ns() - cpu
-        return Block(wall / calls / 1e6, wall / calls / 1e6, cpu / calls / 1e6)
+        waited = max(0, waited_ns() - waited)
+        return Block(wall / calls / 1e6, wall / calls / 1e6, cpu / calls / 1e6, waited / calls / 1e6)
 
 
 class CudaClock:
@@ -99,6 +109,15 @@ class CudaClock:
             torch.cuda.synchronize()
             wall = time.perf_counter_ns() - wall
         return Block(first.elapsed_time(last) / calls, wall / calls / 1e6, host / calls / 1e6)
+
+
+def waited_ns() -> int:
+    """How long the threads of this process have waited for a processor, together; 0 where the system does not say."""
+    waited = 0
+    for path in glob.glob("/proc/self/task/*/schedstat"):
+        with contextlib.suppress(OSError, IndexError, ValueError):  # a thread may end meanwhile
+            waited += int(Path(path).read_text(encoding="ascii").split()[1])
+    return waited
 
 
 def clock_for(device: torch.device, threads: int) -> Clock:

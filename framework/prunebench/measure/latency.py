@@ -113,9 +113,9 @@ def blocks_of(
     precision: float = PRECISION,
 ) -> Blocks:
     """Blocks of private copies of both networks on `x`, in this process."""
+    if protocol.compile:
+        _ready_compiler()
     started = time.perf_counter()
-    if protocol.compile:  # what was compiled for other pairs counts towards a limit above which nothing is compiled
-        torch.compiler.reset()
     with quiet(protocol.threads):
         networks = zip((dense, pruned), ways, strict=True)
         sides = [side(network, x, protocol, device, way) for network, way in networks]
@@ -128,6 +128,15 @@ def blocks_of(
         for one, values in zip(sides, held, strict=True):
             require_unchanged(one.network, values)
     return blocks
+
+
+def _ready_compiler() -> None:
+    """Imported, which takes seconds the first time, and emptied.
+
+    What was compiled for other pairs counts towards a limit above which nothing is compiled.
+    """
+    torch.compiler.reset()
+    nn.Identity().compile(dynamic=False)
 
 
 def _named(error: RuntimeError | MemoryError, batch: str) -> RuntimeError:
@@ -151,7 +160,7 @@ def _record(
     clock = clock_for(device, protocol.threads)
     dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
     speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index)
-    contention = _contention(blocks) if clock.name == "cpu" else 0.0
+    contention = _contention(blocks, clock)
     middle = median(pruned_ms)
     return Latency(
         batch=batch,
@@ -189,10 +198,13 @@ def _column(blocks: list[Block], name: str) -> tuple[float, ...]:
     return tuple(float(np.float32(getattr(block, name))) for block in blocks)
 
 
-def _contention(blocks: Blocks) -> float:
-    """Share of the wall time in which the thread did not run."""
+def _contention(blocks: Blocks, clock: Clock) -> float:
+    """Share of the wall time in which the thread did not run; with several, in which one of them had to wait."""
     every = [*blocks.dense, *blocks.pruned]
-    return max(0.0, 1 - sum(block.host_ms for block in every) / sum(block.wall_ms for block in every))
+    wall_ms = sum(block.wall_ms for block in every)
+    if clock.name == "wall":
+        return min(1.0, sum(block.waited_ms for block in every) / wall_ms)
+    return max(0.0, 1 - sum(block.host_ms for block in every) / wall_ms) if clock.name == "cpu" else 0.0
 
 
 def _flags(blocks: Blocks, clock: Clock, contention: float, conditions: dict[str, Any]) -> Iterator[str]:

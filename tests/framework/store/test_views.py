@@ -176,6 +176,20 @@ def test_a_verdict_needs_an_interval_without_1_and_an_effect_above_the_floor(
     assert row[1] == pytest.approx(math.exp(abs(math.log(floor))) - 1)
 
 
+@pytest.mark.parametrize(
+    ("clock", "contention", "verdict"),
+    [("wall", 0.2, "faster"), ("wall", 0.4, "can't tell"), ("cpu", 0.4, "faster"), ("cuda", 0.0, "faster")],
+)
+def test_a_wall_clock_that_others_kept_waiting_says_nothing(
+    fill, results: Results, clock: str, contention: float, verdict: str
+) -> None:
+    pruned = timed(samples.result(samples.trial(4)), 8, 1.5, 1.45, 1.55)
+    (latency,) = pruned.measurement.latency
+    latency = replace(latency, clock=clock, contention=contention)
+    fill(replace(pruned, measurement=replace(pruned.measurement, latency=(latency,))))
+    assert results.query("select verdict from speedups").rows() == [(verdict,)]
+
+
 def test_a_floor_is_of_its_own_machine_model_and_batch_only(fill, results: Results) -> None:
     here = timed(samples.result(samples.trial(None)), 8, 1.5, 1.4, 1.6)
     elsewhere = replace(here, provenance=replace(samples.PROVENANCE, host="other"), trial=samples.trial(None, 1))

@@ -60,6 +60,7 @@ timed as (
         min(speedups.speedup_low) as only_low,
         max(speedups.speedup_high) as only_high,
         any_value(speedups.verdict) as only_verdict,
+        bool_or(speedups.clock = 'wall' and speedups.contention > 0.3) as hidden,
         max(coalesce(speedups.floor, 0)) as floor,
         avg(speedups.latency_ms) as latency_ms
     from asked
@@ -78,7 +79,7 @@ measured as (
         case when timed_count > 1 then exp(middle + half_width) else only_high end as speedup_high,
         case
             when timed_count = 1 then only_verdict
-            when abs(middle) <= greatest(ln(1 + greatest(0.01, floor)), 1.25 * half_width) then 'can''t tell'
+            when hidden or abs(middle) <= greatest(ln(1 + greatest(0.01, floor)), 1.25 * half_width) then 'can''t tell'
             when middle > 0 then 'faster'
             else 'slower'
         end as verdict
