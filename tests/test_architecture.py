@@ -37,7 +37,7 @@ FLOORS = [
     ["scaffold"],
     ["splits", "shapes", "protocols", "blocks", "published", "randomness"],
     ["axes"],
-    ["records", "errors"],
+    ["records", "errors", "interrupts"],
 ]
 FLOOR = {name: len(FLOORS) - number for number, names in enumerate(FLOORS) for name in names}
 

@@ -7,9 +7,11 @@ are first used, so that `bench --help` pays for none of them.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` would be half of what an import of this face costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from prunebench.chart import Chart, Look
     from prunebench.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper, Task, param
     from prunebench.errors import DataError, NotApplicable, PruneBenchError

@@ -262,7 +262,8 @@ def _signals(workers: Executor) -> Iterator[threading.Event]:
         stopping.set()
 
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n]
-    before = {number: signal.signal(number, stop) for number in numbers}
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # not those of nohup
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield stopping
     finally:

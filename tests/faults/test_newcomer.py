@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -94,7 +93,43 @@ def test_an_early_ctrl_c_is_no_traceback_of_half_done_imports(tmp_path: Path) ->
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     call = [sys.executable, "-c", "from prunebench.__main__ import main; main()", "papers"]
     done = subprocess.run(call, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
-    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert (done.returncode, done.stderr) == (130, "bench: interrupted\n")
+
+
+@pytest.mark.parametrize("then", ["raise AttributeError('half a module')", "raise SystemExit(2)", "pass"])
+def test_what_fails_after_a_ctrl_c_that_was_swallowed_was_interrupted(then: str) -> None:
+    """As numpy's import is, when torch asks whether it is there."""
+    code = (
+        "import os, signal, prunebench.cli\n"
+        "def half():\n"
+        "    try: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    except KeyboardInterrupt: {then}\n"
+        "prunebench.cli.main = half\n"
+        "from prunebench.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    expected = (0, "") if then == "pass" else (130, "bench: interrupted\n")
+    assert (done.returncode, done.stderr) == expected
+
+
+def test_the_doctor_ends_at_once_also_where_torch_would_abort(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nos.abort()\n")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    call = [sys.executable, "-m", "prunebench", "doctor", "--no-noise", "--db", str(tmp_path / "r.duckdb")]
+    done = subprocess.run(call, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
+    assert (done.returncode, done.stderr) == (130, "bench: interrupted\n")
+
+
+def test_a_caller_that_has_ctrl_c_ignored_is_obeyed() -> None:
+    """As `bench … &` in a script has it."""
+    code = (
+        "import os, signal, prunebench.cli\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "prunebench.cli.main = lambda: print('kept', os.kill(os.getpid(), signal.SIGINT))\n"
+        "from prunebench.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "kept None\n", "")
 
 
 def test_a_single_block_is_told_the_right_spelling(bench: Bench, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import IO
 import pytest
 from executor_toys import ONCE, RUNNER, cpu, is_gone, results, toy, work_settings
 from numbered import fault
+from prunebench import session
 from prunebench.errors import DeviceError
 from prunebench.executors import Executor, Note
 from prunebench.executors.local import LocalExecutor
@@ -275,6 +276,17 @@ def test_a_closed_terminal_is_as_ctrl_c(begin: Callable[..., Driver], tmp_path: 
     driver.process.send_signal(signal.SIGHUP)
     assert driver.rest() == 130
     assert set(stored(tmp_path)) == set(driver.named("finished"))
+
+
+@fault(51, "a terminal that is closed after `nohup bench run … &`", "the run goes on: what nohup ignores stays ignored")
+def test_nohup_is_obeyed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with session._signals(None):  # type: ignore[arg-type]
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @fault(51, "a stdout that is closed (`| head -1`)", "no traceback, exit code 0")

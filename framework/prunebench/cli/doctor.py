@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from prunebench.cli.options import db_option, json_option
+from prunebench.interrupts import ending_at_once
 
 SIGNS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
 
@@ -23,11 +24,12 @@ def command(db: Path, noise: bool, as_json: bool) -> int:
     from prunebench.report.text import printable
 
     checks = []
-    for check in examine(db, noise=noise):
-        checks.append(check)
-        if not as_json:
-            mend = f" -> {check.mend}" if check.mend else ""
-            click.echo(printable(f"{SIGNS[check.state]}{check.name}: {check.seen}{mend}"))
+    with ending_at_once():  # an exception in the middle of torch's own code may abort the process
+        for check in examine(db, noise=noise):
+            checks.append(check)
+            if not as_json:
+                mend = f" -> {check.mend}" if check.mend else ""
+                click.echo(printable(f"{SIGNS[check.state]}{check.name}: {check.seen}{mend}"))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(check) for check in checks]))
     return 1 if any(check.state == "fault" for check in checks) else 0

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from prunebench.doctor.checks import Check
 from prunebench.errors import NewerDatabase, NotADatabase
@@ -25,7 +26,7 @@ def folder(wanted: Path) -> Iterator[Check]:
         yield Check("folder", "fault", f"{there} is a file, not a folder", ELSEWHERE)
         return
     try:
-        with tempfile.NamedTemporaryFile(dir=there, prefix=".bench-doctor-") as file:
+        with tempfile.TemporaryFile(dir=there) as file:
             file.write(bytes(TRIED_BYTES))
             file.flush()
             os.fsync(file.fileno())
@@ -48,11 +49,11 @@ def locks(wanted: Path) -> Iterator[Check]:
     """Two descriptors of one file must exclude each other, as journals and merges rely on."""
     there = _existing(wanted)
     try:
-        first = tempfile.NamedTemporaryFile(dir=there, prefix=".bench-doctor-")  # noqa: SIM115
+        first, second = _twice_opened(there)
     except OSError as error:
         yield Check("locks", "warning", f"not tried, no file can be made in {there}: {error.strerror}", ELSEWHERE)
         return
-    with first, open(first.name) as second:
+    with first, second:
         try:
             fcntl.flock(first, fcntl.LOCK_EX)
         except OSError as error:
@@ -64,6 +65,12 @@ def locks(wanted: Path) -> Iterator[Check]:
             yield Check("locks", "ok", f"flock works in {there}")
             return
     yield Check("locks", "fault", f"flock does not exclude in {there}", "put the database on a local disk")
+
+
+def _twice_opened(there: Path) -> tuple[IO[bytes], IO[bytes]]:
+    """Two descriptors of one file whose name is gone already."""
+    with tempfile.NamedTemporaryFile(dir=there, prefix=".bench-doctor-") as named:
+        return open(named.name, "rb"), open(named.name, "rb")
 
 
 def database(path: Path) -> Iterator[Check]:
