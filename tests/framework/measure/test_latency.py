@@ -264,7 +264,9 @@ def test_compiled_networks_are_timed_compiled_both_alike_and_without_the_compili
 def test_a_network_that_torch_cannot_compile_is_a_failure_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = LatencyProtocol(batch=(1,), max_seconds=0.1, compile=True)
     monkeypatch.setenv("CXX", "/nowhere/compiler")
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/compiler"))
-    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
-    with pytest.raises(RuntimeError, match="forward failed at batch 1, compiled: "):
+    no_compiler = torch._inductor.config.patch(
+        {"cpp.cxx": (None, "/nowhere/compiler")}
+    )  # monkeypatch could not undo it
+    no_caches = torch.compiler.config.patch(force_disable_caches=True)
+    with no_compiler, no_caches, pytest.raises(RuntimeError, match="forward failed at batch 1, compiled: "):
         latency(nn.Linear(32, 32), nn.Linear(32, 32), sample(), protocol, "cpu", 0)
