@@ -34,7 +34,8 @@ PARTS = {
 }
 SINGLE = ("trial", "comparison", "over_seeds")  # of at most one row
 SHOWN = {
-    "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "dense_latency_ms", "floor", "verdict"),
+    "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "dense_latency_ms", "contention",
+              "floor", "verdict", "flags"),
     "sides": ("batch", "side", "memory_format", "channels_last_gain", "in_place_count", "activation_count"),
     "over_seeds": ("seed_count", "top1_accuracy", "top1_accuracy_std", "accuracy_drop", "accuracy_drop_low",
                    "accuracy_drop_high", "speedup", "speedup_low", "speedup_high"),

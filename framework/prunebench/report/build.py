@@ -26,6 +26,7 @@ from prunebench.report.page import Page, placed, render
 from prunebench.report.papers import paper_sections
 from prunebench.report.scope import Queryable, Scope
 from prunebench.report.style import Series, series_of
+from prunebench.report.timing import about_flags, timed_how
 
 if TYPE_CHECKING:
     import polars as pl
@@ -112,7 +113,7 @@ def build(results: Queryable, scope: Scope, extras: Extras) -> str:
     page = Page(title=_title(material, extras.paper), kicker=_kicker(material), refresh_seconds=extras.refresh_seconds)
     settings, page.parts = material.settings
     page.series, page.panels = material.series, settings["panel"].unique(maintain_order=True).to_list()
-    page.lead = sections.lead(material.endings, list(page.parts))
+    page.lead = sections.lead(material.endings, list(page.parts), timed_how(material.ask("protocols")))
     page.facts = sections.facts(material.endings, material.missing)
     page.headline = payload(settings, COLUMNS)
     figures = list(_figures(material, page, extras.installed))
@@ -124,7 +125,7 @@ def build(results: Queryable, scope: Scope, extras: Extras) -> str:
 def _sections(
     material: Material, settings: pl.DataFrame, page: Page, figures: list[str], extras: Extras
 ) -> Iterator[tuple[str, str, str]]:
-    yield "results", "Results", section("results", "What came out", _results(settings, page))
+    yield "results", "Results", section("results", "What came out", _results(material, settings, page))
     if extras.paper and material.scope.run_id:
         yield from paper_sections(extras.paper, extras.db, material.scope.run_id, page)
     hint = "" if settings.is_empty() else paragraph(HINT, "note hint")
@@ -142,10 +143,11 @@ def _sections(
     yield "provenance", "Provenance", sections.provenance(material.ask("machines"), material.ask("protocols"))
 
 
-def _results(settings: pl.DataFrame, page: Page) -> str:
+def _results(material: Material, settings: pl.DataFrame, page: Page) -> str:
     if settings.is_empty():
         return paragraph("No trial has been measured, so that there is no accuracy to show.", "empty")
-    told = [sections.glance(settings, list(page.parts)), *sections.cautions(settings, list(page.parts))]
+    flags = about_flags(material.ask("flags").to_dicts())
+    told = [sections.glance(settings, list(page.parts)), *sections.cautions(settings, list(page.parts), flags)]
     return "\n".join(part for part in told if part)
 
 

@@ -185,13 +185,13 @@ def _moment(moment: Any) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "unknown"
 
 
-def lead(endings: pl.DataFrame, batches: list[str]) -> str:
-    """One sentence: what this page is about."""
+def lead(endings: pl.DataFrame, batches: list[str], how: str = "") -> str:
+    """What this page is about, and `how` its networks were timed."""
     if endings.is_empty():
         return "No trial here has a result yet."
     methods = [name for name in endings["method"].unique().sort().to_list() if name != "dense"]
     datasets, models = endings["dataset"].unique().sort().to_list(), endings["model"].unique().sort().to_list()
-    timed = f" Timed in pairs with the dense network at {listed(batches)}." if batches else " Nothing was timed."
+    timed = f" Timed in pairs with the dense network at {listed(batches)}{how}." if batches else " Nothing was timed."
     what = listed(methods) if methods else "the dense network alone"
     return f"{what} on {listed(datasets)} with {listed(models)}.{timed}"
 
@@ -216,8 +216,8 @@ def facts(endings: pl.DataFrame, missing: int) -> str:
     return f'<dl class="facts">{inside}</dl>'
 
 
-def cautions(settings: pl.DataFrame, batches: list[str]) -> Iterator[str]:
-    """What to know before trusting the numbers: no dense network, no control, one seed, chance, no timing."""
+def cautions(settings: pl.DataFrame, batches: list[str], flags: str = "") -> Iterator[str]:
+    """What to know before trusting the numbers: no dense network, no control, one seed, chance, no timing, `flags`."""
     import polars as pl
 
     told = []
@@ -229,6 +229,7 @@ def cautions(settings: pl.DataFrame, batches: list[str]) -> Iterator[str]:
     told += _about_chance(settings)
     if not batches:
         told.append("Nothing was timed: a theoretical speedup says nothing about a clock.")
+    told += filter(None, [flags])
     if told:
         yield f"<h3>Read with care</h3><ul>{''.join(f'<li>{esc(line)}</li>' for line in told)}</ul>"
 
