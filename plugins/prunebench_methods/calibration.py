@@ -74,6 +74,11 @@ class Inputs:
             self.moments.add(rows)
 
     @property
+    def has_rows(self) -> bool:
+        """Whether anything was taken in."""
+        return bool(self.rows) or self.moments is not None
+
+    @property
     def mean(self) -> Tensor:
         """(n,) in float64."""
         return self.moments.mean if self.moments else torch.cat(self.rows).double().mean(0)
@@ -99,13 +104,15 @@ class Inputs:
 
 
 @contextmanager
-def watched(network: nn.Module, names: Iterable[str], see: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
+def watched(
+    network: nn.Module, names: Iterable[str], see: Callable[[str, Tensor, Tensor], None], *, detached: bool = True
+) -> Iterator[None]:
     """While it lasts, `see(name, input, output)` is called at each call of the modules with these names."""
     handles = []
     for name in names:
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
-            see(name, inputs[0].detach(), output.detach())
+            see(name, *((inputs[0].detach(), output.detach()) if detached else (inputs[0], output)))
 
         handles.append(network.get_submodule(name).register_forward_hook(hook))
     try:

@@ -31,8 +31,10 @@ class DataAwareLowRank(Method):
     Zhang et al., 2015: the responses are projected on their principal components, which is truncated SVD after
     whitening the inputs by their centred covariance. `asymmetric` goes layer after layer and fits the dense network's
     responses from the inputs that the already factorized layers deliver. Departs from the paper in a least-squares
-    solution damped towards the dense weights, and in sharing one budget of multiply-accumulates between the layers'
-    spectra (`allocation = "global"`), greedily, not by the product of energies.
+    solution damped towards the dense weights, in weighing errors by the gradients of the dense network's outputs
+    (`importance = "alike"` is the paper's way; no gradient step is taken), and in sharing one budget of
+    multiply-accumulates between the layers (`allocation = "global"`), greedily by what the outputs lose, not by the
+    product of energies.
     """
 
     name = "data_aware_low_rank"
@@ -48,6 +50,11 @@ class DataAwareLowRank(Method):
         "uniform",
         "the same setting in all layers, or the multiply-accumulates that it comes to shared by their spectra",
         choices=("uniform", "global"),
+    )
+    importance: str = param(
+        "outputs",
+        "errors of a layer's responses count by what they move in the network's outputs, or all alike",
+        choices=("outputs", "alike"),
     )
     asymmetric: bool = param(True, "fit the dense responses from already pruned inputs, layer after layer")
     section: str = param("all", SECTION_DOC, choices=SECTIONS)

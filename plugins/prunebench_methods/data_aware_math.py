@@ -6,10 +6,11 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from prunebench import NotApplicable, Task
+from prunebench import LayerShape, NotApplicable, Task
 from torch import Tensor, nn
 
 from prunebench_methods.calibration import BATCH, Inputs, channel_rows, input_of, output_of, run_calibration, watched
+from prunebench_methods.importance import ALIKE, Importance, importances
 from prunebench_methods.layers import two_layers
 from prunebench_methods.numerics import flattened
 from prunebench_methods.pca_math import completed
@@ -42,21 +43,30 @@ def factorize_by_data(method: DataAwareLowRank, network: nn.Module, task: Task) 
         ranks, reasons = _shared_ranks(method, network, task, refused)
     chosen = select_layers(network, task, reasons)
     dense = copy.deepcopy(network) if method.asymmetric else network
-    found = {} if method.asymmetric else dense_responses(network, task, tuple(_changeable(refused)))
+    names = _changeable(refused)
+    worth = importance_of(method, dense, task, names)
+    found = {} if method.asymmetric else dense_responses(method, network, task, names)
     for name, layer in chosen.items():
         if method.asymmetric:
-            solution, answer, inputs_mean = _fitted(dense, network, name, task, method.ridge)
+            solution, answer, inputs_mean = _fitted(dense, network, name, task, method.ridge, worth[name])
             base = solution.at(inputs_mean)
         else:
             solution, answer = Solution(flattened(layer).double()), found[name]
             base = answer.mean
         network = replace_module(network, name, _projected(layer, solution, answer, base, ranks[name]))
-        task.layer(name, rank=ranks[name], output_error=answer.relative_error(ranks[name]))
+        task.layer(name, rank=ranks[name])
     return network
 
 
-def _changeable(refused: dict[str, str]) -> list[str]:
-    return [name for name, why in refused.items() if not why]
+def _changeable(refused: dict[str, str]) -> tuple[str, ...]:
+    return tuple(name for name, why in refused.items() if not why)
+
+
+def importance_of(
+    method: DataAwareLowRank, network: nn.Module, task: Task, names: tuple[str, ...]
+) -> dict[str, Importance]:
+    """Layer -> what the method measures its responses by."""
+    return dict.fromkeys(names, ALIKE) if method.importance == "alike" else importances(network, task, names)
 
 
 def _shared_ranks(
@@ -65,20 +75,31 @@ def _shared_ranks(
     """Ranks within the method's budget, and why layers are left alone."""
     if all(refused.values()):
         raise NotApplicable(nothing_left(refused))
-    found = dense_responses(network, task, tuple(_changeable(refused)))
-    spectra = {name: answer.variances.tolist() for name, answer in found.items()}
+    found = dense_responses(method, network, task, _changeable(refused))
+    spectra = {s.name: _worths(method, s, found[s.name]) for s in task.shapes if s.name in found}
     ranks = shared_budget(task.shapes, spectra, method.budget(task.shapes), method.round_to)
     kept = "the shared budget leaves it dense"
     reasons = {name: why or ("" if ranks[name] else kept) for name, why in refused.items()}
     return {name: rank for name, rank in ranks.items() if rank}, reasons
 
 
-def dense_responses(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Responses]:
+def _worths(method: DataAwareLowRank, shape: LayerShape, answer: Responses) -> list[float]:
+    """Of the components of a layer: shares of its responses, or what the outputs of a sample would lose."""
+    total = float(answer.variances.sum()) or 1.0
+    worths = answer.variances / total if method.importance == "alike" else answer.variances * shape.positions
+    return worths.tolist()
+
+
+def dense_responses(
+    method: DataAwareLowRank, network: nn.Module, task: Task, names: tuple[str, ...]
+) -> dict[str, Responses]:
     """Principal directions of the responses of the dense layers, once for a whole sweep."""
-    return task.once(("responses", names), lambda: _dense_responses(network, task, names))
+    worth = importance_of(method, network, task, names)
+    return task.once(("responses", names, method.importance), lambda: _dense_responses(network, task, worth))
 
 
-def _dense_responses(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Responses]:
+def _dense_responses(network: nn.Module, task: Task, worth: dict[str, Importance]) -> dict[str, Responses]:
+    names = tuple(worth)
     layers: dict[str, Layer] = {name: network.get_submodule(name) for name in names}  # type: ignore[misc]
     found = {name: Inputs() for name in names}
 
@@ -88,11 +109,11 @@ def _dense_responses(network: nn.Module, task: Task, names: tuple[str, ...]) -> 
 
     with watched(network, names, see):
         run_calibration(network, task)
-    return {name: dense_responses_of(layer, found[name]) for name, layer in layers.items()}
+    return {name: dense_responses_of(layer, found[name], worth[name]) for name, layer in layers.items()}
 
 
 def _fitted(
-    dense: nn.Module, network: nn.Module, name: str, task: Task, ridge: float
+    dense: nn.Module, network: nn.Module, name: str, task: Task, ridge: float, importance: Importance
 ) -> tuple[Solution, Responses, Tensor]:
     """The weight that answers the pruned network's inputs as the dense layer answers its own."""
     layer: Layer = dense.get_submodule(name)  # type: ignore[assignment]
@@ -100,7 +121,7 @@ def _fitted(
     fit = Fit(matrix.shape[1])
     for images, targets in zip(task.calibration.split(BATCH), _targets(dense, task, name), strict=True):
         fit.add(patches(layer, input_of(network, name, images), chosen), targets)
-    return damped_fit(fit, matrix, ridge)
+    return damped_fit(fit, matrix, ridge, importance)
 
 
 def _positions(task: Task, name: str) -> Tensor | None:
@@ -130,17 +151,18 @@ def _all_targets(dense: nn.Module, task: Task) -> dict[str, list[Tensor]]:
 
 
 def _projected(layer: Layer, solution: Solution, answer: Responses, base: Tensor, rank: int) -> nn.Sequential:
-    """B x + b as U (U' B x) + bias, U the leading directions of the responses; exact at the inputs' mean.
+    """B x + b as S^-1/2 U (U' S^1/2 B x) + bias, U the leading directions of the responses; exact at the inputs' mean.
 
-    `base` (m,) is what B answers to that mean, `answer.mean` what it should answer.
+    S is their importance. `base` (m,) is what B answers to that mean, `answer.mean` what it should answer.
     """
-    basis = answer.basis[:, :rank]
+    basis, importance = answer.basis[:, :rank], answer.importance
     if rank > basis.shape[1]:
-        basis = completed(basis, rank, solution.matrix.T)
-    bias = answer.mean - basis @ (basis.T @ base)
+        basis = completed(basis, rank, importance.times(solution.matrix, 0.5).T)
+    back, onto = importance.times(basis, -0.5), importance.times(basis, 0.5)
+    bias = answer.mean - back @ (onto.T @ base)
     if layer.bias is not None:
         bias = bias + layer.bias.detach().double()
-    return two_layers(layer, *_balanced(basis, solution.onto(basis)), bias)
+    return two_layers(layer, *_balanced(back, solution.onto(onto)), bias)
 
 
 def _balanced(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,9 +49,9 @@ def shared_budget(
 ) -> dict[str, int | None]:
     """Layer -> rank, None for those better left dense, so that all layers together stay within `budget` MACs.
 
-    `spectra` holds, for each layer that may change, its squared singular values in the metric of its inputs, largest
-    first. Every layer starts with the least rank; then the block of `round_to` components goes in that explains the
-    largest share of its layer's output for a multiply-accumulate, until none fits.
+    `spectra` holds, for each layer that may change, what its components are worth, comparable between layers, largest
+    first. Every layer starts with the least rank; then the block of `round_to` components goes in that is worth most
+    for a multiply-accumulate, until none fits.
     """
     by_name = {shape.name: shape for shape in shapes}
     ranks = {name: rounded_up(1, round_to, full_rank(by_name[name])) for name in spectra}
@@ -72,10 +72,9 @@ def shared_budget(
 
 
 def _worth(shape: LayerShape, spectrum: Sequence[float], rank: int, round_to: int) -> float:
-    """Share of the layer's output that the next block of components explains, for a multiply-accumulate."""
-    gain = sum(spectrum[rank : rank + round_to]) / (sum(spectrum) or 1.0)
+    """What the next block of components is worth, for a multiply-accumulate."""
     cost = macs_at(shape, rank + round_to) - macs_at(shape, rank)
-    return gain / cost if cost > 0 else 0.0
+    return sum(spectrum[rank : rank + round_to]) / cost if cost > 0 else 0.0
 
 
 def _out_of_reach(shapes: Sequence[LayerShape], least: float, wanted: float) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prunebench_methods.calibration import EPSILON, Inputs, Moments, channel_rows
+from prunebench_methods.importance import ALIKE, Importance
 from prunebench_methods.numerics import flattened
 from prunebench_methods.replace import Layer
 
@@ -25,17 +26,14 @@ KEPT_BYTES = 1 << 28  # dense responses that are kept for a sweep at most; more 
 class Responses:
     """Principal directions of a layer's responses: basis (m, k), their variances, largest first, and the mean (m,).
 
-    Only directions in which the data varies: k may be smaller than the layer's rank.
+    Directions and variances are those of the centred responses times the root of their importance; only directions in
+    which the data varies: k may be smaller than the layer's rank.
     """
 
     basis: Tensor
     variances: Tensor
     mean: Tensor
-
-    def relative_error(self, rank: int) -> float:
-        """Frobenius norm of the centred responses that `rank` directions miss, relative."""
-        total = float(self.variances.sum())
-        return (float(self.variances[rank:].sum()) / total) ** 0.5 if total > 0 else 0.0
+    importance: Importance = ALIKE
 
 
 @dataclass
@@ -92,17 +90,19 @@ class Solution:
         return self.base if self.rest is None or self.inputs is None else self.base + self.rest.T @ self.inputs
 
 
-def damped_fit(fit: Fit, weight: Tensor, ridge: float) -> tuple[Solution, Responses, Tensor]:
+def damped_fit(
+    fit: Fit, weight: Tensor, ridge: float, importance: Importance = ALIKE
+) -> tuple[Solution, Responses, Tensor]:
     """The weight (m, n) that answers the inputs with the targets, near `weight` where the data says little.
 
     Returns it with the principal directions of its responses, and the mean of the inputs. It minimizes
     ‖Y - X B'‖²/R + λ‖B - W‖² over centred rows, λ = `ridge` times the mean variance of an input.
     """
     solve = _fit_by_rows if fit.moments is None else _fit_by_moments
-    return solve(fit, weight, ridge)
+    return solve(fit, weight, ridge, importance)
 
 
-def _fit_by_rows(fit: Fit, weight: Tensor, ridge: float) -> tuple[Solution, Responses, Tensor]:
+def _fit_by_rows(fit: Fit, weight: Tensor, ridge: float, importance: Importance) -> tuple[Solution, Responses, Tensor]:
     rows = torch.cat(fit.inputs).to(weight.dtype)
     inputs, targets = rows.double(), torch.cat(fit.targets).double()
     mean, target_mean = inputs.mean(0), targets.mean(0)
@@ -114,10 +114,12 @@ def _fit_by_rows(fit: Fit, weight: Tensor, ridge: float) -> tuple[Solution, Resp
     rest = torch.cholesky_solve(targets - known, torch.linalg.cholesky(damped))
     answers = known + kernel @ rest  # (R, m)
     solution = Solution(weight.double(), rest, inputs)
-    return solution, principal(answers.T / fit.row_count**0.5, target_mean), mean
+    return solution, principal(answers.T / fit.row_count**0.5, target_mean, importance), mean
 
 
-def _fit_by_moments(fit: Fit, weight: Tensor, ridge: float) -> tuple[Solution, Responses, Tensor]:
+def _fit_by_moments(
+    fit: Fit, weight: Tensor, ridge: float, importance: Importance
+) -> tuple[Solution, Responses, Tensor]:
     assert fit.moments is not None
     mean, target_mean = fit.moments.mean, fit.target_total / fit.row_count
     covariance = fit.moments.second()  # (n, n)
@@ -126,26 +128,29 @@ def _fit_by_moments(fit: Fit, weight: Tensor, ridge: float) -> tuple[Solution, R
     covariance.diagonal().add_(damping)
     triangle = torch.linalg.cholesky(covariance)
     solution = torch.cholesky_solve((cross + damping * weight.double()).T, triangle).T
-    return Solution(solution), principal(solution @ triangle, target_mean), mean
+    return Solution(solution), principal(solution @ triangle, target_mean, importance), mean
 
 
-def principal(answers: Tensor, mean: Tensor) -> Responses:
+def principal(answers: Tensor, mean: Tensor, importance: Importance) -> Responses:
     """Principal directions of columns (m, q), from the smaller of the two Gram matrices; those that vary at all."""
+    answers = importance.times(answers, 0.5)
     wide = answers.shape[0] <= answers.shape[1]
     variances, vectors = torch.linalg.eigh(answers @ answers.T if wide else answers.T @ answers)
     seen = variances > EPSILON * variances[-1]
     variances, vectors = variances[seen].flip(0), vectors[:, seen].flip(1)
-    return Responses(vectors if wide else answers @ (vectors / variances.sqrt()), variances, mean)
+    return Responses(vectors if wide else answers @ (vectors / variances.sqrt()), variances, mean, importance)
 
 
-def dense_responses_of(layer: Layer, seen: Inputs) -> Responses:
+def dense_responses_of(layer: Layer, seen: Inputs, importance: Importance) -> Responses:
     """Principal directions of a layer's responses from its inputs, if it is wider than those, or from its outputs."""
     if from_inputs(layer):
         weight = flattened(layer).double()
-        return principal(weight @ seen.factor().T, weight @ seen.mean)
+        return principal(weight @ seen.factor().T, weight @ seen.mean, importance)
     variances, basis = seen.components()
     bias = 0.0 if layer.bias is None else layer.bias.detach().double()
-    return Responses(basis, variances, seen.mean - bias)
+    if importance is ALIKE:
+        return Responses(basis, variances, seen.mean - bias)
+    return principal(basis * variances.sqrt(), seen.mean - bias, importance)
 
 
 def from_inputs(layer: Layer) -> bool:

@@ -43,20 +43,19 @@ def test_no_rank_r_layer_answers_the_calibration_data_better(
     task = fake_task(network, (1, 1, inputs), calibration_count=samples)
     task.calibration += 3.0  # a mean that has to go into the bias
     rank = 4
-    result = pruned(DataAwareLowRank(rank=rank, asymmetric=asymmetric, **PLAIN), task)
+    result = pruned(DataAwareLowRank(rank=rank, asymmetric=asymmetric, importance="alike", **PLAIN), task)
     wanted = network(task.calibration).detach()
     centred = wanted - wanted.mean(0)
     best = torch.linalg.svdvals(centred)[rank:].norm()
     torch.testing.assert_close((result(task.calibration) - wanted).norm(), best, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(result(task.calibration).mean(0), wanted.mean(0), rtol=1e-3, atol=1e-4)
-    assert task.facts["1"]["output_error"] == pytest.approx(float(best / centred.norm()), rel=1e-3)
 
 
 def test_the_response_of_a_convolution_is_fitted_best_too() -> None:
     layer = nn.Conv2d(6, 12, 3, stride=2, padding=1, dilation=(1, 2))
     network = nn.Sequential(layer)
     task = fake_task(network, (6, 9, 8))
-    result = pruned(DataAwareLowRank(rank=3, asymmetric=False, **PLAIN), task)
+    result = pruned(DataAwareLowRank(rank=3, asymmetric=False, importance="alike", **PLAIN), task)
     wanted = network(task.calibration).transpose(0, 1).flatten(1).T
     found = result(task.calibration).transpose(0, 1).flatten(1).T
     best = torch.linalg.svdvals((wanted - wanted.mean(0)).detach())[3:].norm()
@@ -142,7 +141,7 @@ def test_a_speedup_asked_for_is_reached_with_the_largest_ranks() -> None:
 
 def test_a_shared_budget_is_spent_where_it_explains_most_and_never_exceeded() -> None:
     shapes = [LayerShape("flat", "linear", 64, 64), LayerShape("steep", "linear", 64, 64)]
-    spectra = {"flat": [1.0] * 64, "steep": [1000.0 / 4**i for i in range(64)]}
+    spectra = {"flat": [1 / 64] * 64, "steep": [0.75 / 4**i for i in range(64)]}
     ranks = shared_budget(shapes, spectra, budget=2000, round_to=1)
     assert ranks["steep"] is not None and ranks["flat"] is not None and ranks["steep"] < ranks["flat"]
     assert sum(macs_at(shape, ranks[shape.name] or 64) for shape in shapes) <= 2000
@@ -162,4 +161,4 @@ def test_spectra_and_responses_are_computed_once_for_a_sweep() -> None:
     for rank in (2, 3):
         pruned(DataAwareLowRank(rank=rank, **PLAIN), task)
         pruned(DataAwareLowRank(rank=rank, asymmetric=False, **PLAIN), task)
-    assert len(task.computed) == 2
+    assert len(task.computed) == 3  # importances, responses, targets
