@@ -1,4 +1,4 @@
-"""Where a worker's CPU goes in a cold sweep: the first block of paper.toml on one network and seed, under cProfile.
+"""Where a worker's CPU goes in a cold sweep: the trials of paper.toml on one network and seed, under cProfile.
 
     python benchmarks/sweep_profile.py [--model simple_fcn] [--every 1] [--own 25] [--plain]
 

@@ -195,6 +195,9 @@ def test_as_run_the_unfolded_convolution_has_the_geometry_of_the_layer(layer: nn
     task = fake_task(network, (layer.in_channels, 9, 8), count=10)
     result = pruned(LowRankAsRun(rank=1000), task)
     torch.testing.assert_close(result(task.calibration), network(task.calibration), rtol=1e-4, atol=1e-5)
+    truncated = pruned(LowRankAsRun(rank=1), task)
+    as_timed, as_trained = truncated.eval()(task.calibration), truncated.train()(task.calibration)
+    torch.testing.assert_close(as_trained, as_timed, rtol=1e-4, atol=1e-5)
 
 
 def test_a_sweep_decomposes_each_layer_once() -> None:
