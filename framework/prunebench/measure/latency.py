@@ -136,7 +136,7 @@ def _ready_compiler() -> None:
     What was compiled for other pairs counts towards a limit above which nothing is compiled.
     """
     torch.compiler.reset()
-    nn.Identity().compile(dynamic=False)
+    torch.compile(nn.Identity(), dynamic=False)
 
 
 def _named(error: RuntimeError | MemoryError, batch: str) -> RuntimeError:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from prunebench.measure import round as round_module
-from prunebench.measure import rounds
+from prunebench.measure import rounds, sides
 from prunebench.measure.faults import ChangedWeights, InvalidOutput
 from prunebench.measure.latency import latency
 from prunebench.measure.sides import Way
@@ -258,6 +259,35 @@ def test_compiled_networks_are_timed_compiled_both_alike_and_without_the_compili
             assert found.calls_per_block > 1, "blocks were planned by the call that compiled"
             assert found.speedup > 1.5
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2, "nothing was compiled"
+
+
+class Scaled(Repeated):
+    """A forward pass with a closure (super) and a keyword's default, which a copy of its code has to keep."""
+
+    def forward(self, x: Tensor, *, scale: float = 0.5) -> Tensor:
+        return super().forward(x) * scale
+
+
+def test_compiled_sides_share_no_code_and_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr(torch, "compile", lambda call, **options: asked.append((call, options)) or call)
+    network, protocol = Scaled(2).eval(), LatencyProtocol(compile=True)
+    made = [sides.side(network, sample(), protocol, torch.device("cpu"), sides.Way()) for _ in range(2)]
+    calls = [nn.Module._call_impl, *(call for call, _ in asked)]
+    forwards = [Scaled.forward, *(one.network.forward for one in made)]
+    assert len({id(call.__code__) for call in (*calls, *forwards)}) == 6
+    assert [options for _, options in asked] == [{"dynamic": False}] * 2
+    with torch.no_grad():
+        assert all(torch.equal(one.network(one.x), network(sample())) for one in made)
+
+
+@pytest.mark.slow
+def test_of_two_equal_networks_each_is_compiled() -> None:
+    """One would otherwise run in what was compiled for the other, a percent and a half slower or faster."""
+    protocol = LatencyProtocol(batch=(1,), max_seconds=0.3, groups=4, compile=True)
+    for seed in range(2):
+        (found,) = latency(Repeated(5), Repeated(5), sample(), protocol, "cpu", seed)
+        assert min(found.cold_dense_ms, found.cold_pruned_ms) > 20 * found.latency_ms
 
 
 @pytest.mark.slow
