@@ -200,10 +200,13 @@ def class_fault(cls: Any, base: type[Any]) -> str:
         return f"needs plugin API {cls.api_version}, this prunebench speaks {API_VERSION}: upgrade prunebench"
     if getattr(cls, "__abstractmethods__", None):
         return f"does not define {', '.join(sorted(cls.__abstractmethods__))}()"
+    fields = {item.name for item in dataclasses.fields(cls)}
+    missing = [n for n in vars(base).get("__annotations__", {}) if not hasattr(cls, n) and n not in fields]
+    if missing:
+        return f"does not say its {', '.join(missing)}"
     own_fields = [n for n in cls.__dict__.get("__annotations__", {}) if n not in vars(base).get("__annotations__", {})]
     if own_fields and "__dataclass_fields__" not in cls.__dict__:
         return f"has the fields {', '.join(own_fields)} but is no @dataclass(frozen=True)"
-    for item in dataclasses.fields(cls):
-        if item.name in ("use", "seed", "pipeline"):
-            return f"a field may not be called {item.name!r}: grids use that word"
+    for name in sorted(fields & {"use", "seed", "pipeline"}):
+        return f"a field may not be called {name!r}: grids use that word"
     return ""

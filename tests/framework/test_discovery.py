@@ -53,6 +53,20 @@ def points(monkeypatch):
     return give
 
 
+SHAPELESS = """
+from dataclasses import dataclass
+from prunebench import Model, hookimpl
+
+@dataclass(frozen=True)
+class Shapeless(Model):
+    name = "shapeless"
+    def build(self, class_count): ...
+
+@hookimpl
+def models(): return [Shapeless]
+"""
+
+
 def test_a_plugin_is_found_with_its_owner(points):
     plugin = points(Point("a", GOOD)).find("method", "mine")
     assert (plugin.distribution, plugin.version) == ("prunebench-test", "1.2")
@@ -76,6 +90,7 @@ def test_a_plugin_is_found_with_its_owner(points):
         (GOOD.replace("@dataclass(frozen=True)\n", ""), "is no @dataclass(frozen=True)"),
         (GOOD.replace("def prune", "def prone"), "does not define prune()"),
         (GOOD.replace("share:", "seed:"), "may not be called 'seed'"),
+        (SHAPELESS, "does not say its input_shape"),
     ],
 )
 def test_a_broken_plugin_is_one_line_and_the_others_work(points, source, line):
