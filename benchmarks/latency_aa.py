@@ -74,6 +74,7 @@ def paired(first: nn.Module, second: nn.Module, x: Tensor, seed: int, protocol: 
     found = latency(first, second, x, replace(protocol, batch=(len(x),)), "cpu", seed)[0]
     said = verdict(found.speedup, found.speedup_low, found.speedup_high)
     blocks = {"dense": found.dense_ms, "pruned": found.pruned_ms, "rounds": found.round_index}
+    blocks |= {"dense_wall": found.dense_wall_ms, "pruned_wall": found.pruned_wall_ms}
     bounds = {"low": found.speedup_low, "high": found.speedup_high, "contention": found.contention}
     return {"speedup": found.speedup, "verdict": said, "stopped": found.stopped, **bounds, **blocks}
 

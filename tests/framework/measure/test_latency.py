@@ -291,12 +291,11 @@ def test_of_two_equal_networks_each_is_compiled() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_that_torch_cannot_compile_is_a_failure_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_torch_cannot_compile_is_a_failure_with_the_reason() -> None:
+    import torch._inductor.config as settings  # monkeypatch could not undo what it changes in there
+
     protocol = LatencyProtocol(batch=(1,), max_seconds=0.1, compile=True)
-    monkeypatch.setenv("CXX", "/nowhere/compiler")
-    no_compiler = torch._inductor.config.patch(
-        {"cpp.cxx": (None, "/nowhere/compiler")}
-    )  # monkeypatch could not undo it
+    no_compiler = settings.patch({"cpp.cxx": (None, "/nowhere/compiler")})
     no_caches = torch.compiler.config.patch(force_disable_caches=True)
     with no_compiler, no_caches, pytest.raises(RuntimeError, match="forward failed at batch 1, compiled: "):
         latency(nn.Linear(32, 32), nn.Linear(32, 32), sample(), protocol, "cpu", 0)
