@@ -167,6 +167,7 @@ def test_statistics_of_fewer_channels_are_still_no_parameters_and_of_more_are() 
 
 
 def test_a_dynamically_quantized_network_is_counted() -> None:
+    torch.manual_seed(0)  # of weights near zero some become zero
     dense = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
