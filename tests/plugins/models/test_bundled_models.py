@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 import sys
 from urllib.error import URLError
@@ -161,6 +163,40 @@ def test_weights_without_a_network_are_asked_for_by_file(monkeypatch: pytest.Mon
         AlexNet(weights="IMAGENET1K_V1").build(1000)
 
 
+def publish(chosen, content, place, monkeypatch) -> None:
+    """Lay `content` where torch looks for `chosen`, as if torchvision had published it: with its hash in the name."""
+    torch.save(content, place / "file")
+    digest = hashlib.sha256((place / "file").read_bytes()).hexdigest()
+    monkeypatch.setattr(chosen.value, "url", f"https://example.org/weights-{digest[:8]}.pth")
+    (place / "file").rename(place / f"weights-{digest[:8]}.pth")
+
+
+class Harmful:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("harmed",)
+
+
+@pytest.mark.parametrize("has_its_hash", [True, False])
+def test_weights_that_carry_code_run_none(monkeypatch: pytest.MonkeyPatch, tmp_path, has_its_hash: bool) -> None:
+    from torchvision import models
+
+    chosen = models.SqueezeNet1_1_Weights.IMAGENET1K_V1
+    place = tmp_path / "hub" / "checkpoints"
+    place.mkdir(parents=True)
+    if has_its_hash:
+        publish(chosen, {"weight": Harmful()}, place, monkeypatch)
+    else:
+        torch.save({"weight": Harmful()}, place / chosen.url.rsplit("/", 1)[-1])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    said = "is damaged .*Weights only load failed" if has_its_hash else r"was changed \(its SHA-256 begins with"
+    with pytest.raises(DataError, match=rf"{said}.*: delete it"):
+        Torchvision(arch="squeezenet1_1", weights="IMAGENET1K_V1").build(1000)
+    assert not (tmp_path / "harmed").exists()
+
+
 def test_weights_laid_by_hand_are_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     from torchvision import models
 
@@ -169,7 +205,7 @@ def test_weights_laid_by_hand_are_loaded(monkeypatch: pytest.MonkeyPatch, tmp_pa
     laid = models.squeezenet1_1(weights=None).state_dict()
     place = tmp_path / "hub" / "checkpoints"
     place.mkdir(parents=True)
-    torch.save(laid, place / chosen.url.rsplit("/", 1)[-1])
+    publish(chosen, laid, place, monkeypatch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     network = Torchvision(arch="squeezenet1_1", weights="IMAGENET1K_V1").build(1000)
     torch.testing.assert_close(network.state_dict(), laid, rtol=0, atol=0)
@@ -182,7 +218,7 @@ def test_damaged_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
     place.mkdir(parents=True)
     (place / models.SqueezeNet1_1_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1]).write_bytes(b"PK not a checkpoint")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(DataError, match=r"squeezenet1_1.*is damaged .*: delete it"):
+    with pytest.raises(DataError, match=r"squeezenet1_1.*is damaged or was changed .*: delete it"):
         Torchvision(arch="squeezenet1_1", weights="IMAGENET1K_V1").build(1000)
 
 
