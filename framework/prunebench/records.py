@@ -120,9 +120,9 @@ class Protocol:
         """Canonical JSON; keys that are younger than the first grids are left out where they ask for nothing."""
         table = msgspec.to_builtins(self)
         if not self.metrics:
-            del table["metrics"]
+            table.pop("metrics", None)  # msgspec does not write what it has not read
         if not self.latency.in_place:
-            del table["latency"]["in_place"]
+            table["latency"].pop("in_place", None)
         return encode(table).decode()
 
     @cached_property
