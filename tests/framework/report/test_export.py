@@ -1,8 +1,10 @@
 """One chart alone: pictures, pages, JSON, and queries of one's own."""
 
 import json
+import re
 import socket
 import threading
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -149,3 +151,18 @@ def test_a_picture_says_under_its_title_that_settings_have_one_seed(tmp_path, us
             assert "one seed" in results.chart(name).to_dict()["title"]["subtitle"], name
         with open_results(usual) as results:
             assert "subtitle" not in results.chart(name).to_dict()["title"], name
+
+
+def test_epochs_are_labelled_with_whole_numbers_alone(tmp_path):
+    """Vega puts a tick between two epochs, whatever the least step, and would call it 2."""
+    results = synthetic.grid_results(["digits"], ["lenet5"], ["pca"], (4,), seeds=1, batches=(1,))
+    with open_results(store_results(tmp_path, map(with_two_epochs, results))) as opened:
+        text = picture(opened.chart("curves").to_dict(), "svg").decode()
+    axes = re.findall(r"X-axis titled \'Epoch\'.*?role-axis-title", text, re.DOTALL)
+    assert axes and all(re.findall(r">([\d.]+)</text>", axis) == ["1", "2"] for axis in axes)
+
+
+def with_two_epochs(result):
+    """As measured, with the last two points of its curve as epochs 1 and 2."""
+    points = tuple(replace(point, epoch=at) for at, point in enumerate(result.measurement.curve[-2:], 1))
+    return replace(result, measurement=replace(result.measurement, curve=points))

@@ -11,6 +11,7 @@ from prunebench.chart import Chart, Look
 from prunebench.report.charts.columns import WHICH
 from prunebench.report.charts.marks import tip
 
+WHOLE = "datum.value % 1 ? '' : datum.label"  # between two epochs there are ticks, but no epoch
 # About twenty marks a curve: its last epoch and even steps before it, so that a long one remains a line.
 EACH = "datum.epoch === datum.last || datum.epoch % max(1, ceil(datum.last / 20)) === 0"
 
@@ -36,7 +37,7 @@ class Curves(Chart):
 
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel and phase."""
-        axis = alt.Axis(title="Epoch", format="d", tickMinStep=1, grid=False)
+        axis = alt.Axis(title="Epoch", format="d", labelExpr=WHOLE, tickMinStep=1, grid=False)
         x = alt.X("epoch", type="quantitative", axis=axis, scale=alt.Scale(nice=False, padding=10))
         base = alt.Chart(rows).encode(x=x, color=look.colour(), detail=alt.Detail("setting", type="nominal"))
         told = [tip("setting", "setting", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", "accuracy", ".2%"),
