@@ -110,6 +110,11 @@ class Method(ABC):
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another; bounds of single fields are checked already."""
 
+    @property
+    def measures(self) -> bool:
+        """Whether these settings measure times, so that two runs on one network may rightly differ."""
+        return False
+
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
         """What will be left of every layer in closed form, in the order of `shapes`; None where data decides.
 

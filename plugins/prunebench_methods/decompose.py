@@ -113,6 +113,11 @@ class Decomposition(Method):
     def exact_rank(self, shape: LayerShape) -> int:
         """A rank at which the chain can compute what any layer of this shape does."""
 
+    @property
+    def measures(self) -> bool:
+        """With `min_gain` the times of layers."""
+        return self.min_gain is not None
+
     def refusal(self, shape: LayerShape) -> str:
         """Why the layer is of no kind that the method works on, or an empty string."""
         return convolution_refusal(shape, spatial=self.spatial)

@@ -39,9 +39,10 @@ class InterpolativeChannels(Method):
     theoretical_speedup: float | None = param(None, "dense over remaining multiply-accumulates, at least", at_least=1)
     compression: float | None = param(None, "dense over remaining parameters, at least", at_least=1)
     allocation: str = param(
-        "uniform",
-        "the same share of channels in all layers, or what they come to shared by what the readers miss",
-        choices=("uniform", "global"),
+        "auto",
+        "the same share of channels in all layers, or one budget shared by what the readers miss; "
+        "auto: uniform for a share, for a target the one whose network answers more nearly as the dense one",
+        choices=("auto", "uniform", "global"),
     )
     round_to: int = param(1, "channel counts are rounded up to a multiple of this", at_least=1)
     choose: str = param(
@@ -60,6 +61,12 @@ class InterpolativeChannels(Method):
         from prunebench_methods.interpolative_prune import remove_channels
 
         return remove_channels(self, network, task)
+
+    def allocations(self) -> tuple[str, ...]:
+        """Those to be tried; the best of them is taken."""
+        if self.allocation != "auto":
+            return (self.allocation,)
+        return ("uniform",) if self.keep is not None else ("uniform", "global")
 
     def target(self) -> tuple[str, float]:
         """Name and value of the budget that is given instead of a share; a share comes to none."""

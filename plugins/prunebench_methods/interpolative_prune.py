@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from prunebench import NotApplicable, Task
@@ -15,25 +16,61 @@ from prunebench_methods.channel_graph import ChannelGraph, Group, Slot, channel_
 from prunebench_methods.channel_removal import Shrinking
 from prunebench_methods.interpolative import InterpolativeChannels
 from prunebench_methods.interpolative_math import Order
+from prunebench_methods.landings import landings
 from prunebench_methods.refit_math import dense_answers, refit
 from prunebench_methods.replace import refuse_if_unusable
 
+BATCH = 64  # images a forward pass
+JUDGED = 512  # validation pictures, without their labels, on which allocations are compared, at most
+
 
 def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Task) -> nn.Module:
-    """The network, narrowed in place."""
+    """A narrowed network; `network` itself stays as it is."""
     images = _images(network, task, method.images)
     graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1]))
     groups = _removable(method, network, graph, task)
     key: tuple[Hashable, ...] = ("channels", method.images, method.shared)
     grams = task.once(key, lambda: mathematics.reader_grams(network, groups, images, _always_the_same()))
-    dense = copy.deepcopy(network) if method.refit else network
     orders = task.once((*key, method.choose), lambda: [_order(method, network, group, grams) for group in groups])
-    widths = _widths(method, network, groups, orders, task)
-    kept = _shrink(network, groups, [order.channels[:k] for order, k in zip(orders, widths, strict=True)], grams, task)
+    plans = [_widths(method, allocation, network, groups, orders, task) for allocation in method.allocations()]
+    plans = [plan for number, plan in enumerate(plans) if plan not in plans[:number]]
+    kept = [[order.channels[:k] for order, k in zip(orders, plan, strict=True)] for plan in plans]
+    made = [_narrowed(method, network, graph, groups, channels, grams, images) for channels in kept]
+    unseen = task.validation.head(JUDGED)[0].to(images)
+    best = made[0] if len(made) == 1 else min(made, key=lambda one: _distance(network, one.network, unseen))
+    for name, facts in best.facts.items():
+        task.layer(name, **facts)
+    return best.network
+
+
+class _Narrowed(NamedTuple):
+    network: nn.Module
+    facts: dict[str, dict[str, Any]]  # writer -> what to record of it
+
+
+def _narrowed(
+    method: InterpolativeChannels,
+    dense: nn.Module,
+    graph: ChannelGraph,
+    groups: list[Group],
+    kept: Sequence[Tensor],
+    grams: Mapping[Slot, Tensor],
+    images: Tensor,
+) -> _Narrowed:
+    """A copy of the dense network with these channels of each group only."""
+    network = copy.deepcopy(dense)
+    outputs, facts = _shrink(network, groups, kept, grams)
     if method.refit:
-        names = _behind(graph, groups)
-        refit(network, dense_answers(dense, names, kept, images, _always_the_same()), graph.norms, images)
-    return network
+        lands = landings(dense, _behind(graph, groups), graph.norms, images[:1])
+        refit(network, dense_answers(dense, lands, outputs, images, _always_the_same()), lands, images)
+    return _Narrowed(network, facts)
+
+
+def _distance(dense: nn.Module, network: nn.Module, images: Tensor) -> float:
+    """Mean squared difference of the outputs."""
+    with torch.inference_mode():
+        parts = [(network(batch) - dense(batch)).square().mean().item() * len(batch) for batch in images.split(BATCH)]
+    return sum(parts) / len(images)
 
 
 def _always_the_same() -> torch.Generator:
@@ -91,14 +128,19 @@ def _products(columns: Tensor) -> Tensor:
 
 
 def _widths(
-    method: InterpolativeChannels, network: nn.Module, groups: list[Group], orders: Sequence[Order], task: Task
+    method: InterpolativeChannels,
+    allocation: str,
+    network: nn.Module,
+    groups: list[Group],
+    orders: Sequence[Order],
+    task: Task,
 ) -> list[int]:
     """How many channels each group keeps."""
     parameters = method.compression is not None
     costs = channel_costs(network, groups, task.shapes, parameters=parameters)
     if method.keep is not None:
         uniform = [method.width(method.keep, group.width) for group in groups]
-        if method.allocation == "uniform":
+        if allocation == "uniform":
             return uniform
         budget = costs.at(uniform)
     else:
@@ -108,16 +150,16 @@ def _widths(
         if least > budget:
             reached = costs.spent / least
             raise NotApplicable(f"{name} {wanted:g} is out of reach: the fewest channels give {reached:.3g}")
-    if method.allocation == "uniform":
+    if allocation == "uniform":
         return uniform_widths(method.width, costs, budget)
     return shared_widths([order.missing for order in orders], costs, budget, method.round_to)
 
 
 def _shrink(
-    network: nn.Module, groups: list[Group], kept: Sequence[Tensor], grams: Mapping[Slot, Tensor], task: Task
-) -> dict[str, Tensor]:
-    """Writer -> the outputs that it keeps, ascending."""
-    shrinking, outputs = Shrinking(network), {}
+    network: nn.Module, groups: list[Group], kept: Sequence[Tensor], grams: Mapping[Slot, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+    """Writer -> the outputs that it keeps, ascending, and what to record of it."""
+    shrinking, outputs, facts = Shrinking(network), {}, {}
     for group, channels in zip(groups, kept, strict=True):
         chosen = channels.sort().values
         mixtures = {slot: mathematics.predictor(grams[slot], chosen) for slot in group.readers}
@@ -125,8 +167,8 @@ def _shrink(
         missing = max(mathematics.unexplained(grams[slot], chosen, mixture) for slot, mixture in mixtures.items())
         for name in group.writers:
             outputs[name] = chosen
-            task.layer(name, rank=len(chosen), unexplained=missing)
-    return outputs
+            facts[name] = {"rank": len(chosen), "unexplained": missing}
+    return outputs, facts
 
 
 def _behind(graph: ChannelGraph, groups: list[Group]) -> list[str]:

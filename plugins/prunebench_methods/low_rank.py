@@ -54,6 +54,11 @@ class LowRank(Method):
     min_gain: float | None = param(None, MIN_GAIN_DOC, above=0)
     gain_batch: int = param(1, GAIN_BATCH_DOC, at_least=1)
 
+    @property
+    def measures(self) -> bool:
+        """With `min_gain` the times of layers."""
+        return self.min_gain is not None
+
     def check(self) -> None:
         """Exactly one way to choose the rank."""
         require_one(rank=self.rank, rank_ratio=self.rank_ratio, energy=self.energy)

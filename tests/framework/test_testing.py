@@ -401,6 +401,19 @@ def test_a_wrong_method_is_caught_by_name(cls):
     assert all(finding.mend and "\n" not in str(finding) for finding in findings)
 
 
+@dataclass(frozen=True)
+class Measures(Reinitialises):
+    """Decides anew in every run, and says so."""
+
+    name = "measures"
+    measures = True
+
+
+def test_a_method_that_measures_times_may_differ_from_run_to_run():
+    assert "determinism" in {finding.check for finding in check_method(Reinitialises, speed=False)}
+    assert check_method(Measures, speed=False) == []
+
+
 def test_a_method_that_is_slow_on_a_large_layer_is_caught(monkeypatch):
     @dataclass(frozen=True)
     class Slow(Truncate):

@@ -49,6 +49,9 @@ def test_costs_are_those_of_the_network_that_is_cut_to_the_widths(kind: str) -> 
         assert costs.spent == before - saved < before
 
 
+ALLOCATIONS = ("uniform", "global", "auto")
+
+
 def two_groups(channels: int = 16) -> ChannelCosts:
     """Two hidden layers as wide as each other; the first reads 64 numbers, the second is read by 10."""
     network = nn.Sequential(
@@ -129,3 +132,19 @@ def test_exactly_one_budget_is_asked_for() -> None:
     for settings in ({}, {"keep": 0.5, "compression": 2.0}):
         with pytest.raises(ValueError, match="give exactly one of keep, theoretical_speedup, compression"):
             InterpolativeChannels(**settings).check()
+
+
+def test_of_two_allocations_the_one_is_taken_that_answers_more_nearly_as_the_dense_network() -> None:
+    task = toy("cnn")
+    images = task.validation.images
+    made = {a: pruned(InterpolativeChannels(theoretical_speedup=4, allocation=a), task) for a in ALLOCATIONS}
+    with torch.no_grad():
+        error = {a: float((network(images) - task.network(images)).square().mean()) for a, network in made.items()}
+    assert error["uniform"] != error["global"]
+    assert error["auto"] == min(error.values())
+    assert task.facts["0"]["rank"] == made["auto"][0].out_channels
+
+
+def test_a_share_alone_means_every_layer() -> None:
+    one, other = (pruned(InterpolativeChannels(keep=0.25, allocation=a), toy("cnn")) for a in ("auto", "uniform"))
+    assert all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
