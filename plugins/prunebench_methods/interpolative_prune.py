@@ -83,14 +83,16 @@ def _images(network: nn.Module, task: Task, count: int) -> Tensor:
 
 
 def _removable(method: InterpolativeChannels, network: nn.Module, graph: ChannelGraph, task: Task) -> list[Group]:
-    """The groups to be narrowed; the writers of the others are recorded with the reason."""
+    """The groups to be narrowed; the writers of the others are recorded with the reason why they keep their outputs."""
     for name in graph.order:
         if why := refuse_if_unusable(name, network.get_submodule(name)):  # type: ignore[arg-type]
             raise NotApplicable(why)
     reasons = [_why_left_alone(method, group) for group in graph.groups]
+    narrowed = [group for group, why in zip(graph.groups, reasons, strict=True) if not why]
+    changed = _changed(method, graph, narrowed) if narrowed else set()
     for group, why in zip(graph.groups, reasons, strict=True):
         for name in group.writers if why else ():
-            task.layer(name, left_alone=why)
+            task.layer(name, **{"outputs_kept" if name in changed else "left_alone": why})
     if not graph.groups:
         raise NotApplicable("the network has no channels that are understood")
     if all(reasons):
@@ -98,7 +100,13 @@ def _removable(method: InterpolativeChannels, network: nn.Module, graph: Channel
             dict.fromkeys(f"{g.writers[0]}: {why}" for g, why in zip(graph.groups, reasons, strict=True))
         )
         raise NotApplicable(f"no channels can be removed: {listed}")
-    return [group for group, why in zip(graph.groups, reasons, strict=True) if not why]
+    return narrowed
+
+
+def _changed(method: InterpolativeChannels, graph: ChannelGraph, groups: list[Group]) -> set[str]:
+    """The layers that get other numbers when these groups are narrowed, whether or not they become narrower."""
+    readers = {slot.module for group in groups for slot in group.readers}
+    return readers | set(_behind(graph, groups)) if method.refit else readers
 
 
 def _why_left_alone(method: InterpolativeChannels, group: Group) -> str:

@@ -258,3 +258,19 @@ def test_telling_channels_are_those_that_the_readers_use() -> None:
     gram = torch.diag(torch.tensor([9.0, 4.0, 1.0], dtype=torch.float64))
     unread = torch.diag(torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
     assert mathematics.most_telling([gram], [unread]).channels.tolist()[:2] == [1, 2]
+
+
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_left_alone_are_as_they_were_and_others_that_keep_their_outputs_are_told_apart(
+    kind: str, refit: bool
+) -> None:
+    task = toy(kind)
+    network = pruned(InterpolativeChannels(keep=0.5, shared=False, refit=refit, images=64), task)
+    for name in task.left_alone():
+        assert torch.equal(network.get_submodule(name).weight, task.network.get_submodule(name).weight), name
+    kept = {name for name, facts in task.facts.items() if "outputs_kept" in facts}
+    last = list(channel_graph(task.network, task.example_input).order)[-1]
+    assert last in kept or not refit
+    for name in kept:
+        assert not torch.equal(network.get_submodule(name).weight, task.network.get_submodule(name).weight), name
