@@ -144,3 +144,18 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
     assert process.wait(60) == 130 and "goes on from here" in rest
     facts = json.loads(bench("plan", "--grid", "long.toml", "--json", cwd=tmp_path).stdout)
     assert 3 <= facts["trials"] - facts["to_run"] < facts["trials"]
+
+
+def test_a_report_that_cannot_be_written_hides_no_results(tmp_path):
+    """As where the disk is full."""
+    (tmp_path / "small.toml").write_text(GRID.replace("[0.5, 0.2]", "[0.5]"))
+    code = (
+        "import prunebench.report as report\n"
+        "from prunebench.errors import PruneBenchError\n"
+        "def full(*_, **__): raise PruneBenchError('report.html: cannot be written: No space left on device')\n"
+        "report.write_report = full\n"
+        "from prunebench.cli import main; main(['run', '--grid', 'small.toml'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert (ended.returncode, "2 ok, 1 skipped" in ended.stdout) == (0, True), ended.stderr
+    assert "bench: no report: report.html: cannot be written: No space left on device" in ended.stderr

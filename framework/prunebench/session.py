@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from prunebench.activity import ActivityFile, Tally, activity_path
 from prunebench.discovery import Installed, find_installed
-from prunebench.errors import GridError, StoreError, did_you_mean
+from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean
 from prunebench.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
 from prunebench.grid import TRIAL_LIMIT, Grid
 from prunebench.plan import Plan, plan
@@ -168,7 +168,10 @@ def run(
     check_writable(Path(db).parent)
     _execute(prepared, workers, outcome, on_event)
     if report:
-        outcome.report = _report(prepared, Path(db), outcome.run_id)
+        try:
+            outcome.report = _report(prepared, Path(db), outcome.run_id)
+        except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
+            outcome.notes = (*outcome.notes, f"no report: {error}")
     outcome.seconds = time.monotonic() - started
     return outcome
 

@@ -137,3 +137,11 @@ def test_a_single_block_is_told_the_right_spelling(bench: Bench, tmp_path: Path)
     said = bench("plan", "--grid", "grid.toml")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "write [[block]]" in said.err
+
+
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m prunebench"
+    for words in ("run --grid quickstart", "doctor", "plugins"):
+        done = subprocess.run(["bash", "-c", f"{command} {words}"], capture_output=True, text=True, cwd=tmp_path)
+        line = "bench: the folder you are in is gone: cd to one that exists\n"
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", line), words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -294,3 +295,40 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     command = f"{sys.executable} -m prunebench plugins --json | head -c 10"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr, len(done.stdout)) == (0, "", 10)
+
+
+@fault(51, "a reader of a run's output that leaves (`bench run … | head -1`)", "a line on stderr; the run goes on")
+def test_a_run_goes_on_when_nobody_reads_its_output() -> None:
+    code = (
+        "import os, sys, time\n"
+        "from prunebench.cli.live import Screen\n"
+        "screen = Screen()\n"
+        "screen.print('first', style='bold')\n"
+        "time.sleep(0.5)\n"
+        "for number in range(3): screen.print('more'); sys.stdout.flush()\n"
+        "print('done', file=sys.stderr)"
+    )
+    command = f'{sys.executable} -c "$CODE" | head -1'
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env={**os.environ, "CODE": code}
+    )
+    assert (done.returncode, done.stdout) == (0, "first\n")
+    assert done.stderr == "bench: nobody reads the output any more; the run goes on\ndone\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- 2>&- <&-"])
+@fault(51, "standard streams that are closed (`>&- 2>&-`)", "as if they led to nobody; no file takes their number")
+def test_closed_streams_are_nobody(closed: str, tmp_path: Path) -> None:
+    words = f"{sys.executable} -m prunebench"
+    done = subprocess.run(["bash", "-c", f"{words} new method mine {closed}"], capture_output=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["prunebench-mine"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", ["--help", "plugins --json", "papers"])
+@fault(51, "output that goes to a full disk", "one line with the reason, exit code 2")
+def test_output_on_a_full_disk_is_one_line(words: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m prunebench {words} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "bench: the output: No space left on device\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -72,11 +73,27 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="prunebench", prog_name="bench")
 def bench() -> None:
     """Benchmark the pruning and compression of neural networks, keep the results, see what holds."""
+    try:
+        os.getcwd()
+    except OSError:  # which torch and every relative path would stumble over later
+        raise PruneBenchError("the folder you are in is gone: cd to one that exists") from None
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command; what the user can mend is one line and exit code 2."""
+    complete_streams()
     sys.exit(_status(args))
+
+
+def complete_streams() -> None:
+    """Give a standard stream that the caller has closed (`>&-`) to nobody, before a file of ours takes its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _status(args: list[str] | None) -> int:
@@ -96,8 +113,19 @@ def _status(args: list[str] | None) -> int:
         click.echo("bench: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        silence(sys.stdout)  # what is left in its buffer would fail once more
+        click.echo(f"bench: {one_line(str(error.filename or 'the output'))}: {error.strerror}", err=True)
+        return 2
+
+
+def silence(stream: Any) -> None:
+    """Let what is written to `stream` from now on go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def one_line(text: str) -> str:

@@ -6,9 +6,11 @@ timed; drawing is held to four times a second.
 
 from __future__ import annotations
 
+import sys
 import threading
 from types import TracebackType
 
+import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -16,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.activity import Ending, Snapshot, Tally, Throttled, clock, ending
+from prunebench.cli import silence
 from prunebench.executors.events import Event, Finished, Note, WorkerLost
 from prunebench.report.text import printable
 
@@ -23,11 +26,20 @@ STYLES = {"ok": "green", "skipped": "yellow", "failed": "red", "timeout": "red",
 WORDS = {"skipped": "declined"}
 
 
+class Screen(Console):
+    """A console whose reader may leave: that ends the lines, not the trials, as rich by itself would."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nobody from now on; say so once."""
+        silence(sys.stdout)
+        click.echo("bench: nobody reads the output any more; the run goes on", err=True)
+
+
 class LiveView:
     """Shows the events of an executor; used as a context manager, fed by `on_event`."""
 
     def __init__(self, total: int, done_already: int = 0, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or Screen(highlight=False)
         self.tally = Tally(total, done_already)
         self._live: Live | None = None
         self._lock = threading.Lock()
