@@ -37,11 +37,13 @@ def _weather(rows: list[Row]) -> Iterator[str]:
     load = [row["load"] for row in rows]
     yield f"{os.cpu_count()} cores, load average {min(load):.1f} to {max(load):.1f}"
     planted = [row for row in rows if row["planted"] and "verdict" in row]
-    for low, high in ((0.0, 0.5), (0.5, 0.7), (0.7, 1.0)):
-        found = [row["verdict"] == "slower" for row in planted if low <= row["contention"] < high]
-        weather = f"others ran {low:.0%} to {high:.0%} of the time"
-        yield f"{weather}: planted difference found in {_share(found)} of {len(found)}"
-
+    for model in sorted({row["model"] for row in planted}):
+        for low, high in ((0.0, 0.5), (0.5, 0.7), (0.7, 1.0)):
+            of_it = [row for row in planted if row["model"] == model and low <= row["contention"] < high]
+            found = [row["verdict"] == "slower" for row in of_it]
+            weather = f"`{model}`, others ran {low:.0%} to {high:.0%} of the time"
+            if found:
+                yield f"{weather}: planted difference found in {_share(found)} of {len(found)}"
     for batch in sorted({row["batch"] for row in rows if row["model"] == "large_fcn"}):
         rows_of_it = [row for row in rows if (row["model"], row["batch"]) == ("large_fcn", batch)]
         slower = [_says_slower(row, PLANTED) for row in rows_of_it]

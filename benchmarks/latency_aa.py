@@ -5,7 +5,7 @@
 Every repeat times two small networks with the default protocol and with what people usually do (the mean of twenty
 calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` processes keep the cores busy. Repeats are
 spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network makes 21 passes for the
-first one's 20. Every fifth repeat also times a large network against its copy, at batch 1 and 64: 144 MB of weights,
+first one's 20. Every second repeat also times a large network against its copy, at batch 1 and 64: 144 MB of weights,
 more than a cache holds. The last lines are the table of docs/measuring.md. In two parts, side by side, and together:
 
     python benchmarks/latency_aa.py --repeats 50 --out a.jsonl
@@ -44,7 +44,7 @@ MODELS = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5(), "large_fcn": LargeFcn()
 BATCH = 64
 SMALL = [(model, BATCH, planted) for model in ("simple_fcn", "lenet5") for planted in (False, True)]
 LARGE = [("large_fcn", batch, False) for batch in (1, BATCH)]
-LARGE_EVERY = 5  # repeats
+LARGE_EVERY = 2  # repeats
 SLICE = 3  # samples a pass: 60 of the 64 in twenty passes, 63 in twenty-one
 
 
