@@ -12,7 +12,8 @@ from prunebench.measure.places import Move
 WARM_CALLS = 10
 AGREEMENT = 0.05  # between two warm-up blocks
 MOVE_SHARE = 0.5  # of the time for one batch size, at most, for moving; networks that would need more stay in place,
-EXCHANGE_PAIRS = 4.0  # and those whose exchange takes longer than so many pairs of blocks
+MOVE_PAIRS = 4.0  # if it also takes longer than so many pairs of blocks
+BOUND_PAIRS = 0.25  # above it calls are bound by memory, and rounds of one pair in place would say what memory is like
 ROUNDS = 10  # at least, where the time allows
 LEAST_ROUNDS = 3  # however short the time: two can agree by chance
 PAIRS = 16  # a round, where the time allows
@@ -73,13 +74,12 @@ def plan(
     rest = clock.name == "cpu" and longest >= REST_FROM_MS and lost(warmed) > REST_CONTENTION
     pair_seconds = sum(side.wall_ms * (count + lead) for side, count in zip(warmed, calls, strict=True)) / 1000
     pair_seconds += 2 * REST_SECONDS * rest
-    if move == "exchange":
-        can_pay = move_seconds <= EXCHANGE_PAIRS * pair_seconds
-    else:
-        can_pay = ROUNDS * move_seconds <= MOVE_SHARE * seconds
+    can_pay = ROUNDS * move_seconds <= MOVE_SHARE * seconds or move_seconds <= MOVE_PAIRS * pair_seconds
     overhead = (move_seconds + pair_seconds) * can_pay  # a round: both move, and are called once untimed
     affordable = (seconds / ROUNDS - overhead) / pair_seconds
     pairs = 1 if affordable < 2 else 2 * min(PAIRS // 2, int(affordable / 2))
+    if pairs == 1 and can_pay and move_seconds > BOUND_PAIRS * pair_seconds and move != "exchange":
+        pairs = 2
     least = max(ROUNDS if pairs > 1 else LEAST_ROUNDS, math.ceil(2 * groups / pairs))
     moved = can_pay and (pairs > 1 or move == "exchange")
     return Schedule(pairs, least, calls, lead, rest, move if moved else "stay")

@@ -137,7 +137,7 @@ def test_it_rests_before_long_blocks_where_others_take_the_processor(ms: float, 
         (500.0, "copy", 0.01, "stay"),
         (500.0, "exchange", 0.01, "exchange"),
         (6.0, "exchange", 0.04, "exchange"),
-        (6.0, "exchange", 0.06, "stay"),
+        (6.0, "exchange", 0.2, "stay"),
         (6.0, "stay", 0.0, "stay"),
     ],
 )
@@ -145,6 +145,14 @@ def test_networks_that_take_long_to_move_or_to_run_stay_where_they_are(
     ms: float, move: places.Move, seconds: float, planned: places.Move
 ) -> None:
     assert plan(warmed(ms, ms), CpuClock(), 20, 3.0, move, seconds).move == planned
+
+
+@pytest.mark.parametrize(("move", "pair_count"), [("copy", 2), ("move", 2), ("exchange", 1), ("stay", 1)])
+def test_networks_bound_by_memory_move_even_where_the_time_is_too_short_for_ten_rounds(
+    move: places.Move, pair_count: int
+) -> None:
+    made = plan(warmed(6.0, 18.0), CpuClock(), 20, 0.6, move, 0.05 * (move != "stay"))
+    assert (made.move, made.pairs) == (move, pair_count)
 
 
 class Timed:
