@@ -9,10 +9,11 @@ import random
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import store_samples as samples
-from prunebench.records import Choice, LayerRecord, Result
+from prunebench.records import Choice, LatencyProtocol, LayerRecord, Result
 from prunebench.store import Results, Store
 from prunebench.store import database as db
 from prunebench.store.compare import t_quantile
@@ -188,6 +189,31 @@ def test_a_wall_clock_that_others_kept_waiting_says_nothing(
     latency = replace(latency, clock=clock, contention=contention)
     fill(replace(pruned, measurement=replace(pruned.measurement, latency=(latency,))))
     assert results.query("select verdict from speedups").rows() == [(verdict,)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rounds", "floor", "verdict"),
+    [
+        ({}, 1, 0.03, "can't tell"),
+        ({}, 5, 0.0, "faster"),
+        ({"flags": ("one-process",)}, 5, 0.03, "can't tell"),
+        ({"compile": False}, 1, 0.0, "faster"),
+        ({"latency_ms": 0.12, "dense_latency_ms": 0.1}, 1, 0.0, "faster"),
+    ],
+)
+def test_compiled_calls_of_hundredths_of_a_millisecond_need_an_effect_of_three_percent(
+    fill, results: Results, changes: dict[str, Any], rounds: int, floor: float, verdict: str
+) -> None:
+    made = []
+    for rank, speedup in ((None, 1.0), (4, 1.025)):
+        some = timed(samples.result(samples.trial(rank)), 1, speedup, speedup - 0.005, speedup + 0.005)
+        (latency,) = some.measurement.latency
+        latency = replace(latency, **{"compile": True, "latency_ms": 0.03, "dense_latency_ms": 0.03, **changes})
+        protocol = replace(some.trial.protocol, latency=LatencyProtocol(compile=True, rounds=rounds))
+        trial = replace(some.trial, protocol=protocol)
+        made.append(replace(some, trial=trial, measurement=replace(some.measurement, latency=(latency,))))
+    fill(*made)
+    assert results.query("select floor, verdict from speedups where not is_dense").rows() == [(floor, verdict)]
 
 
 def test_a_floor_is_of_its_own_machine_model_and_batch_only(fill, results: Results) -> None:
