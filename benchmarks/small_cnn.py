@@ -94,8 +94,8 @@ def main() -> None:
 
 def line(dense: nn.Module, splits: Splits, target: float, given: dict[str, Any], pairs: int) -> str:
     """What one target leaves."""
-    task = method_task(dense, splits)
     params = complete(InterpolativeChannels, {"theoretical_speedup": target, **given})
+    task = method_task(dense, splits, params["images"])
     network = create(InterpolativeChannels, params).prune(copy.deepcopy(dense), task)
     fewer = mac_count(dense, task.example_input) / mac_count(network, task.example_input)
     drop = test_accuracy(dense, splits) - test_accuracy(network, splits)

@@ -41,7 +41,8 @@ class InterpolativeChannels(Method):
     allocation: str = param(
         "auto",
         "the same share of channels in all layers, or one budget shared by what the readers miss; "
-        "auto: uniform for a share, for a target the one whose network answers more nearly as the dense one",
+        "auto: uniform for a share; for a target, too, unless it misses more than 1 % of the outputs' variance on "
+        "validation pictures and the other one less",
         choices=("auto", "uniform", "global"),
     )
     round_to: int = param(1, "channel counts are rounded up to a multiple of this", at_least=1)
@@ -63,7 +64,7 @@ class InterpolativeChannels(Method):
         return remove_channels(self, network, task)
 
     def allocations(self) -> tuple[str, ...]:
-        """Those to be tried; the best of them is taken."""
+        """Those to be tried, the fastest first."""
         if self.allocation != "auto":
             return (self.allocation,)
         return ("uniform",) if self.keep is not None else ("uniform", "global")

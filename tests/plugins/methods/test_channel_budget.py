@@ -9,6 +9,7 @@ import torch
 from fake_task import FakeTask, digits_task, fake_task, mac_count, pruned
 from prunebench import NotApplicable
 from prunebench.measure.counts import counts
+from prunebench_methods import interpolative_prune
 from prunebench_methods.channel_budget import ChannelCosts, channel_costs, shared_widths, uniform_widths
 from prunebench_methods.channel_graph import Group, channel_graph
 from prunebench_methods.channel_removal import Shrinking
@@ -47,9 +48,6 @@ def test_costs_are_those_of_the_network_that_is_cut_to_the_widths(kind: str) -> 
         before = costs.spent
         costs.resize(0, widths[0])
         assert costs.spent == before - saved < before
-
-
-ALLOCATIONS = ("uniform", "global", "auto")
 
 
 def two_groups(channels: int = 16) -> ChannelCosts:
@@ -134,15 +132,26 @@ def test_exactly_one_budget_is_asked_for() -> None:
             InterpolativeChannels(**settings).check()
 
 
-def test_of_two_allocations_the_one_is_taken_that_answers_more_nearly_as_the_dense_network() -> None:
-    task = toy("cnn")
+def test_of_two_allocations_the_even_one_is_taken_if_it_is_near_or_else_the_nearer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = toy("fcn")
     images = task.validation.images
-    made = {a: pruned(InterpolativeChannels(theoretical_speedup=4, allocation=a), task) for a in ALLOCATIONS}
-    with torch.no_grad():
-        error = {a: float((network(images) - task.network(images)).square().mean()) for a, network in made.items()}
-    assert error["uniform"] != error["global"]
-    assert error["auto"] == min(error.values())
-    assert task.facts["0"]["rank"] == made["auto"][0].out_channels
+
+    def made(allocation: str, near: float) -> nn.Module:
+        monkeypatch.setattr(interpolative_prune, "NEAR", near)
+        return pruned(InterpolativeChannels(theoretical_speedup=4, allocation=allocation), task)
+
+    def distance(network: nn.Module) -> float:
+        with torch.no_grad():
+            wanted = task.network(images)
+            return float((network(images) - wanted).square().sum() / (wanted - wanted.mean(0)).square().sum())
+
+    uniform, other = distance(made("uniform", 0.0)), distance(made("global", 0.0))
+    assert other < uniform
+    assert distance(made("auto", uniform * 1.01)) == uniform
+    assert distance(made("auto", uniform * 0.99)) == other
+    assert task.facts["1"]["rank"] == made("global", 0.0)[1].out_features
 
 
 def test_a_share_alone_means_every_layer() -> None:
