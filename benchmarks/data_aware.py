@@ -1,11 +1,13 @@
 """How far the large fully connected network shrinks without retraining: plain SVD against the data-aware forms.
 
-    python benchmarks/data_aware.py [--folder DIR] [--model large_fcn] [--epochs 5] [--pairs 9] [--only REGEX]
+    python benchmarks/data_aware.py [--folder DIR] [--model large_fcn] [--epochs 5] [--pairs 9] [--in-place]
+                                    [--calibration 1024] [--only REGEX]
 
 Trains the network on moved digits once (some minutes on one core; kept in DIR), then prints a line a setting: top-1 on
 the test split and on moved copies of it, each with the exact two-sided p of McNemar's test against dense. `--pairs`
 times dense and pruned in turn as well. Workers have another allocator setting than a plain process: export the
-`GLIBC_TUNABLES` that benchmarks/allocator.py prints to time as they do.
+`GLIBC_TUNABLES` that benchmarks/allocator.py prints to time as they do. `--in-place` times both with activations that
+overwrite their inputs, as `in_place = true` in a grid's protocol does.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 import torch
+from allocator import in_place
 from conv_speed import seconds
 from method_task import MODELS, SEED, digits, method_task, moved, trained
 from prunebench import Method, NotApplicable
@@ -78,10 +81,10 @@ def mcnemar(dense: Tensor, pruned: Tensor) -> str:
     return f"{float(pruned.float().mean()):.2%} (-{lost} +{won}, p {min(1.0, 2 * tail):.2g})"
 
 
-def ranks_of(network: nn.Module) -> str:
-    """Of the layers that became two, in order."""
-    pairs = [module for module in network.modules() if isinstance(module, nn.Sequential) and len(module) == 2]
-    return " ".join(str(pair[0].out_features) for pair in pairs if isinstance(pair[1], nn.Linear))
+def ranks_of(dense: nn.Module, network: nn.Module) -> str:
+    """Of the linear layers in order, a dash where one is still dense."""
+    now = [network.get_submodule(name) for name, layer in dense.named_modules() if isinstance(layer, nn.Linear)]
+    return " ".join(str(layer[0].out_features) if isinstance(layer, nn.Sequential) else "-" for layer in now)
 
 
 def main() -> None:
@@ -91,6 +94,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--calibration", type=int, default=1024, help="training samples that methods see")
     parser.add_argument("--pairs", type=int, default=0, help="of timed calls a setting; 0 times nothing")
+    parser.add_argument("--in-place", action="store_true", help="time both with activations in place")
     parser.add_argument("--only", type=re.compile, default=re.compile(""), help="settings whose label it is found in")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -115,12 +119,12 @@ def main() -> None:
             print(f"{label}: {why}")
             continue
         spent = time.monotonic() - started
-        factor = full / mac_count(network, task.example_input)
-        times = speedups(dense, network, task.example_input, options.pairs) if options.pairs else ""
+        cost = f"MACs / {full / mac_count(network, task.example_input):.1f}, pruned in {spent:.1f} s"
+        sides = (in_place(dense), in_place(network)) if options.in_place else (dense, network)
+        times = speedups(*sides, task.example_input, options.pairs) if options.pairs else ""
         speed = f", times as fast at batch {times}" if times else ""
         words = ", moved ".join(mcnemar(one, hits(network, *test)) for one, test in zip(right, tests, strict=True))
-        ranks = f", ranks {ranks_of(network)}" if ranks_of(network) else ""
-        print(f"{label}: MACs / {factor:.1f}{ranks}, top-1 {words}, pruned in {spent:.1f} s{speed}", flush=True)
+        print(f"{label}: {cost}, ranks {ranks_of(dense, network)}, top-1 {words}{speed}", flush=True)
 
 
 if __name__ == "__main__":
