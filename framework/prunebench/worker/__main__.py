@@ -83,10 +83,10 @@ def answer(channel: Channel, hello: Hello, workbench: Workbench, order: Order) -
     print(f"--- {order.trial.id} attempt {order.attempt}: {order.trial.method.label}", flush=True)
 
     def waiting(device: str) -> None:
-        channel.send(Report("note", text=f"{device} is in use by another run: waiting for it"))
+        channel.note(f"{device} is in use by another run: waiting for it")
 
     with leased(hello.leases, waiting):
-        await_memory(hello.device, lambda text: channel.send(Report("note", text=text)))
+        await_memory(hello.device, channel.note)
         channel.send(Report("begun"))
         with limited_memory(hello):
             result = attempt(workbench, order, hello.timeout_seconds)

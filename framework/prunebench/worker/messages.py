@@ -12,6 +12,7 @@ from typing import Any, Literal
 from prunebench.records import Result, Trial, decode, encode
 
 PROGRESS_SECONDS = 0.2  # between two reports of the same phase
+NOTE_SECONDS = 60.0  # between two notes of the same words
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Channel:
         self._lines = sock.makefile("rb")
         self._lock = threading.Lock()
         self._last_progress = ("", 0.0)
+        self._last_note = ("", 0.0)
 
     def receive(self, kind: type[Any]) -> Any:
         """The next message; None when the supervisor has hung up."""
@@ -83,3 +85,10 @@ class Channel:
         if phase != last_phase or now - last_time >= PROGRESS_SECONDS:
             self._last_progress = (phase, now)
             self.send(Report("progress", text=phase, fraction=fraction))
+
+    def note(self, text: str) -> None:
+        """Tell what the user should know; dropped when the same was told less than a minute ago."""
+        now, (last_text, last_time) = time.monotonic(), self._last_note
+        if text != last_text or now - last_time >= NOTE_SECONDS:
+            self._last_note = (text, now)
+            self.send(Report("note", text=text))

@@ -82,4 +82,4 @@ def test_two_runs_share_a_device_trial_by_trial(tmp_path: Path, monkeypatch: pyt
     spans.sort()
     assert len(spans) == 8
     assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
-    assert "cuda:0: cuda-0 is in use by another run: waiting for it" in notes
+    assert 1 <= notes.count("cuda:0: cuda-0 is in use by another run: waiting for it") <= 2  # a run says it once a minute
