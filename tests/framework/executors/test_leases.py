@@ -82,4 +82,5 @@ def test_two_runs_share_a_device_trial_by_trial(tmp_path: Path, monkeypatch: pyt
     spans.sort()
     assert len(spans) == 8
     assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
-    assert 1 <= notes.count("cuda:0: cuda-0 is in use by another run: waiting for it") <= 2  # a run says it once a minute
+    told = "cuda:0: cuda-0 is in use by another run: waiting for it"
+    assert 1 <= notes.count(told) <= 2  # a run says it once a minute
