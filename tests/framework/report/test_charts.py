@@ -1,5 +1,6 @@
 """Charts: the numbers of their queries, and what they draw."""
 
+import re
 import statistics
 
 import polars as pl
@@ -108,6 +109,18 @@ def test_a_layer_that_grew_has_a_colour_of_its_own_and_leaves_the_scale_alone():
     svg = picture(specification(load("layer_kept"), rows), "svg").decode()
     assert svg.count(f'fill="{ABOVE}"') == 1
     assert svg.count('fill="rgb(11, 79, 138)"') == 2  # the end of the ramp, for the layers that kept everything
+
+
+@pytest.mark.parametrize(("low", "high", "digits"), [(0.1, 0.95, 0), (0.858, 0.869, 1), (0.8612, 0.8618, 2)])
+def test_accuracies_that_lie_close_have_ticks_that_tell_them_apart(low, high, digits):
+    same = {"panel": "p", "method": "pca", "setting": "pca", "part": "training", "loss": 1.0, "curve_count": 1}
+    spread = {"accuracy_low": low, "accuracy_high": high, "seed_count": 3}
+    rows = pl.DataFrame([{**same, **spread, "epoch": n, "accuracy": value} for n, value in enumerate((low, high))])
+    svg = picture(specification(load("curves"), rows), "svg").decode()
+    ticks = re.findall(r">(\d+(?:\.(\d+))?%)<", svg)
+    assert len(ticks) > 3
+    assert len({label for label, _ in ticks}) == len(ticks)
+    assert {len(decimals) for _, decimals in ticks} == {digits}
 
 
 def test_beyond_many_settings_neighbours_are_one_row_that_says_so(tmp_path):

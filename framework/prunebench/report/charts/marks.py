@@ -55,7 +55,7 @@ class SeriesLook:
         if kind == "ratio":
             scale, shown["labelExpr"] = alt.Scale(type="log", base=2, nice=False, padding=12), TIMES
         else:
-            scale, shown["format"] = alt.Scale(zero=False, nice=False, padding=10), ".0%" if kind == "share" else "~g"
+            scale, shown["format"] = alt.Scale(zero=False, nice=False, padding=10), "%" if kind == "share" else "~g"
         return {"type": "quantitative", "title": title, "scale": scale, "axis": alt.Axis(**shown)}
 
     def tips(self, *columns: tuple[str, str, str]) -> list[alt.Tooltip]:
