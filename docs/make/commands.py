@@ -17,7 +17,8 @@ def page() -> str:
 def section(path: tuple[str, ...], command: click.Command | None) -> str:
     """One command and those below it."""
     assert command is not None
-    with click.Context(command, info_name=" ".join(path), max_content_width=88, terminal_width=88) as context:
+    shown = {**bench.context_settings, "max_content_width": 88, "terminal_width": 88}
+    with click.Context(command, info_name=" ".join(path), **shown) as context:
         text = f"## {' '.join(path)}\n\n```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for name, sub in command.commands.items():

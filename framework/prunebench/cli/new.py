@@ -29,4 +29,4 @@ def command(kind: str, name: str, into: Path, as_json: bool) -> None:
         click.echo(f"wrote {path}")
     shown = name.replace("_", "-") if kind == "paper" else name
     grid = shown if kind == "paper" else "grid.toml"
-    click.echo(f"\ncd {root}\npip install -e '.[test]'\nbench check {shown}\nbench run --grid {grid}")
+    click.echo(f"\ncd {root}\npip install -e '.[test]'\nbench check {shown}\npytest\nbench run --grid {grid}")
