@@ -44,6 +44,11 @@ def test_every_command_and_option_that_a_page_shows_exists(page):
         assert set(options) <= known | {"--help", "--json"}, f"{page.name}: {line}"
 
 
+def test_every_page_has_a_place_in_the_order_of_the_site():
+    placed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.M)
+    assert sorted(placed) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_link_inside_the_project_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
