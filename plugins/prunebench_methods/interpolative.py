@@ -22,11 +22,12 @@ class InterpolativeChannels(Method):
     """Keeps the channels that best represent all of a layer's, and folds the rest into the layers that read them.
 
     Chee, Renz, Damle and De Sa, 2022. Departs from it in choosing channels that residual additions or concatenations
-    share for all their readers at once, and in refitting every layer, first to last, from what it now receives to what
-    the dense one answered (`refit`). `choose`: "pivots" of a Cholesky factorization, as in the paper but weighted by
+    share for all their readers at once, and in refitting every layer, first to last, from what it now receives to
+    what the dense one answered (`refit`), pulled towards its folded numbers as strongly as suits a quarter of the
+    images that is held out for it. `choose`: "pivots" of a Cholesky factorization, as in the paper but weighted by
     the readers' weights, or one by one what explains most of the readers' "responses". No layer is added and nothing
-    is trained; the network has the same modules, narrower. Where only some positions of the images are looked at, they
-    are the same for every seed. The paper gives all layers one error; here they have one share of channels
+    is trained; the network has the same modules, narrower. Where only some positions of the images are looked at,
+    they are the same for every seed. The paper gives all layers one error; here they have one share of channels
     ("uniform"), or one budget, spent where a channel is missed most for its cost ("global").
     """
 

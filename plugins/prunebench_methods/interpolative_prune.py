@@ -17,7 +17,7 @@ from prunebench_methods.channel_removal import Shrinking
 from prunebench_methods.interpolative import InterpolativeChannels
 from prunebench_methods.interpolative_math import Order
 from prunebench_methods.landings import landings
-from prunebench_methods.refit_math import dense_answers, refit
+from prunebench_methods.refit_math import dense_answers, refit, scales_behind
 from prunebench_methods.replace import refuse_if_unusable
 
 BATCH = 64  # images a forward pass
@@ -32,7 +32,9 @@ def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Tas
     groups = _removable(method, network, graph, task)
     key: tuple[Hashable, ...] = ("channels", method.images, method.shared)
     grams = task.once(key, lambda: mathematics.reader_grams(network, groups, images, _always_the_same()))
-    orders = task.once((*key, method.choose), lambda: [_order(method, network, group, grams) for group in groups])
+    orders = task.once(
+        (*key, method.choose), lambda: [_order(method, network, group, grams, graph.norms) for group in groups]
+    )
     plans = [_widths(method, allocation, network, groups, orders, task) for allocation in method.allocations()]
     kept = [[order.channels[:k] for order, k in zip(orders, plan, strict=True)] for plan in plans]
     made = (_narrowed(method, network, graph, groups, channels, grams, images) for channels in kept)
@@ -124,11 +126,20 @@ def _why_left_alone(method: InterpolativeChannels, group: Group) -> str:
     return ""
 
 
-def _order(method: InterpolativeChannels, network: nn.Module, group: Group, grams: Mapping[Slot, Tensor]) -> Order:
+def _order(
+    method: InterpolativeChannels,
+    network: nn.Module,
+    group: Group,
+    grams: Mapping[Slot, Tensor],
+    norms: Mapping[str, str],
+) -> Order:
     """In which channels are kept; all readers count alike, whatever the size of what they see."""
     seen = [grams[slot] for slot in group.readers]
     whole = Shrinking(network)
-    weights = [_products(whole.columns(slot, group.width)) for slot in group.readers]
+    weights = [
+        _products(scales_behind(network, slot.module, norms)[:, None, None] * whole.columns(slot, group.width))
+        for slot in group.readers
+    ]
     if method.is_greedy(group.width):
         return mathematics.most_telling(seen, weights)
     return mathematics.strongest(mathematics.weighted(seen, weights), len(seen))

@@ -8,7 +8,7 @@ on the other branch, have come to miss. Where a ReLU follows, all values below z
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from prunebench_methods.landings import Landing, Values
 from prunebench_methods.numerics import like, working
+from prunebench_methods.pull import HELD, Sums, held_out_pull
 
 BATCH = 64  # images a forward pass
 ROWS = 8192  # samples times positions a regression, at least
 ROWS_A_NUMBER = 8
-RIDGE = 1e-3  # pull towards the weights as they are, relative to the mean square of what the layer reads
 ROUNDS = 4  # regressions where a ReLU follows, each free below zero where the one before was
 ROUNDS_NUMBERS = 2**26  # that are kept in memory for them; where there are more one has to do
 MUTED = 1e-6  # share of the largest scale below which a batch norm lets nothing through
@@ -70,7 +70,7 @@ def dense_answers(
     """
     found: Answers = {name: [] for name in lands}
     ends, values = {land.end for land in lands.values()}, Values(dense)
-    for batch in images.split(BATCH):
+    for batch in batched(images):
         seen = values.at(ends, batch)
         for name, land in lands.items():
             rows = _rows(seen[land.end])
@@ -82,6 +82,11 @@ def dense_answers(
             answers = rows[places]
             found[name].append((places, answers[:, kept[name]] if name in kept else answers))
     return found
+
+
+def batched(images: Tensor) -> Sequence[Tensor]:
+    """Batches of which some can be held out, however few images there are."""
+    return images.split(min(BATCH, -(-len(images) // HELD)))
 
 
 def _rows(values: Tensor) -> Tensor:
@@ -125,10 +130,17 @@ def _line(layer: nn.Module, norm: nn.Module | None) -> _Line:
     return _Line(scale, bias - working(norm.running_mean) * scale)  # type: ignore[arg-type]
 
 
+def scales_behind(network: nn.Module, name: str, norms: Mapping[str, str]) -> Tensor:
+    """(T,): what the batch norm that alone receives a layer's outputs multiplies them by; ones without."""
+    norm = network.get_submodule(norms[name]) if name in norms else None
+    has_statistics = getattr(norm, "running_mean", None) is not None
+    return _line(network.get_submodule(name), norm if has_statistics else None).scale
+
+
 def _batches(
     values: Values, layer: nn.Module, land: Landing, seen: list[tuple[Tensor, Tensor]], images: Tensor, numbers: int
 ) -> Iterator[_Rows]:
-    for batch, (places, wanted) in zip(images.split(BATCH), seen, strict=True):
+    for batch, (places, wanted) in zip(batched(images), seen, strict=True):
         found = values.at({land.source, land.other} - {""}, batch)
         read = working(_read_rows(layer, found[land.source], places))
         if numbers > read.shape[1]:
@@ -152,21 +164,24 @@ def _patches(layer: nn.Conv2d, entries: Tensor) -> Tensor:
 
 
 def _regressed(batches: Iterable[_Rows], now: Tensor, line: _Line, rounds: int) -> Tensor:
-    """The layer's new numbers (T, n), pulled towards those of `now`; more than one round rectifies the values."""
-    left, right = torch.zeros_like(now[0]).diag(), torch.zeros_like(now.T)
-    for read, wanted, other in batches:
-        left += (read.T @ read).double()
-        right += (read.T @ line.outputs(wanted - other)).double()
-    pull = RIDGE * left.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
-    factor = torch.linalg.cholesky(left + pull * torch.eye(len(left), dtype=left.dtype, device=left.device))
-    found = torch.cholesky_solve(right + pull * now.T, factor)
+    """The layer's new numbers (T, n), pulled towards those of `now`; more than one round rectifies.
+
+    How strongly, batches that are held out decide, on the values before any rectifier.
+    """
+    fitted, held = Sums.like(now), Sums.like(now)
+    for place, (read, wanted, other) in enumerate(batches):
+        (held if place % HELD == 1 else fitted).add(read, line.outputs(wanted - other))
+    share = held_out_pull(fitted, held, now, line.scale.double().square())
+    fitted.join(held)
+    pulled = fitted.pulled(share, now)
+    found = pulled.solution(fitted.right)
     for _ in range(rounds - 1):
-        right = torch.zeros_like(right)
+        right = torch.zeros_like(fitted.right)
         for read, wanted, other in batches:
             got = line.scale * (read @ found.to(read)) + line.shift + other
             free = torch.where((wanted < 0) & (got < 0), got, wanted.clamp_min(0))
             right += (read.T @ line.outputs(free - other)).double()
-        found = torch.cholesky_solve(right + pull * now.T, factor)
+        found = pulled.solution(right)
     return torch.where(line.muted()[:, None], now, found.T)
 
 

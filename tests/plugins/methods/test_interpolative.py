@@ -274,3 +274,30 @@ def test_layers_left_alone_are_as_they_were_and_others_that_keep_their_outputs_a
     assert last in kept or not refit
     for name in kept:
         assert not torch.equal(network.get_submodule(name).weight, task.network.get_submodule(name).weight), name
+
+
+class Normed(nn.Module):
+    """A group whose only reader writes through a batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(1, 12, 3), nn.Conv2d(12, 6, 3), nn.Linear(6 * 16, 10)
+        self.norm = nn.BatchNorm2d(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.second(self.first(x).relu())).relu().flatten(1))
+
+
+def test_the_size_of_weights_that_a_batch_norm_takes_back_does_not_count() -> None:
+    torch.manual_seed(0)
+    task = digits_task(Normed())
+    warmed(task.network, task.train.images).norm.eps = 0.0
+    network, by = copy.deepcopy(task.network), 2.0 ** torch.tensor([6, -3, 0, -6, 3, 0])
+    with torch.no_grad():
+        network.second.weight *= by[:, None, None, None]
+        network.second.bias *= by
+        network.norm.running_mean *= by
+        network.norm.running_var *= by.square()
+        torch.testing.assert_close(network(task.validation.images), task.network(task.validation.images))
+    one, two = (pruned(InterpolativeChannels(keep=0.5, refit=False), each) for each in (task, digits_task(network)))
+    torch.testing.assert_close(one.first.weight, two.first.weight)
