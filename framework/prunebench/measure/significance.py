@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from prunebench.measure import neighbours
+
 Verdict = Literal["faster", "slower", "can't tell"]
 Bits = NDArray[np.bool_]
 
@@ -72,8 +74,14 @@ def faster_half(times: Sequence[float]) -> float:
 def speedup_interval(
     dense_ms: Sequence[float], pruned_ms: Sequence[float], round_index: Sequence[int], level: float = LOOKED
 ) -> Interval:
-    """Speed-up with its 95 % interval: Student-t over the rounds' log ratios, so that a round's own bias counts."""
-    logs = t_interval(round_logs(dense_ms, pruned_ms, round_index), level)
+    """Speed-up with its 95 % interval: Student-t over the rounds' log ratios, so that a round's own bias counts.
+
+    Of many blocks of a single call, from the ratios of neighbours (`measure/neighbours.py`).
+    """
+    if neighbours.are_enough(dense_ms, pruned_ms, round_index):
+        logs = Interval(*neighbours.pair_logs(dense_ms, pruned_ms, round_index, level))
+    else:
+        logs = t_interval(round_logs(dense_ms, pruned_ms, round_index), level)
     return Interval(math.exp(logs.value), math.exp(logs.low), math.exp(min(logs.high, 700.0)))
 
 

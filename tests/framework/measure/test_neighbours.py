@@ -1,0 +1,74 @@
+"""Intervals from pairs of neighbouring blocks: they hold the truth, also where rounds have a bias of their own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from prunebench.measure import neighbours
+from prunebench.measure.significance import speedup_interval
+
+LEVEL = 0.97
+
+
+def blocks(rng: np.random.Generator, rounds: int, pairs: int, bias: float = 0.0, effect: float = 0.0):
+    """Dense and pruned milliseconds a call, and their round: a common weather, noise of each, a bias a round."""
+    weather = rng.exponential(0.3, rounds * pairs)
+    biases = np.repeat(rng.normal(0, bias, rounds), pairs) if bias else 0.0
+    dense = 3 * np.exp(weather + rng.normal(0, 0.03, rounds * pairs) + biases + effect)
+    pruned = 3 * np.exp(weather + rng.normal(0, 0.03, rounds * pairs))
+    return list(dense), list(pruned), [index for index in range(rounds) for _ in range(pairs)]
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.01])
+def test_the_interval_holds_the_truth_with_and_without_a_bias_of_rounds(bias):
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(300):
+        value, low, high = neighbours.pair_logs(*blocks(rng, 10, 12, bias, effect=0.05), LEVEL)
+        held += low <= 0.05 <= high
+        assert low <= value <= high
+    assert held >= 0.93 * 300
+
+
+def test_it_is_by_hand_the_median_of_pairwise_averages():
+    dense = [math.e**x for x in (0.0, 0.1, 0.5)]  # averages: 0, 0.05, 0.25, 0.1, 0.3, 0.5 -> between 0.1 and 0.25
+    value, low, high = neighbours.pair_logs(dense, [1.0] * 3, [0, 1, 2], LEVEL)
+    assert value == pytest.approx(0.175)
+    assert low == pytest.approx(0.0) and high == pytest.approx(0.5)  # three pairs exclude nothing
+
+
+def test_what_disturbs_both_neighbours_alike_does_not_count():
+    rng = np.random.default_rng(0)
+    dense, pruned, rounds = blocks(rng, 8, 10)
+    stormy = [(d * s, p * s) for d, p, s in zip(dense, pruned, rng.uniform(1, 5, 80), strict=True)]
+    calm = neighbours.pair_logs(dense, pruned, rounds, LEVEL)
+    storm = neighbours.pair_logs([d for d, _ in stormy], [p for _, p in stormy], rounds, LEVEL)
+    assert storm == pytest.approx(calm)
+
+
+def test_a_bias_of_rounds_widens_the_interval():
+    rng = np.random.default_rng(1)
+    _, low, high = neighbours.pair_logs(*blocks(rng, 8, 16), LEVEL)
+    _, biased_low, biased_high = neighbours.pair_logs(*blocks(rng, 8, 16, bias=0.05), LEVEL)
+    assert biased_high - biased_low > 2 * (high - low)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "rounds", "pairs", "enough"),
+    [(3.0, 10, 8, True), (3.0, 5, 4, False), (0.3, 10, 16, False), (3.0, 2, 40, False), (3.0, 200, 16, False)],
+)
+def test_few_pairs_short_calls_and_two_rounds_are_left_to_the_rounds(milliseconds, rounds, pairs, enough):
+    times, index = [milliseconds] * rounds * pairs, [i for i in range(rounds) for _ in range(pairs)]
+    assert neighbours.are_enough(times, times, index) is enough
+    assert not neighbours.are_enough([], [], [])
+
+
+def test_a_speedup_of_many_long_blocks_is_that_of_neighbours():
+    rng = np.random.default_rng(2)
+    measured = blocks(rng, 10, 8, effect=0.05)
+    found, logs = speedup_interval(*measured), neighbours.pair_logs(*measured, LEVEL)
+    assert (found.value, found.low, found.high) == pytest.approx(tuple(map(math.exp, logs)))
+    equal = speedup_interval([3.0] * 80, [3.0] * 80, measured[2])
+    assert (equal.value, equal.low, equal.high) == (1.0, 1.0, 1.0)
