@@ -159,7 +159,7 @@ def _record(
 ) -> Latency:
     clock = clock_for(device, protocol.threads)
     dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
-    speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index)
+    speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index, by_rounds=protocol.rounds > 1)
     contention = _contention(blocks, clock)
     middle = median(pruned_ms)
     return Latency(

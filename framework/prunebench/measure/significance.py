@@ -72,13 +72,19 @@ def faster_half(times: Sequence[float]) -> float:
 
 
 def speedup_interval(
-    dense_ms: Sequence[float], pruned_ms: Sequence[float], round_index: Sequence[int], level: float = LOOKED
+    dense_ms: Sequence[float],
+    pruned_ms: Sequence[float],
+    round_index: Sequence[int],
+    level: float = LOOKED,
+    *,
+    by_rounds: bool = False,
 ) -> Interval:
     """Speed-up with its 95 % interval: Student-t over the rounds' log ratios, so that a round's own bias counts.
 
-    Of many blocks of a single call, from the ratios of neighbours (`measure/neighbours.py`).
+    Of many blocks of a single call, from the ratios of neighbours (`measure/neighbours.py`), unless asked `by_rounds`:
+    a few fresh processes are too few to tell what each has of its own.
     """
-    if neighbours.are_enough(dense_ms, pruned_ms, round_index):
+    if not by_rounds and neighbours.are_enough(dense_ms, pruned_ms, round_index):
         logs = Interval(*neighbours.pair_logs(dense_ms, pruned_ms, round_index, level))
     else:
         logs = t_interval(round_logs(dense_ms, pruned_ms, round_index), level)

@@ -6,8 +6,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from prunebench.measure import neighbours
-from prunebench.measure.significance import speedup_interval
+from prunebench.measure.blocks import Block
+from prunebench.measure.latency import _record
+from prunebench.measure.pairs import Blocks
+from prunebench.measure.significance import round_logs, speedup_interval, t_interval
+from prunebench.records import LatencyProtocol
 
 LEVEL = 0.97
 
@@ -70,5 +75,19 @@ def test_a_speedup_of_many_long_blocks_is_that_of_neighbours():
     measured = blocks(rng, 10, 8, effect=0.05)
     found, logs = speedup_interval(*measured), neighbours.pair_logs(*measured, LEVEL)
     assert (found.value, found.low, found.high) == pytest.approx(tuple(map(math.exp, logs)))
+    by_rounds = speedup_interval(*measured, by_rounds=True)
+    rounds = t_interval(round_logs(*measured), LEVEL)
+    assert (by_rounds.value, by_rounds.low) == pytest.approx((math.exp(rounds.value), math.exp(rounds.low)))
     equal = speedup_interval([3.0] * 80, [3.0] * 80, measured[2])
     assert (equal.value, equal.low, equal.high) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("processes", [1, 5])
+def test_fresh_processes_are_judged_by_rounds(processes):
+    dense, pruned, rounds = blocks(np.random.default_rng(3), 5, 12)
+    timed = [[Block(ms, ms, ms) for ms in side] for side in (dense, pruned)]
+    protocol = LatencyProtocol(rounds=processes)
+    found = _record(Blocks(*timed, rounds), 64, protocol, torch.device("cpu"), 1.0, {}, ())
+    wanted = speedup_interval(dense, pruned, rounds, by_rounds=processes > 1)
+    assert (found.speedup, found.speedup_low, found.speedup_high) == (wanted.value, wanted.low, wanted.high)
+    assert wanted != speedup_interval(dense, pruned, rounds, by_rounds=processes == 1)
