@@ -75,7 +75,7 @@ def _move(side: Side, rng: random.Random) -> None:
 
 def _exchange(dense: Side, pruned: Side) -> None:
     """Every tensor to where the other network's lay, its values with it."""
-    for one, other in zip([*_movable(dense), dense.x], [*_movable(pruned), pruned.x], strict=True):
+    for one, other in zip(_exchanged(dense), _exchanged(pruned), strict=True):
         for here, there in zip(_bytes(one).split(PIECE_BYTES), _bytes(other).split(PIECE_BYTES), strict=True):
             held = here.clone()
             here.copy_(there)
@@ -90,14 +90,18 @@ def _bytes(tensor: Tensor) -> Tensor:
 
 def _are_alike(dense: Side, pruned: Side) -> bool:
     """The same shapes in the same order, and no two tensors share memory: what was exchanged twice would be back."""
-    tensors = [*_movable(dense), *_movable(pruned)]
+    tensors = [*_exchanged(dense), *_exchanged(pruned)]
     alone = len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == len(tensors)
     whole = all(tensor.untyped_storage().nbytes() == byte_count(tensor) for tensor in tensors)
     return alone and whole and _kinds(dense) == _kinds(pruned)
 
 
 def _kinds(side: Side) -> list[tuple[torch.Size, tuple[int, ...], torch.dtype]]:
-    return [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in _movable(side)]
+    return [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in _exchanged(side)]
+
+
+def _exchanged(side: Side) -> list[Tensor]:
+    return [*_movable(side), side.x]
 
 
 def _movable(side: Side) -> list[Tensor]:

@@ -80,8 +80,6 @@ def _joined(found: list[Blocks]) -> Blocks:
     """All blocks, a process a round; the first process tells how the cold calls were."""
     whole = Blocks(cold_ms=found[0].cold_ms, calls=found[0].calls, stopped="groups")
     for index, blocks in enumerate(found):
-        whole.dense += blocks.dense
-        whole.pruned += blocks.pruned
-        whole.round_index += [index] * len(blocks.dense)
+        whole.add(list(zip(blocks.dense, blocks.pruned, strict=True)), index)
         whole.stopped = "time" if blocks.stopped == "time" else whole.stopped
     return whole

@@ -92,3 +92,12 @@ def test_tensors_that_share_memory_or_leave_some_of_it_unused_are_not_exchanged(
 def test_size_counts_both_networks() -> None:
     one = 4 * (32 * 32 + 32 + 4 * 32 + 32 * 8 + 8) + 8  # the last: batches that the norm has seen
     assert places.size_of(side_of(0), side_of(1)) == 2 * one
+
+
+def test_networks_whose_inputs_are_laid_out_differently_do_not_exchange_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "COPIED_BYTES", 0)
+    x = torch.randn(2, 3, 4, 5)
+    dense, pruned = (Side(nn.Conv2d(3, 2, 1, bias=False), x.clone()) for _ in range(2))
+    assert places.move_of(dense, pruned, compiled=False) == "exchange"
+    last = Side(pruned.network, x.contiguous(memory_format=torch.channels_last))
+    assert places.move_of(dense, last, compiled=False) == "copy"
