@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import re
 import statistics
 import time
@@ -25,6 +24,7 @@ from allocator import in_place
 from conv_speed import seconds
 from method_task import MODELS, SEED, digits, method_task, moved, trained
 from prunebench import Method, NotApplicable
+from prunebench.measure import significance
 from prunebench.measure.counts import mac_count
 from prunebench_methods.column_select import ColumnSelect
 from prunebench_methods.data_aware import DataAwareLowRank
@@ -76,9 +76,8 @@ def hits(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 def mcnemar(dense: Tensor, pruned: Tensor) -> str:
     """Top-1, the samples lost and won against dense, and the exact p of the two being as good."""
-    lost, won = int((dense & ~pruned).sum()), int((pruned & ~dense).sum())
-    tail = sum(math.comb(lost + won, k) for k in range(min(lost, won) + 1)) / 2 ** (lost + won)
-    return f"{float(pruned.float().mean()):.2%} (-{lost} +{won}, p {min(1.0, 2 * tail):.2g})"
+    found = significance.mcnemar(dense.numpy(), pruned.numpy())
+    return f"{float(pruned.float().mean()):.2%} (-{found.only_first} +{found.only_second}, p {found.p_exact:.2g})"
 
 
 def ranks_of(dense: nn.Module, network: nn.Module) -> str:
