@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from fake_task import FakeTask, digits_task, small_fcn
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +16,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained() -> FakeTask:
+    """A task whose network knows its digits."""
+    task = digits_task(small_fcn())
+    task.fit(task.network, epochs=15, lr=3e-3)
+    return task

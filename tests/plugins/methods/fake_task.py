@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+PLAIN = {"round_to": 1, "skip_last": False}  # for methods with ranks: exactly those, in every layer
+
 
 @dataclass
 class FakeTask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_task import (
+    PLAIN,
     FakeTask,
     accuracy,
     assert_counts_hold,
@@ -21,15 +22,6 @@ from prunebench_methods.low_rank import LowRank
 from prunebench_methods.ranks import macs_at, shared_budget
 from prunebench_methods.responses import Fit, damped_fit
 from torch import nn
-
-PLAIN = {"round_to": 1, "skip_last": False}
-
-
-@pytest.fixture(scope="module")
-def trained() -> FakeTask:
-    task = digits_task(small_fcn())
-    task.fit(task.network, epochs=15, lr=3e-3)
-    return task
 
 
 @pytest.mark.parametrize("samples", [20, 200])

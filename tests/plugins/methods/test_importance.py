@@ -7,20 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from fake_task import FakeTask, digits_task, fake_task, pruned, small_cnn, small_fcn
+from fake_task import PLAIN, FakeTask, digits_task, fake_task, pruned, small_cnn
 from prunebench_methods.data_aware import DataAwareLowRank
 from prunebench_methods.importance import ALIKE, DAMPING, Importance, importances
 from torch import Tensor, nn
 from torch.nn import functional
-
-PLAIN = {"round_to": 1, "skip_last": False}
-
-
-@pytest.fixture(scope="module")
-def trained() -> FakeTask:
-    task = digits_task(small_fcn())
-    task.fit(task.network, epochs=15, lr=3e-3)
-    return task
 
 
 def as_matrix(importance: Importance) -> Tensor:
