@@ -78,7 +78,8 @@ def plan(
     overhead = (move_seconds + pair_seconds) * can_pay  # a round: both move, and are called once untimed
     affordable = (seconds / ROUNDS - overhead) / pair_seconds
     pairs = 1 if affordable < 2 else 2 * min(PAIRS // 2, int(affordable / 2))
-    if pairs == 1 and can_pay and move_seconds > BOUND_PAIRS * pair_seconds and move != "exchange":
+    is_bound = move_seconds > BOUND_PAIRS * pair_seconds and move != "exchange"
+    if pairs == 1 and can_pay and is_bound and seconds > 0:  # where the time is over, no more than it must be
         pairs = 2
     least = max(ROUNDS if pairs > 1 else LEAST_ROUNDS, math.ceil(2 * groups / pairs))
     moved = can_pay and (pairs > 1 or move == "exchange")

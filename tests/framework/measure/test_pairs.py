@@ -155,6 +155,12 @@ def test_networks_bound_by_memory_move_even_where_the_time_is_too_short_for_ten_
     assert (made.move, made.pairs) == (move, pair_count)
 
 
+@pytest.mark.parametrize("move_seconds", [0.0001, 0.005, 0.02, 1.0])
+def test_where_the_time_is_over_rounds_have_one_pair_however_long_a_move_takes(move_seconds: float) -> None:
+    made = plan(warmed(6.0, 6.0), CpuClock(), 1, -0.001, "copy", move_seconds)
+    assert (made.move, made.pairs, made.least_rounds) == ("stay", 1, 3)
+
+
 class Timed:
     """A clock whose calls take wall time: `ms` of the processor, stretched as the machine gets busier."""
 
