@@ -25,9 +25,11 @@ class InterpolativeChannels(Method):
     share for all their readers at once, and in refitting every layer, first to last, from what it now receives to
     what the dense one answered (`refit`), pulled towards its folded numbers as strongly as suits a quarter of the
     images that is held out for it. `choose`: "pivots" of a Cholesky factorization, as in the paper but weighted by
-    the readers' weights, or one by one what explains most of the readers' "responses". No layer is added and nothing
-    is trained; the network has the same modules, narrower. Where only some positions of the images are looked at,
-    they are the same for every seed. The paper gives all layers one error; here they have one share of channels
+    the readers' weights, or one by one what explains most of the readers' "responses". No layer is added and no label
+    is seen; the network has the same modules, narrower. `joint_steps` goes further: layers by themselves can only make
+    up for what the kept channels lost, together they change what these carry. It takes far longer, and whoever counts
+    any descent as retraining leaves it at 0. Where only some positions of the images are looked at, they are the same
+    for every seed. The paper gives all layers one error; here they have one share of channels
     ("uniform"), or one budget, spent where a channel is missed most for its cost ("global").
     """
 
@@ -52,6 +54,12 @@ class InterpolativeChannels(Method):
     )
     refit: bool = param(True, "refit each layer on the inputs that the narrowed ones before it produce")
     shared: bool = param(True, "also remove channels that several layers write or read, as around residual additions")
+    joint_steps: int = param(
+        0,
+        "steps of L-BFGS that then change all layers together, so that the outputs and what layers answer come nearer "
+        "to the dense network's on the calibration images, at most; without labels",
+        at_least=0,
+    )
     images: int = param(1024, "calibration images that are looked at, at most", at_least=1)
 
     def check(self) -> None:

@@ -18,6 +18,7 @@ from prunebench_methods.interpolative import InterpolativeChannels
 from prunebench_methods.interpolative_math import Order
 from prunebench_methods.landings import landings
 from prunebench_methods.refit_math import dense_answers, refit, scales_behind
+from prunebench_methods.refit_together import Progress, refit_together
 from prunebench_methods.replace import refuse_if_unusable
 
 BATCH = 64  # images a forward pass
@@ -39,6 +40,12 @@ def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Tas
     kept = [[order.channels[:k] for order, k in zip(orders, plan, strict=True)] for plan in plans]
     made = (_narrowed(method, network, graph, groups, channels, grams, images) for channels in kept)
     best = next(made) if len(plans) == 1 else _nearest(network, made, task.validation.head(JUDGED)[0].to(images))
+    if method.joint_steps:
+        progress = _refitted_together(method, network, graph, groups, best, images)
+        task.note(
+            f"all layers refitted together in {progress.steps} steps: the outputs' squared error on images held out "
+            f"went from {progress.before:.2g} to {progress.after:.2g} of what they are squared"
+        )
     for name, facts in best.facts.items():
         task.layer(name, **facts)
     return best.network
@@ -46,6 +53,7 @@ def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Tas
 
 class _Narrowed(NamedTuple):
     network: nn.Module
+    outputs: dict[str, Tensor]  # writer -> the outputs that it keeps, ascending
     facts: dict[str, dict[str, Any]]  # writer -> what to record of it
 
 
@@ -64,20 +72,47 @@ def _narrowed(
     if method.refit:
         lands = landings(dense, _behind(graph, groups), graph.norms, images[:1])
         refit(network, dense_answers(dense, lands, outputs, images, _always_the_same()), lands, images)
-    return _Narrowed(network, facts)
+    return _Narrowed(network, outputs, facts)
+
+
+def _refitted_together(
+    method: InterpolativeChannels,
+    dense: nn.Module,
+    graph: ChannelGraph,
+    groups: list[Group],
+    narrowed: _Narrowed,
+    images: Tensor,
+) -> Progress:
+    """In float32 or better; the networks keep their dtype."""
+    dtype = images.dtype
+    if (wide := torch.promote_types(dtype, torch.float32)) != dtype:
+        dense, images = copy.deepcopy(dense).to(wide), images.to(wide)
+        narrowed.network.to(wide)
+    behind = _behind(graph, groups)
+    changed = dict.fromkeys((*behind, *(graph.norms[name] for name in behind if name in graph.norms)))
+    for group in groups:
+        changed |= dict.fromkeys((*group.writers, *(slot.module for slot in group.scalers)))
+    lands = landings(dense, behind, graph.norms, images[:1])
+    progress = refit_together(narrowed.network, dense, lands, narrowed.outputs, changed, images, method.joint_steps)
+    narrowed.network.to(dtype)
+    return progress
 
 
 def _nearest(dense: nn.Module, made: Iterable[_Narrowed], images: Tensor) -> _Narrowed:
     """The first that answers on the images nearly as the dense network does, or else the one that does most nearly."""
+    wanted = _answers(dense, images)
+    spread = (wanted - wanted.mean(0)).square().sum()
     found: list[tuple[float, _Narrowed]] = []
-    with torch.inference_mode():
-        wanted = torch.cat([dense(batch) for batch in images.split(BATCH)]).double()
-        for one in made:
-            got = torch.cat([one.network(batch) for batch in images.split(BATCH)]).double()
-            found.append((float((got - wanted).square().sum() / (wanted - wanted.mean(0)).square().sum()), one))
-            if found[-1][0] <= NEAR:
-                break
+    for one in made:
+        found.append((float((_answers(one.network, images) - wanted).square().sum() / spread), one))
+        if found[-1][0] <= NEAR:
+            break
     return min(found, key=lambda pair: pair[0])[1]
+
+
+@torch.inference_mode()
+def _answers(network: nn.Module, images: Tensor) -> Tensor:
+    return torch.cat([network(batch) for batch in images.split(BATCH)]).double()
 
 
 def _always_the_same() -> torch.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -74,15 +75,13 @@ class Values:
 
     def __init__(self, network: nn.Module) -> None:
         self.traced = fx.symbolic_trace(network)
+        self.output = next(node.name for node in self.traced.graph.nodes if node.op == "output")
 
     def at(self, names: Collection[str], images: Tensor) -> dict[str, Tensor]:
         """Copies, as they were before anything changed them in place."""
         watch = _Watch(self.traced, names)
-        try:
-            with torch.no_grad():
-                watch.run(images)
-        except _Found:
-            pass
+        with contextlib.suppress(_Found):
+            watch.run(images)
         return watch.found
 
 

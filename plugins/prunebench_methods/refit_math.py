@@ -57,6 +57,7 @@ def row_count(layer: nn.Module) -> int:
     return max(ROWS, ROWS_A_NUMBER * working(layer.weight)[0].numel())  # type: ignore[arg-type]
 
 
+@torch.no_grad()
 def dense_answers(
     dense: nn.Module,
     lands: Mapping[str, Landing],
@@ -94,6 +95,7 @@ def _rows(values: Tensor) -> Tensor:
     return values.movedim(1, -1).reshape(-1, values.shape[1])
 
 
+@torch.no_grad()
 def refit(network: nn.Module, answers: Answers, lands: Mapping[str, Landing], images: Tensor) -> None:
     """Every layer of `answers` in turn, on the inputs that the refitted ones before it produce; in place.
 
@@ -142,16 +144,16 @@ def _batches(
 ) -> Iterator[_Rows]:
     for batch, (places, wanted) in zip(batched(images), seen, strict=True):
         found = values.at({land.source, land.other} - {""}, batch)
-        read = working(_read_rows(layer, found[land.source], places))
+        read = working(read_rows(layer, found[land.source])[places])
         if numbers > read.shape[1]:
             read = torch.cat((read, read.new_ones(len(read), 1)), dim=1)
         other = working(_rows(found[land.other])[places]) if land.other else read.new_zeros(())
         yield _Rows(read, working(wanted), other)
 
 
-def _read_rows(layer: nn.Module, entries: Tensor, places: Tensor) -> Tensor:
-    """What the layer's weights meet at these places: (rows, in · kh · kw)."""
-    return (_patches(layer, entries) if isinstance(layer, nn.Conv2d) else entries)[places]
+def read_rows(layer: nn.Module, entries: Tensor) -> Tensor:
+    """What the layer's weights meet, one row a sample and position: (rows, in · kh · kw)."""
+    return _patches(layer, entries) if isinstance(layer, nn.Conv2d) else entries
 
 
 def _patches(layer: nn.Conv2d, entries: Tensor) -> Tensor:

@@ -113,6 +113,17 @@ class MiscountsParameters(Wrong):
         return LayerCounts(s.name, macs, macs, macs, rank)
 
 
+@wrong("trained")
+class PrunesInInferenceMode(Wrong):
+    """Its weights can be used and not trained."""
+
+    name = "in_inference_mode"
+
+    @torch.inference_mode()
+    def prune(self, network, task):
+        return super().prune(network, task)
+
+
 @wrong("seed")
 class IgnoresSeed(Wrong):
     """Says that it draws, and does not."""

@@ -116,6 +116,7 @@ def _judged(method: Method, one: Attempt) -> Iterator[Row]:
     yield from _counts(method, one)
     yield from _saved(one)
     yield from kept.pickling_faults(method, one.pruned)
+    yield from _trained(one)
 
 
 def _output(one: Attempt) -> Iterator[Row]:
@@ -187,6 +188,16 @@ def _saved(one: Attempt) -> Iterator[Row]:
         return
     if not same:
         yield "saved", "the reloaded network answers otherwise", "keep all state in parameters and buffers"
+
+
+def _trained(one: Attempt) -> Iterator[Row]:
+    """A step of fine-tuning, which a grid may ask for, in place: the network is not looked at again."""
+    assert one.pruned is not None
+    try:
+        bench.task(one.dense).fit(one.pruned, epochs=1, max_steps=1)
+    except Exception as error:
+        mend = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
+        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", mend
 
 
 def _overall(method: Method, attempts: list[Attempt]) -> list[Finding]:

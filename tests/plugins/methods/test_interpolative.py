@@ -227,6 +227,14 @@ def test_more_channels_explain_more_and_refitting_helps() -> None:
         assert error(keep=0.4) < errors[1]
 
 
+def test_with_an_allocation_chosen_by_its_answers_the_network_can_be_trained_on() -> None:
+    task = toy("fcn")
+    network = pruned(InterpolativeChannels(theoretical_speedup=2), task)
+    before = copy.deepcopy(network.state_dict())
+    task.fit(network, epochs=1, max_steps=1)
+    assert not any(map(torch.equal, before.values(), network.state_dict().values()))
+
+
 def test_the_same_seed_gives_the_same_network_and_the_dtype_is_kept() -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         task = fake_task(small_cnn().to(dtype), (3, 12, 12))
