@@ -6,7 +6,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -19,7 +18,7 @@ from prunebench.measure.conditions import between, gpu_state, precision, weather
 from prunebench.measure.faults import is_lack_of_memory
 from prunebench.measure.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.rounds import NotPortable, in_fresh_processes
-from prunebench.measure.sides import Ways, quiet, side
+from prunebench.measure.sides import Comparison, quiet
 from prunebench.measure.significance import speedup_interval
 from prunebench.measure.ways import settled
 from prunebench.measure.weights import require_unchanged, snapshot
@@ -50,7 +49,8 @@ def latency(
     """
     target = torch.device(device)
     return tuple(
-        _at(dense, pruned, _input(make_input, batch), protocol, target, seed + batch) for batch in protocol.batch
+        _measured(Comparison(dense, pruned, _input(make_input, batch), protocol, target, seed + batch))
+        for batch in protocol.batch
     )
 
 
@@ -64,65 +64,45 @@ def _input(make_input: MakeInput | Tensor, batch: int) -> Tensor:
     return x.contiguous()
 
 
-def _at(
-    dense: nn.Module, pruned: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, seed: int
-) -> Latency:
-    start, before = time.perf_counter(), weather()
+def _measured(asked: Comparison) -> Latency:
+    start, before, batch = time.perf_counter(), weather(), len(asked.x)
     try:
-        choice = settled(dense, pruned, x, protocol, device, seed)
-        timed = replace(protocol, max_seconds=choice.seconds)
-        blocks, flags = _blocks(dense, pruned, x, timed, choice.ways, device, seed)
+        comparison, facts = settled(asked)
+        blocks, flags = _blocks(comparison)
     except (RuntimeError, MemoryError) as error:
-        raise _named(error, f"{len(x)}, compiled" if protocol.compile else str(len(x))) from error
+        raise _named(error, f"{batch}, compiled" if asked.protocol.compile else str(batch)) from error
     conditions = {
         **between(before, weather()),
         "dense_calls_per_block": blocks.calls[0],
         "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
-        **choice.facts,
-        **_card(device),
+        **facts,
+        **_card(asked.device),
     }
-    return _record(blocks, len(x), protocol, device, time.perf_counter() - start, conditions, flags)
+    return _record(blocks, asked, time.perf_counter() - start, conditions, flags)
 
 
-def _blocks(
-    dense: nn.Module,
-    pruned: nn.Module,
-    x: Tensor,
-    protocol: LatencyProtocol,
-    ways: Ways,
-    device: torch.device,
-    seed: int,
-) -> tuple[Blocks, tuple[str, ...]]:
+def _blocks(comparison: Comparison) -> tuple[Blocks, tuple[str, ...]]:
     """From fresh processes where the protocol asks for them and the networks can go there, and what to flag."""
-    if protocol.rounds == 1:
-        return blocks_of(dense, pruned, x, protocol, ways, device, seed), ()
+    if comparison.protocol.rounds == 1:
+        return blocks_of(comparison), ()
     try:
-        return in_fresh_processes(dense, pruned, x, protocol, ways, device, seed), ()
+        return in_fresh_processes(comparison), ()
     except NotPortable:
-        return blocks_of(dense, pruned, x, protocol, ways, device, seed), ("one-process",)
+        return blocks_of(comparison), ("one-process",)
 
 
-def blocks_of(
-    dense: nn.Module,
-    pruned: nn.Module,
-    x: Tensor,
-    protocol: LatencyProtocol,
-    ways: Ways,
-    device: torch.device,
-    seed: int,
-    precision: float = PRECISION,
-) -> Blocks:
-    """Blocks of private copies of both networks on `x`, in this process."""
+def blocks_of(comparison: Comparison, precision: float = PRECISION) -> Blocks:
+    """Blocks of private copies of both networks, in this process."""
+    protocol = comparison.protocol
     if protocol.compile:
         _ready_compiler()
     started = time.perf_counter()
     with quiet(protocol.threads):
-        networks = zip((dense, pruned), ways, strict=True)
-        sides = [side(network, x, protocol, device, way) for network, way in networks]
+        sides = comparison.sides()
         ready = time.perf_counter()
         held = [snapshot(one.network) for one in sides]
         now = time.perf_counter()
-        pair = Pair(sides[0], sides[1], clock_for(device, protocol.threads), random.Random(seed))
+        pair = Pair(*sides, clock_for(comparison.device, protocol.threads), random.Random(comparison.seed))
         seconds = protocol.max_seconds - (now - started) - (now - ready)  # comparing takes as long as keeping did
         blocks = time_pair(pair, protocol.groups, seconds, compiled=protocol.compile, precision=precision)
         for one, values in zip(sides, held, strict=True):
@@ -149,15 +129,10 @@ def _card(device: torch.device) -> dict[str, Any]:
 
 
 def _record(
-    blocks: Blocks,
-    batch: int,
-    protocol: LatencyProtocol,
-    device: torch.device,
-    seconds: float,
-    conditions: dict[str, Any],
-    flags: tuple[str, ...],
+    blocks: Blocks, asked: Comparison, seconds: float, conditions: dict[str, Any], flags: tuple[str, ...]
 ) -> Latency:
-    clock = clock_for(device, protocol.threads)
+    protocol, batch = asked.protocol, len(asked.x)
+    clock = clock_for(asked.device, protocol.threads)
     dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
     speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index, by_rounds=protocol.rounds > 1)
     contention = _contention(blocks, clock)
@@ -165,7 +140,7 @@ def _record(
     return Latency(
         batch=batch,
         threads=protocol.threads,
-        device=str(device),
+        device=str(asked.device),
         dtype=protocol.dtype,
         memory_format=protocol.memory_format,
         compile=protocol.compile,

@@ -11,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from prunebench.measure.faults import ChangedWeights, InvalidOutput
 from prunebench.measure.pairs import Blocks
-from prunebench.measure.sides import Ways
-from prunebench.records import LatencyProtocol, decode, encode
+from prunebench.measure.sides import Comparison
+from prunebench.records import decode
 
 NOT_LOADED, INVALID, CHANGED, NO_MEMORY = 3, 4, 5, 6  # exit statuses of a child; its last line says more
 
@@ -33,35 +32,27 @@ FAULTS: dict[int, type[Exception]] = {
 }
 
 
-def in_fresh_processes(
-    dense: nn.Module,
-    pruned: nn.Module,
-    x: Tensor,
-    protocol: LatencyProtocol,
-    ways: Ways,
-    device: torch.device,
-    seed: int,
-) -> Blocks:
+def in_fresh_processes(comparison: Comparison) -> Blocks:
     """The blocks of `protocol.rounds` processes, started one after the other; each has its share of the time."""
-    share = replace(protocol, rounds=1, batch=(len(x),), max_seconds=protocol.max_seconds / protocol.rounds)
+    protocol, count = comparison.protocol, comparison.protocol.rounds
+    share = replace(protocol, rounds=1, max_seconds=protocol.max_seconds / count)
     with tempfile.TemporaryDirectory(prefix="prunebench-") as name:
         folder = Path(name)
-        _save(folder, dense, pruned, x, ways)
-        found = [_child(folder, share, device, seed * protocol.rounds + index) for index in range(protocol.rounds)]
+        _save(folder, replace(comparison, protocol=share))
+        found = [_child(folder, comparison.seed * count + index) for index in range(count)]
     return _joined(found)
 
 
-def _save(folder: Path, dense: nn.Module, pruned: nn.Module, x: Tensor, ways: Ways) -> None:
+def _save(folder: Path, comparison: Comparison) -> None:
     """Written and read by us alone, in a folder that nobody else may enter."""
     try:
-        torch.save({"dense": dense, "pruned": pruned, "x": x, "ways": ways}, folder / "pair.pt")
+        torch.save(comparison, folder / "comparison.pt")
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise NotPortable(str(error)) from error
 
 
-def _child(folder: Path, protocol: LatencyProtocol, device: torch.device, seed: int) -> Blocks:
-    (folder / "protocol.json").write_bytes(encode(protocol))
-    command = (sys.executable, "-m", "prunebench.measure.round", str(folder), str(device), str(seed))
+def _child(folder: Path, seed: int) -> Blocks:
+    command = (sys.executable, "-m", "prunebench.measure.round", str(folder), str(seed))
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, env=paths, capture_output=True, text=True, check=False)
     if done.returncode != 0:

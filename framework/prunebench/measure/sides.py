@@ -29,6 +29,27 @@ class Way:
 Ways = tuple[Way, Way]  # of the dense network and of the pruned one
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What is timed: two networks on the same samples, as a protocol says, each in its way."""
+
+    dense: nn.Module
+    pruned: nn.Module
+    x: Tensor
+    protocol: LatencyProtocol
+    device: torch.device
+    seed: int
+    ways: Ways = (Way(), Way())
+
+    def sides(self) -> tuple[Side, Side]:
+        """Private copies of both networks, made ready."""
+        first, second = (
+            side(network, self.x, self.protocol, self.device, way)
+            for network, way in zip((self.dense, self.pruned), self.ways, strict=True)
+        )
+        return first, second
+
+
 @contextmanager
 def quiet(threads: int) -> Iterator[None]:
     """The thread count of the protocol, inference mode, and no garbage collection, inside."""

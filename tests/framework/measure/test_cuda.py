@@ -13,6 +13,7 @@ from prunebench.measure import conditions, memory
 from prunebench.measure import latency as timing
 from prunebench.measure.blocks import Block, CpuClock, CudaClock, Side, WallClock, clock_for
 from prunebench.measure.pairs import Blocks
+from prunebench.measure.sides import Comparison
 from prunebench.records import LatencyProtocol
 from torch import Tensor, nn
 
@@ -104,7 +105,8 @@ def test_a_record_of_a_card_has_its_events_clocks_and_no_contention(monkeypatch:
     state = {"sm_clock_mhz": 1980, "throttled_by": ["SwPowerCap"]}
     monkeypatch.setattr(timing, "gpu_state", lambda device: state)
     told = {**timing._card(CARD), "load_average": 1.0}
-    record = timing._record(blocks(0.95, 0.2), 8, LatencyProtocol(), CARD, 1.0, told, ())
+    asked = Comparison(nn.Identity(), nn.Identity(), torch.zeros(8, 1), LatencyProtocol(), CARD, 0)
+    record = timing._record(blocks(0.95, 0.2), asked, 1.0, told, ())
     assert (record.clock, record.device, record.contention) == ("cuda", "cuda:0", 0.0)
     assert record.flags == ("launch-bound", "throttled")
     assert record.conditions["sm_clock_mhz"] == 1980 and "cudnn_tf32" in record.conditions

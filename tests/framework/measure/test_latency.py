@@ -13,7 +13,7 @@ from prunebench.measure import round as round_module
 from prunebench.measure import rounds, sides
 from prunebench.measure.faults import ChangedWeights, InvalidOutput
 from prunebench.measure.latency import latency
-from prunebench.measure.sides import Way
+from prunebench.measure.sides import Comparison
 from prunebench.measure.significance import speedup_interval, verdict
 from prunebench.records import Latency, LatencyProtocol, decode, encode
 from torch import Tensor, nn
@@ -233,19 +233,19 @@ def test_lack_of_memory_in_a_fresh_process_is_told_apart(
         raise fault
 
     monkeypatch.setattr(round_module, "blocks_of", no_memory)
-    rounds._save(tmp_path, nn.Linear(2, 2), nn.Linear(2, 2), torch.zeros(1, 2), (Way(), Way()))
-    (tmp_path / "protocol.json").write_bytes(encode(QUICK))
-    status = round_module.main(tmp_path, "cpu", 0)
+    x = torch.zeros(1, 2)
+    rounds._save(tmp_path, Comparison(nn.Linear(2, 2), nn.Linear(2, 2), x, QUICK, torch.device("cpu"), 0))
+    status = round_module.main(tmp_path, 0)
     known = rounds._fault(status, capsys.readouterr().err.strip())
     assert isinstance(known, torch.OutOfMemoryError)
     assert str(known) == (str(fault) or "MemoryError")
 
 
 def test_another_error_in_a_fresh_process_keeps_its_traceback(tmp_path: Path) -> None:
-    rounds._save(tmp_path, nn.Linear(2, 2), nn.Linear(2, 2), torch.zeros(1, 3), (Way(), Way()))
-    (tmp_path / "protocol.json").write_bytes(encode(QUICK))
+    x = torch.zeros(1, 3)
+    rounds._save(tmp_path, Comparison(nn.Linear(2, 2), nn.Linear(2, 2), x, QUICK, torch.device("cpu"), 0))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        round_module.main(tmp_path, "cpu", 0)
+        round_module.main(tmp_path, 0)
 
 
 @pytest.mark.slow

@@ -11,8 +11,10 @@ from prunebench.measure import neighbours
 from prunebench.measure.blocks import Block
 from prunebench.measure.latency import _record
 from prunebench.measure.pairs import Blocks
+from prunebench.measure.sides import Comparison
 from prunebench.measure.significance import round_logs, speedup_interval, t_interval
 from prunebench.records import LatencyProtocol
+from torch import nn
 
 LEVEL = 0.97
 
@@ -86,8 +88,9 @@ def test_a_speedup_of_many_long_blocks_is_that_of_neighbours():
 def test_fresh_processes_are_judged_by_rounds(processes):
     dense, pruned, rounds = blocks(np.random.default_rng(3), 5, 12)
     timed = [[Block(ms, ms, ms) for ms in side] for side in (dense, pruned)]
-    protocol = LatencyProtocol(rounds=processes)
-    found = _record(Blocks(*timed, rounds), 64, protocol, torch.device("cpu"), 1.0, {}, ())
+    network, x = nn.Identity(), torch.zeros(64, 1)
+    asked = Comparison(network, network, x, LatencyProtocol(rounds=processes), torch.device("cpu"), 0)
+    found = _record(Blocks(*timed, rounds), asked, 1.0, {}, ())
     wanted, other = (speedup_interval(dense, pruned, rounds, by_rounds=way) for way in (processes > 1, processes == 1))
     kept_as_float32 = pytest.approx((wanted.value, wanted.low, wanted.high), rel=1e-6)
     assert (found.speedup, found.speedup_low, found.speedup_high) == kept_as_float32

@@ -14,6 +14,7 @@ from prunebench.measure.blocks import Block, Side
 from prunebench.measure.formats import channels_last_gain
 from prunebench.measure.in_place import InPlace, in_place
 from prunebench.measure.latency import latency
+from prunebench.measure.sides import Comparison
 from prunebench.measure.ways import settled
 from prunebench.measure.weights import same, snapshot, stored
 from prunebench.records import Latency, LatencyProtocol
@@ -62,11 +63,11 @@ def test_channels_last_is_kept_only_where_it_gains_more_than_chance(
 ) -> None:
     monkeypatch.setattr(formats, "clock_for", lambda device, threads: FakeClock(factor))
     network = nn.Conv2d(3, 4, 3)
-    choice = settled(network, network, image(), FASTEST, CPU, 0)
-    assert {choice.facts["dense_memory_format"], choice.facts["pruned_memory_format"]} == {kept}
-    assert [way.channels_last for way in choice.ways] == [kept == "channels_last"] * 2
-    assert choice.facts["dense_channels_last_gain"] == pytest.approx(1 / factor, rel=0.01)
-    assert choice.seconds == pytest.approx(0.85 * FASTEST.max_seconds)
+    chosen, facts = settled(Comparison(network, network, image(), FASTEST, CPU, 0))
+    assert {facts["dense_memory_format"], facts["pruned_memory_format"]} == {kept}
+    assert [way.channels_last for way in chosen.ways] == [kept == "channels_last"] * 2
+    assert facts["dense_channels_last_gain"] == pytest.approx(1 / factor, rel=0.01)
+    assert chosen.protocol.max_seconds == pytest.approx(0.85 * FASTEST.max_seconds)
     assert not is_channels_last(network), "only copies are changed"
 
 
@@ -86,12 +87,12 @@ def test_the_formats_are_interleaved_in_an_order_that_the_seed_decides(monkeypat
 def test_a_network_without_a_four_dimensional_weight_stays_contiguous_and_is_never_called(network: nn.Module) -> None:
     calls = []
     handle = network.register_forward_hook(lambda *_: calls.append(1))
-    choice = settled(network, network, image(), FASTEST, CPU, 0)
+    chosen, facts = settled(Comparison(network, network, image(), FASTEST, CPU, 0))
     handle.remove()
     assert calls == []
-    assert choice.seconds == FASTEST.max_seconds
-    assert choice.facts["pruned_memory_format"] == "contiguous"
-    assert choice.facts["pruned_channels_last_gain"] is None
+    assert chosen.protocol.max_seconds == FASTEST.max_seconds
+    assert facts["pruned_memory_format"] == "contiguous"
+    assert facts["pruned_channels_last_gain"] is None
 
 
 def test_a_network_without_a_four_dimensional_input_stays_contiguous() -> None:
