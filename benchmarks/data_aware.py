@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from allocator import in_place
 from conv_speed import seconds
-from method_task import MODELS, SEED, digits, method_task, moved, trained
+from method_task import MODELS, SEED, digits, hits, method_task, moved, trained
 from prunebench import Method, NotApplicable
 from prunebench.measure import significance
 from prunebench.measure.counts import mac_count
@@ -66,12 +66,6 @@ def speedups(dense: nn.Module, network: nn.Module, images: Tensor, pairs: int) -
         rounds = [(seconds(dense, x), seconds(network, x)) for _ in range(pairs + 1)][1:]
         words.append(f"{size}: {statistics.median(first / second for first, second in rounds):.1f}")
     return ", ".join(words)
-
-
-@torch.no_grad()
-def hits(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Which of the samples the network gets right."""
-    return torch.cat([network(batch).argmax(1) for batch in images.split(500)]) == labels
 
 
 def mcnemar(dense: Tensor, pruned: Tensor) -> str:

@@ -46,11 +46,11 @@ def fit(
     breathe: Callable[[], None] = lambda: None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> tuple[CurvePoint, ...]:
-    """Train `network` in place with cross-entropy and return its curve; it is left in evaluation mode.
+    """Train `network` in place with cross-entropy and return its curve.
 
-    `keep_zeros` holds weights that are zero at the start at exactly zero, whatever the optimizer's momentum or weight
-    decay would do. With patience the weights of the best validation loss are restored. Raises FloatingPointError
-    where the loss is not finite.
+    It is left in evaluation mode, without gradients. `keep_zeros` holds weights that are zero at the start at exactly
+    zero, whatever the optimizer's momentum or weight decay would do. With patience the weights of the best validation
+    loss are restored. Raises FloatingPointError where the loss is not finite.
     """
     trained = [p for p in network.parameters() if p.requires_grad and p.is_floating_point()]
     if not trained or (recipe.epochs == 0 and max_steps is None):
@@ -60,6 +60,7 @@ def fit(
             network, train, validation, recipe, generator, device, phase, max_steps, after_step, breathe, on_epoch
         )
         curve = loop.run(trained, _zero_masks(network) if keep_zeros else [])
+    network.zero_grad(set_to_none=True)  # as large as the network, and of no use to what comes next
     network.eval()
     return curve
 

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from prunebench_methods import channel_ops as ops
+from prunebench_methods.tracing import traced
 
 
 class Slot(NamedTuple):
@@ -59,20 +60,20 @@ class ChannelGraph(NamedTuple):
 def channel_graph(network: nn.Module, example: Tensor) -> ChannelGraph:
     """The groups of the network's channels; raises `NotApplicable` where its forward pass cannot be traced."""
     try:
-        traced = fx.symbolic_trace(network)
+        graph = traced(network)
     except Exception as error:
         raise NotApplicable(f"the forward pass cannot be traced: {type(error).__name__}: {error}") from None
     with torch.no_grad():
-        ShapeProp(traced).propagate(example)
-    return _Analysis(traced).graph()
+        ShapeProp(graph).propagate(example)
+    return _Analysis(graph).graph()
 
 
 class _Analysis:
     """One walk over the traced graph; spaces are numbers, joined as in a union of sets."""
 
-    def __init__(self, traced: fx.GraphModule) -> None:
-        self.modules = dict(traced.named_modules(remove_duplicate=False))
-        self.nodes = list(traced.graph.nodes)
+    def __init__(self, graph: fx.GraphModule) -> None:
+        self.modules = dict(graph.named_modules(remove_duplicate=False))
+        self.nodes = list(graph.graph.nodes)
         self.parents: list[int] = []
         self.found: list[Group] = []
         self.layouts: dict[fx.Node, Layout] = {}

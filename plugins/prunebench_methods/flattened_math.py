@@ -12,6 +12,7 @@ from prunebench_methods.decompose import Factors, Piece
 from prunebench_methods.flattened import Flattened
 from prunebench_methods.numerics import like, working
 from prunebench_methods.replace import replace_module, select_layers, shapes_by_name
+from prunebench_methods.rewinding import beginning
 
 BIAS_SPREAD = 0.01  # of fresh biases: not zero, so that what is zero after training was made so
 
@@ -38,7 +39,7 @@ def rank_one_filters(layer: nn.Conv2d, generator: torch.Generator, sweeps: int) 
 
 def trained_from_scratch(method: Flattened, network: nn.Module, task: Task) -> nn.Module:
     """The initial network with fresh flattened convolutions, trained like the dense one."""
-    network.load_state_dict(task.rewound(0))
+    network.load_state_dict(beginning(network, task))
     shapes = shapes_by_name(task)
     layers = select_layers(network, task, {name: method.why_left_alone(shape) for name, shape in shapes.items()})
     for name, layer in layers.items():

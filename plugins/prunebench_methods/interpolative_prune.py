@@ -44,7 +44,7 @@ def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Tas
         progress = _refitted_together(method, network, graph, groups, best, images)
         task.note(
             f"all layers refitted together in {progress.steps} steps: the outputs' squared error on images held out "
-            f"went from {progress.before:.2g} to {progress.after:.2g} of what they are squared"
+            f"went from {progress.before:.3g} to {progress.after:.3g} of what they are squared"
         )
     for name, facts in best.facts.items():
         task.layer(name, **facts)

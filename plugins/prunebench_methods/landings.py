@@ -13,6 +13,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
 from prunebench_methods.channel_ops import shape_of
+from prunebench_methods.tracing import traced
 
 ADDING = (operator.add, operator.iadd, torch.add, "add", "add_")
 RECTIFYING = (torch.relu, torch.relu_, functional.relu, "relu", "relu_")
@@ -32,13 +33,13 @@ def landings(
     network: nn.Module, names: Collection[str], norms: Mapping[str, str], example: Tensor
 ) -> dict[str, Landing]:
     """Of the layers that are called once, by name; `norms` names the batch norm that alone receives an output."""
-    traced = fx.symbolic_trace(network)
+    graph = traced(network)
     with torch.no_grad():
-        ShapeProp(traced).propagate(example)
-    modules = dict(traced.named_modules(remove_duplicate=False))
+        ShapeProp(graph).propagate(example)
+    modules = dict(graph.named_modules(remove_duplicate=False))
     return {
         str(node.target): _landing(node, norms.get(str(node.target), ""), modules)
-        for node in traced.graph.nodes
+        for node in graph.graph.nodes
         if node.op == "call_module" and node.target in names
     }
 
@@ -74,12 +75,12 @@ class Values:
     """Runs a network up to the values that are asked for."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.traced = fx.symbolic_trace(network)
-        self.output = next(node.name for node in self.traced.graph.nodes if node.op == "output")
+        self.graph = traced(network)
+        self.output = next(node.name for node in self.graph.graph.nodes if node.op == "output")
 
     def at(self, names: Collection[str], images: Tensor) -> dict[str, Tensor]:
         """Copies, as they were before anything changed them in place."""
-        watch = _Watch(self.traced, names)
+        watch = _Watch(self.graph, names)
         with contextlib.suppress(_Found):
             watch.run(images)
         return watch.found

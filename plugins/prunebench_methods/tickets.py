@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from prunebench import NotApplicable, Task
+from prunebench import Task
 from torch import Tensor, nn
 
 from prunebench_methods.exact import kept_count, share_after
 from prunebench_methods.lottery_ticket import LotteryTicket
 from prunebench_methods.masking import global_masks, highest, magnitude_masks, random_scores
 from prunebench_methods.replace import Layer
+from prunebench_methods.rewinding import beginning
 
 Masks = dict[str, Tensor]  # layer name -> what survives
 State = dict[str, Tensor]  # what survivors are set back to; empty to go on from where they are
@@ -19,7 +20,7 @@ State = dict[str, Tensor]  # what survivors are set back to; empty to go on from
 
 def train(network: nn.Module, layers: Mapping[str, Layer], ticket: LotteryTicket, task: Task) -> None:
     """Find the ticket's mask and train `network` under it, in place."""
-    start = _rewound(network, ticket, task)
+    start = beginning(network, task, ticket.step) if ticket.rewind == "weights" else {}
     if _is_drawn(ticket):
         _train_under(network, layers, _drawn_masks(layers, ticket, task), start, ticket, task)
         return
@@ -28,15 +29,6 @@ def train(network: nn.Module, layers: Mapping[str, Layer], ticket: LotteryTicket
         if done == ticket.rounds:
             masks, start = _controlled(masks, start, ticket, task.generator)
         _train_under(network, layers, masks, start, ticket, task)
-
-
-def _rewound(network: nn.Module, ticket: LotteryTicket, task: Task) -> State:
-    if ticket.rewind != "weights":
-        return {}
-    start = task.rewound(ticket.step)
-    if {name: value.shape for name, value in start.items()} != {n: v.shape for n, v in network.state_dict().items()}:
-        raise NotApplicable("the network no longer has the layers that it was initialised with")
-    return start
 
 
 def _is_drawn(ticket: LotteryTicket) -> bool:

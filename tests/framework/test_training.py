@@ -33,6 +33,7 @@ def test_it_learns_and_says_how(splits):
     curve = fitted(net, splits, Recipe(epochs=5, batch_size=16, lr=1e-2))
     assert [point.epoch for point in curve] == [1, 2, 3, 4, 5] and curve[-1].validation_accuracy > 0.95
     assert curve[-1].train_loss < curve[0].train_loss and not net.training
+    assert all(parameter.grad is None for parameter in net.parameters())
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(splits):

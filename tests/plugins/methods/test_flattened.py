@@ -7,6 +7,7 @@ import torch
 from fake_task import FakeTask, accuracy, assert_counts_hold, digits_task, fake_task, pruned
 from prunebench import NotApplicable
 from prunebench_methods.flattened import Flattened
+from prunebench_methods.interpolative import InterpolativeChannels
 from torch import nn
 
 DECOMPOSED = {"from_scratch": False, "stages": 1}
@@ -81,6 +82,13 @@ def task_of_seed(task: FakeTask, seed: int) -> FakeTask:
     made.initial = task.initial
     made.train_recipe = lambda: {"max_steps": 2}  # type: ignore[method-assign]
     return made
+
+
+def test_a_network_that_no_longer_has_its_first_layers_is_declined() -> None:
+    task = digits_task(digits_net())
+    narrowed = pruned(InterpolativeChannels(keep=0.5), task)
+    with pytest.raises(NotApplicable, match="no longer has the layers that it was initialised with"):
+        Flattened().prune(narrowed, task)
 
 
 def test_what_saves_nothing_is_declined_and_a_decomposition_has_one_stage() -> None:

@@ -12,6 +12,7 @@ from prunebench import NotApplicable
 from prunebench_methods import interpolative_math as mathematics
 from prunebench_methods.channel_graph import Group, channel_graph
 from prunebench_methods.interpolative import InterpolativeChannels
+from prunebench_methods.tracing import traced
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -170,6 +171,17 @@ class Odd(nn.Module):
 def test_what_is_not_understood_freezes_its_channels_with_the_reason(between: Any, reason: str) -> None:
     with pytest.raises(NotApplicable, match=reason):
         pruned(HALF, fake_task(Odd(between), (1, 8, 8), count=32))
+
+
+def test_tensors_that_a_forward_pass_makes_are_not_left_on_the_network() -> None:
+    task = fake_task(Odd(lambda x: (x * torch.full((1, 8, 1, 1), 2.0)).flatten(1)), (1, 8, 8), count=32)
+    held = set(vars(task.network))
+    with pytest.raises(NotApplicable, match="come from outside"):
+        pruned(HALF, task)
+    assert set(vars(task.network)) == held
+    graph = traced(task.network)
+    assert set(vars(task.network)) == held
+    torch.testing.assert_close(graph(task.validation.images), task.network(task.validation.images))
 
 
 def test_a_forward_pass_that_depends_on_data_is_declined() -> None:

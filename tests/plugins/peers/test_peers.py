@@ -12,6 +12,8 @@ import torch
 from prunebench import NotApplicable
 from prunebench.measure.counts import counts
 from prunebench.testing import bench, check_method
+from prunebench_methods.interpolative import InterpolativeChannels
+from prunebench_methods.kmeans import KMeans
 from prunebench_peers import handing
 from prunebench_peers.tensorly_torch import TltorchCp
 from prunebench_peers.torch_prune import L1Unstructured, LnStructured
@@ -71,6 +73,23 @@ def test_torch_pruning_removes_half_of_the_channels_along_the_graph():
     _, network, _ = pruned(TorchPruning(ratio=0.5))
     assert [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)] == [6, 8]
     assert network[1].num_features == 6 and network[9].out_features == bench.CLASSES
+
+
+def test_torch_pruning_narrows_what_k_means_trained():
+    need("peer_torch_pruning")
+    dense = bench.network("convolutional")
+    task = bench.task(dense)
+    shared = KMeans(clusters=4).prune(copy.deepcopy(dense), task)
+    assert TorchPruning(ratio=0.5).prune(shared, task)[0].out_channels == 6
+
+
+def test_methods_that_trace_a_network_take_nothing_of_torchao_for_its_weights():
+    need("peer_torchao")
+    _, network, task = pruned(TorchaoInt8())
+    held = set(vars(network))
+    narrowed = InterpolativeChannels(keep=0.5).prune(network, task)
+    assert counts(narrowed, bench.inputs(1)).parameter_count > 0
+    assert set(vars(narrowed)) == held
 
 
 def test_torchao_keeps_its_weights_as_codes_and_answers_nearly_as_before():
