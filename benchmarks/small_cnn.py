@@ -1,13 +1,14 @@
 """What a small CNN for letters loses, and gains in time, when channels are removed without retraining.
 
     python benchmarks/small_cnn.py [--folder DIR] [--network plain,norm,residual] [--seeds 0,1,2] [--targets 3.9,14]
-                                   [--set allocation=global]... [--pairs 9]
+                                   [--set allocation=global]... [--pairs 9] [--finetune]
 
 `interpolative_channels` for so many times fewer multiply-accumulates, a line a seed and target. `--network`: small_cnn
 without or with batch norm, or small_resnet. Each is trained on rendered letters once a seed, 15 epochs (kept in DIR:
 minutes each on one core). Points lost are those of the 754 test letters, then, with a standard error, those of 10,400
 letters drawn anew. Dense and pruned are timed in turn on 64 pictures, one thread, in thread CPU time; the figure is the
-median of ratios; `--pairs 0` leaves it out.
+median of ratios; `--pairs 0` leaves it out. `--finetune` trains the pruned network on, with labels, by the recipe of
+the dense one.
 """
 
 from __future__ import annotations
@@ -94,36 +95,41 @@ def main() -> None:
     parser.add_argument("--targets", default="3.9,14")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="FIELD=VALUE")
     parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--finetune", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     splits = RenderedLetters(per_class=PER_CLASS).load(SmallCnn.input_shape, options.folder)
-    anew = letters_anew(options.folder)
+    parts = splits.test, letters_anew(options.folder)
     given = {name: setting(text) for name, _, text in (s.partition("=") for s in options.settings)}
     for kind in options.network.split(","):
         for seed in map(int, options.seeds.split(",")):
             dense = trained(kind, splits, options.folder, seed)
-            full, accuracy = mac_count(dense, splits.train.head(1)[0]), float(correct(dense, splits.test).mean())
-            print(f"{kind}, seed {seed}: dense {full:,} MACs, top-1 {accuracy:.2%}", flush=True)
+            full, right = mac_count(dense, splits.train.head(1)[0]), [correct(dense, part) for part in parts]
+            print(f"{kind}, seed {seed}: dense {full:,} MACs, top-1 {right[0].mean():.2%}", flush=True)
             for target in map(float, options.targets.split(",")):
-                print(f"  {line(dense, splits, anew, target, given, options.pairs)}", flush=True)
+                network, how = narrowed(dense, splits, {"theoretical_speedup": target, **given})
+                if options.finetune:
+                    fit(network, splits.train, splits.validation, RECIPE, generator=torch.Generator().manual_seed(seed))
+                fast = f", {speedup(dense, network, splits, options.pairs):.2f}x as fast" if options.pairs else ""
+                fewer = full / mac_count(network, splits.train.head(1)[0])
+                lost = losses(right, [correct(network, part) for part in parts])
+                print(f"  MACs / {fewer:.2f}, {lost}{fast} {how}", flush=True)
 
 
-def line(dense: nn.Module, splits: Splits, anew: Split, target: float, given: dict[str, Any], pairs: int) -> str:
-    """What one target leaves."""
-    params = complete(InterpolativeChannels, {"theoretical_speedup": target, **given})
+def narrowed(dense: nn.Module, splits: Splits, given: dict[str, Any]) -> tuple[nn.Module, str]:
+    """The pruned network, and its widths and what they took."""
+    params = complete(InterpolativeChannels, given)
     task = method_task(dense, splits, params["images"])
     started = time.thread_time()
     network = create(InterpolativeChannels, params).prune(copy.deepcopy(dense), task)
-    spent = time.thread_time() - started
-    fewer = mac_count(dense, task.example_input) / mac_count(network, task.example_input)
-    drop = float((correct(dense, splits.test) - correct(network, splits.test)).mean())
-    lost = correct(dense, anew) - correct(network, anew)
     widths = ", ".join(str(facts["rank"]) for facts in task.layers.values() if "rank" in facts)
-    fast = f", {speedup(dense, network, splits, pairs):.2f}x as fast" if pairs else ""
-    return (
-        f"MACs / {fewer:.2f}, {100 * drop:+.2f} points lost, {100 * float(lost.mean()):+.2f} ± "
-        f"{100 * float(lost.std()) / len(lost) ** 0.5:.2f} anew{fast} ({widths}), pruned in {spent:.0f} s of CPU"
-    )
+    return network, f"({widths}), pruned in {time.thread_time() - started:.0f} s of CPU"
+
+
+def losses(before: list[Tensor], after: list[Tensor]) -> str:
+    """Points lost of the test letters and of those drawn anew."""
+    test, anew = (100 * (first - second) for first, second in zip(before, after, strict=True))
+    return f"{test.mean():+.2f} points lost, {anew.mean():+.2f} ± {anew.std() / len(anew) ** 0.5:.2f} anew"
 
 
 if __name__ == "__main__":

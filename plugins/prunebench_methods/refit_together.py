@@ -23,7 +23,7 @@ from prunebench_methods.refit_math import batched, read_rows
 CHECK = 5  # steps between two looks at the images that were held out
 PATIENCE = 4  # looks without a smaller error there, after which it ends
 HISTORY = 30  # steps that L-BFGS remembers
-DAMPING = 1.0  # of the mean square of what a layer reads, added to every direction of it
+DAMPING = 0.1  # of the mean square of what a layer reads, added to every direction of it
 SEEN = 256  # images from which it is known what a layer reads
 KEPT_NUMBERS = 2**27  # of the dense network's answers that are kept in memory at most
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -53,7 +54,8 @@ def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = Fal
             table.add_row(Text(group, style="bold"))
             heading = group
         cells = summary_cells({**row, "setting": labels[row["setting"]]})
-        table.add_row(Text(cells["method"]), *(Text(cells[name]) for name in kept))
+        label = Padding(Text(cells["method"]), (0, 0, 0, 2))  # so that its second line is indented, too
+        table.add_row(label, *(Text(cells[name]) for name in kept))
     return table
 
 
@@ -64,7 +66,7 @@ def summary_cells(row: dict[str, Any]) -> dict[str, str]:
         spread = f" {ONE_SEED}"
     interval = f"[{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]" if row["speedup_low"] is not None else ""
     return {
-        "method": f"  {printable(row['setting'], 80)}",
+        "method": printable(row["setting"], 80),
         "seeds": str(row["seed_count"]),
         "top-1 %": number(row["accuracy"], "{:.1f}", 100) + spread,
         "smaller": number(row["compression_ratio"], "{:.1f}x"),

@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from prunebench.cli import _status
 from prunebench.cli.closing import headline_table, summary_cells, summary_table
@@ -116,6 +117,17 @@ def test_the_closing_table_has_every_setting_with_its_verdict(usual):
     assert "low_rank" in text and "faster" in text and "can't tell" in text and "±" in text
     assert f"{frame.height - 60} more rows" in text
     assert headline_table(frame.head(2)).row_count == 3  # a heading and two rows
+
+
+def test_a_setting_of_two_lines_is_indented_on_both(usual):
+    with open_results(usual) as results:
+        frame = headline(results, "synthetic-1").head(2)
+    settings = [f"magnitude({', '.join(f'field_{n}={value}' for n in range(6))})" for value in (1, 2)]
+    frame = frame.with_columns(method=pl.lit("magnitude"), setting=pl.Series(settings))
+    console = Console(file=io.StringIO(), width=110)
+    console.print(headline_table(frame))
+    lines = [line for line in console.file.getvalue().splitlines() if "field" in line]
+    assert len(lines) > 2 and all(line.startswith("  ") and line[2] != " " for line in lines)
 
 
 def test_watching_follows_a_run_to_its_end(bench, tmp_path, monkeypatch):
