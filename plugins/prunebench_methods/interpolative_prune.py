@@ -18,7 +18,7 @@ from prunebench_methods.interpolative import InterpolativeChannels
 from prunebench_methods.interpolative_math import Order
 from prunebench_methods.landings import landings
 from prunebench_methods.refit_math import dense_answers, refit, scales_behind
-from prunebench_methods.refit_together import Progress, refit_together
+from prunebench_methods.refit_together import Answers, Progress, refit_together
 from prunebench_methods.replace import refuse_if_unusable
 
 BATCH = 64  # images a forward pass
@@ -92,8 +92,8 @@ def _refitted_together(
     changed = dict.fromkeys((*behind, *(graph.norms[name] for name in behind if name in graph.norms)))
     for group in groups:
         changed |= dict.fromkeys((*group.writers, *(slot.module for slot in group.scalers)))
-    lands = landings(dense, behind, graph.norms, images[:1])
-    progress = refit_together(narrowed.network, dense, lands, narrowed.outputs, changed, images, method.joint_steps)
+    answers = Answers(dense, landings(dense, behind, graph.norms, images[:1]), narrowed.outputs, images)
+    progress = refit_together(narrowed.network, changed, answers, method.joint_steps)
     narrowed.network.to(dtype)
     return progress
 

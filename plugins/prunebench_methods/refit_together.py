@@ -9,6 +9,7 @@ Images that are held out say when it ends.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -24,7 +25,7 @@ CHECK = 5  # steps between two looks at the images that were held out
 PATIENCE = 4  # looks without a smaller error there, after which it ends
 HISTORY = 30  # steps that L-BFGS remembers
 DAMPING = 0.1  # of the mean square of what a layer reads, added to every direction of it
-SEEN = 256  # images from which it is known what a layer reads
+SEEN = 4  # batches from which it is known what a layer reads
 KEPT_NUMBERS = 2**27  # of the dense network's answers that are kept in memory at most
 
 
@@ -57,13 +58,16 @@ class Whitened(nn.Module):
         return weight.flatten(1) @ self.factor
 
 
-class _Answers:
-    """The dense network's values by batch: at the landings, of the outputs that are left, and its outputs."""
+class Answers:
+    """The dense network's values by batch: at the landings, of the outputs that are left, and its outputs.
+
+    `kept` names the outputs that a layer of `lands` still has; without an entry it has all.
+    """
 
     def __init__(
-        self, dense: nn.Module, lands: Mapping[str, Landing], kept: Mapping[str, Tensor], batches: Sequence[Tensor]
+        self, dense: nn.Module, lands: Mapping[str, Landing], kept: Mapping[str, Tensor], images: Tensor
     ) -> None:
-        self.values, self.batches = Values(dense), batches
+        self.values, self.batches = Values(dense), batched(images)
         self.channels = {land.end: kept.get(name) for name, land in lands.items()}
         self.rectified = {land.end for land in lands.values() if land.is_rectified}
         self.found: dict[int, dict[str, Tensor]] = {}
@@ -99,32 +103,17 @@ def _relative(got: Tensor, wanted: Tensor) -> Tensor:
     return (got - wanted).square().sum() / wanted.square().sum().clamp_min(torch.finfo(wanted.dtype).tiny)
 
 
-def refit_together(
-    network: nn.Module,
-    dense: nn.Module,
-    lands: Mapping[str, Landing],
-    kept: Mapping[str, Tensor],
-    modules: Collection[str],
-    images: Tensor,
-    steps: int,
-) -> Progress:
-    """At most so many steps that change the numbers of `modules` in place.
-
-    `kept` names the outputs that a layer of `lands` still has; without an entry it has all.
-    """
-    places = range(len(batched(images)))
-    held = [place for place in places if place % HELD == 1] or list(places)
-    fitted = [place for place in places if place % HELD != 1]
-    answers = _Answers(dense, lands, kept, batched(images))
+def refit_together(network: nn.Module, modules: Collection[str], answers: Answers, steps: int) -> Progress:
+    """At most so many steps that change the numbers of `modules` in place."""
     layers = {name: network.get_submodule(name) for name in modules}
     before = {name: value.requires_grad for name, value in network.named_parameters()}
     network.requires_grad_(False)
     mixing = {name: layer for name, layer in layers.items() if _is_mixing(layer)}
-    for name, factor in _factors(network, mixing, images[:SEEN]).items():
+    for name, factor in _factors(network, mixing, answers.batches).items():
         parametrize.register_parametrization(mixing[name], "weight", Whitened(factor, mixing[name].weight.shape))
     for layer in layers.values():
         layer.requires_grad_()
-    progress = _descended(network, answers, fitted, held, steps)
+    progress = _descended(network, answers, steps)
     for layer in mixing.values():
         parametrize.remove_parametrizations(layer, "weight")
     for name, value in network.named_parameters():
@@ -137,7 +126,7 @@ def _is_mixing(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
 
 
-def _factors(network: nn.Module, layers: Mapping[str, nn.Module], images: Tensor) -> dict[str, Tensor]:
+def _factors(network: nn.Module, layers: Mapping[str, nn.Module], batches: Sequence[Tensor]) -> dict[str, Tensor]:
     """The lower Cholesky factor of what each layer reads; the mean square is 1, so that steps suit all layers."""
     sums: dict[str, Tensor] = {}
 
@@ -146,9 +135,9 @@ def _factors(network: nn.Module, layers: Mapping[str, nn.Module], images: Tensor
         sums[name] = sums.get(name, 0) + (rows.T @ rows).double()
 
     with torch.no_grad(), watched(network, layers, see):
-        for batch in batched(images):
+        for batch in batches[:SEEN]:
             network(batch)
-    return {name: _factor(total).to(images) for name, total in sums.items()}
+    return {name: _factor(total).to(batches[0]) for name, total in sums.items()}
 
 
 def _factor(total: Tensor) -> Tensor:
@@ -156,10 +145,11 @@ def _factor(total: Tensor) -> Tensor:
     return torch.linalg.cholesky(scaled + DAMPING * torch.eye(len(total), dtype=total.dtype, device=total.device))
 
 
-def _descended(
-    network: nn.Module, answers: _Answers, fitted: Sequence[int], held: Sequence[int], steps: int
-) -> Progress:
+def _descended(network: nn.Module, answers: Answers, steps: int) -> Progress:
     """The network gets the numbers that answer held-out images best."""
+    places = range(len(answers.batches))
+    held = [place for place in places if place % HELD == 1] or list(places)
+    fitted = [place for place in places if place % HELD != 1]
     values = Values(network)
     optimizer = torch.optim.LBFGS(
         [value for value in network.parameters() if value.requires_grad],
@@ -179,9 +169,7 @@ def _descended(
 
     def missed() -> float:
         with torch.no_grad():
-            return sum(float(answers.output_error(network(answers.batches[place]), place)) for place in held) / len(
-                held
-            )
+            return fmean(float(answers.output_error(network(answers.batches[place]), place)) for place in held)
 
     first = least = missed()
     best, best_step = _copied(network), 0
