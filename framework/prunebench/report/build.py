@@ -72,8 +72,10 @@ class Material:
 
     @cached_property
     def runs(self) -> pl.DataFrame:
-        """The runs behind the trials."""
-        return self.ask("run")
+        """The runs that asked for the trials; first the one that the page is about, where it is about one."""
+        found = self.ask("run")
+        is_own = found["run_id"] == (self.scope.run_id or "")
+        return found.filter(is_own).vstack(found.filter(~is_own))
 
     @cached_property
     def endings(self) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prunebench.report.markup import code, count, details, esc, listed, pairs, paragraph, section, table
 from prunebench.report.seeds import ONE_SEED, caution
@@ -12,6 +12,7 @@ from prunebench.report.seeds import ONE_SEED, caution
 if TYPE_CHECKING:
     import polars as pl
 
+FEW = 30  # rows up to which those that reach nothing are not folded away
 WITHIN, WIDELY = 0.01, 0.05  # of accuracy: what readers may call "as accurate" and "nearly as accurate"
 FAULTS = ("failed", "timeout", "killed", "oom")
 WORDS = {
@@ -32,30 +33,54 @@ def glance(settings: pl.DataFrame, batches: list[str]) -> str:
     known = settings.filter(pl.col("accuracy_drop").is_not_null() & (pl.col("method") != "dense"))
     if known.is_empty():
         return ""
-    names = ["times smaller", "times fewer MACs", *(f"times faster, {batch}" for batch in batches)]
-    heads = [("data set · model", ""), ("method", ""), *((name, "number") for name in names)]
     text = (
         "The furthest setting of each method whose mean accuracy is within one percentage point of its dense network; "
         "in grey, within five, where that is further. Times faster counts only where the interval excludes no gain."
     )
     rows = list(_glance_rows(known, batches))
-    return f"<h3>How far each method goes</h3>{paragraph(text, 'note')}{table(heads, rows[:80], 'reach')}"
+    parts = [_glance_table(rows, batches)]
+    nowhere = [row for row in rows if not row.reaches]
+    if len(rows) > FEW and nowhere:
+        reaching = [row for row in rows if row.reaches]
+        folded = details(f"{count(len(nowhere), 'row')} within five points nowhere", _glance_table(nowhere, batches))
+        parts = [_glance_table(reaching, batches) if reaching else "", folded]
+    return "".join([f"<h3>How far each method goes</h3>{paragraph(text, 'note')}", *parts])
 
 
-def _glance_rows(known: pl.DataFrame, batches: list[str]) -> Iterator[list[str]]:
+class _Glance(NamedTuple):
+    """A row of the table: data set and model, method, and what the method reaches."""
+
+    panel: str
+    method: str
+    cells: list[str]
+
+    @property
+    def reaches(self) -> bool:
+        return any("×" in cell for cell in self.cells)
+
+
+def _glance_rows(known: pl.DataFrame, batches: list[str]) -> Iterator[_Glance]:
     import polars as pl
 
-    last = None
     for (panel, method), group in known.group_by(["panel", "method"], maintain_order=True):
         single = bool((group["seed_count"] == 1).all())
         marked = group.with_columns(is_marked=(pl.col("seed_count") == 1) & (not single))
         cells = [_reach(marked, name) for name in ("compression_ratio", "theoretical_speedup")]
         cells += [_reach(marked.filter(pl.col(f"verdict {b}") == "faster"), f"speedup {b}") for b in batches]
-        new = esc(panel) if panel != last else ""
-        over = f'<span class="over">{new}</span>' if new else ""  # instead of the first column on a narrow screen
         mark = f" <small>{ONE_SEED}</small>" if single else ""
-        yield [new, f"{over}{esc(method)}{mark}", *cells]
-        last = panel
+        yield _Glance(str(panel), f"{esc(method)}{mark}", cells)
+
+
+def _glance_table(rows: list[_Glance], batches: list[str]) -> str:
+    names = ["times smaller", "times fewer MACs", *(f"times faster, {batch}" for batch in batches)]
+    heads = [("data set · model", ""), ("method", ""), *((name, "number") for name in names)]
+    shown, last = [], None
+    for row in rows:
+        new = esc(row.panel) if row.panel != last else ""
+        over = f'<span class="over">{new}</span>' if new else ""  # instead of the first column on a narrow screen
+        shown.append([new, f"{over}{row.method}", *row.cells])
+        last = row.panel
+    return table(heads, shown, "reach")
 
 
 def _reach(group: pl.DataFrame, name: str) -> str:
@@ -112,7 +137,7 @@ def asked(runs: pl.DataFrame) -> str:
         return section("asked", "What was asked", paragraph("No run is recorded for these trials.", "empty"))
     parts = [_one_run(row, place) for place, row in enumerate(rows[:6])]
     if len(rows) > 6:
-        parts.append(paragraph(f"{len(rows) - 6} earlier runs are in the database: bench runs.", "note"))
+        parts.append(paragraph(f"{len(rows) - 6} more runs are in the database: bench runs.", "note"))
     return section("asked", "What was asked", *parts)
 
 

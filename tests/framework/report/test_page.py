@@ -13,7 +13,7 @@ from prunebench.records import Choice, LatencyProtocol
 from prunebench.report import Scope, headline, sections, write_report
 from prunebench.report.page import own_script
 from prunebench.report.vega import bundle
-from prunebench.store import open_results
+from prunebench.store import Store, open_results
 
 from tests.framework.report import synthetic
 from tests.framework.report.conftest import page_of, store_results
@@ -104,6 +104,35 @@ def test_how_far_a_method_goes_marks_what_rests_on_one_seed():
     assert '2.00× (1 seed) <small class="wide">4.00×</small>' in sections.glance(pl.DataFrame([near, far]), [])
     page = sections.glance(pl.DataFrame([near, {**far, "seed_count": 1}]), [])
     assert "pca <small>(1 seed)</small>" in page and page.count("(1 seed)") == 1, "said once, beside the method"
+
+
+def test_how_far_each_of_many_methods_goes_leaves_none_out():
+    def row(number, drop):
+        facts = {"compression_ratio": 2.0, "theoretical_speedup": 2.0, "seed_count": 3, "accuracy_drop": drop}
+        return {"panel": f"panel {number // 50}", "method": f"method {number}", **facts}
+
+    rows = [row(number, 0.0 if number % 3 == 0 else 0.5) for number in range(100)]
+    page = sections.glance(pl.DataFrame(rows), [])
+    assert all(f'<td class=""><span class="over">panel {n // 50}</span>method {n}</td>' in page for n in (0, 1, 50, 51))
+    assert all(f"method {number}</td>" in page for number in range(100))
+    seen, folded = page.split("<details>")
+    assert "66 rows within five points nowhere" in folded and "method 99</td>" in seen and "method 98</td>" in folded
+    few = sections.glance(pl.DataFrame(rows[: sections.FEW]), [])
+    assert "<details>" not in few and "method 29</td>" in few
+
+
+def test_the_page_of_a_run_is_headed_by_it_though_later_ones_asked_for_its_dense_networks_too(tmp_path):
+    kept = grid(compressions=[2, 4], seeds=1)
+    ids = tuple(result.trial.id for result in kept)
+    facts = {"trial_ids": ids, "started_at": "2026-01-05T10:00:00+00:00"}
+    path = store_results(tmp_path, kept, "mine", missing=2, **facts)
+    later = {"started_at": "2026-01-06T10:00:00+00:00", "id": "other-1"}
+    Store(path).open_run(synthetic.run_record("other", 1, trial_ids=ids[:1], **later)).close()
+    Store(path).open_run(synthetic.run_record("mine", len(ids), **{**later, "trial_ids": ids, "id": "mine-2"})).close()
+    page = page_of(path, Scope("mine-1"))
+    assert "<h1>mine</h1>" in page and "mine-1 · 5 January 2026" in page and "so far: 2 planned trials" in page
+    assert [page.count(f"<h3>{name}</h3>") for name in ("mine", "other")] == [2, 1]
+    assert page.index("<dd>mine-1</dd>") < page.index("<dd>mine-2</dd>") < page.index("<dd>other-1</dd>")
 
 
 def grid(**axes):

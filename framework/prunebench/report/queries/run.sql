@@ -1,7 +1,9 @@
--- The runs that asked for these trials, the latest first.
-with scope as (select trial_id from trials)
+-- The runs that asked for these trials: those that asked for most of them first, of these the latest.
+with scope as (select trial_id from trials),
+asked as (
+    select run_id, count(*) as shared_count from run_trials where trial_id in (from scope) group by run_id
+)
 select run_id, run_name, scale, started_at, trial_count, stored_count, command, grid, claims
-from runs
-where run_id in (select run_id from run_trials where trial_id in (from scope))
-order by started_at desc nulls last
+from runs join asked using (run_id)
+order by shared_count desc, started_at desc nulls last
 limit 200
