@@ -110,6 +110,7 @@ def refused(groups: pl.DataFrame, missing: int) -> str:
     if declined:
         note = "A method declines where it cannot or should not be applied; an empty cell is an outcome too."
         parts += ["<h3>Declined</h3>", paragraph(note, "note"), _reason_list(declined)]
+    parts.append(_more(groups, "failures"))
     if not rows:
         parts.append(paragraph("Nothing failed and nothing was declined.", "empty"))
     return section("missing", "Failed and declined", *parts)
@@ -157,11 +158,17 @@ def _one_run(row: dict[str, Any], place: int) -> str:
 
 def provenance(machines: pl.DataFrame, protocols: pl.DataFrame) -> str:
     """Machines, libraries, code and protocols."""
-    parts = [_machine(row) for row in machines.iter_rows(named=True)]
-    parts += [_protocol(row) for row in protocols.iter_rows(named=True)]
-    if not parts:
+    parts = [*(_machine(row) for row in machines.iter_rows(named=True)), _more(machines, "environments")]
+    parts += [*(_protocol(row) for row in protocols.iter_rows(named=True)), _more(protocols, "protocols")]
+    if not any(parts):
         parts = [paragraph("No trial has left its provenance.", "empty")]
     return section("provenance", "Where and with what", *parts)
+
+
+def _more(rows: pl.DataFrame, view: str) -> str:
+    """That there are more than are shown, and where; nothing where there are not."""
+    left = int(rows["all_count"][0]) - rows.height if rows.height else 0
+    return paragraph(f'{left:,} more are in the database: bench query "from {view}".', "note") if left else ""
 
 
 def _machine(row: dict[str, Any]) -> str:

@@ -135,6 +135,14 @@ def test_the_page_of_a_run_is_headed_by_it_though_later_ones_asked_for_its_dense
     assert page.index("<dd>mine-1</dd>") < page.index("<dd>mine-2</dd>") < page.index("<dd>other-1</dd>")
 
 
+def test_a_page_says_what_it_leaves_out(tmp_path):
+    trials = [result.trial for result in grid(compressions=range(2, 72), seeds=3)][:205]
+    path = store_results(tmp_path, [synthetic.ended(t, "failed", f"reason {n}") for n, t in enumerate(trials)])
+    assert "5 more are in the database: bench query &quot;from failures&quot;." in page_of(path)
+    with open_results(path) as results:
+        assert results.query("select * from failures").height == 205
+
+
 def grid(**axes):
     usual = {"datasets": ["digits"], "models": ["lenet5"], "methods": ["pca"], "compressions": [4], "seeds": 1}
     return list(synthetic.grid_results(**{**usual, "batches": (1,), **axes}))

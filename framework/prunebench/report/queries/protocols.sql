@@ -27,6 +27,7 @@ chosen as (
 )
 select
     shown.*,
+    count(*) over () as all_count,
     (
         select string_agg(upper(c.side[1]) || c.side[2:] || ': ' || c.told, '. ' order by c.side)
         from chosen as c

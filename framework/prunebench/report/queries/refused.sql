@@ -8,7 +8,8 @@ select
     list(distinct method_label order by method_label)[1:6] as settings,
     count(distinct method_label) as setting_count,
     any_value(trial_id) as example,
-    any_value(detail) as detail
+    any_value(detail) as detail,
+    count(*) over () as all_count
 from failures
 where trial_id in (from scope)
 group by status, reason
