@@ -77,7 +77,7 @@ class Answers:
         """Of the other network's values on a batch."""
         wanted, got = self._of(place), values.at({*self.channels, values.output}, self.batches[place])
         landed = [_relative(self._counting(end, got[end]), wanted[end]) for end in self.channels]
-        return self.output_error(got[values.output], place) + torch.stack(landed).mean()
+        return _relative(got[values.output], wanted[self.values.output]) + torch.stack(landed).mean()
 
     def output_error(self, outputs: Tensor, place: int) -> Tensor:
         """Of the other network's outputs on a batch."""
