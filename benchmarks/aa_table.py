@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from prunebench.measure.significance import verdict
+from prunebench.measure.statistics import verdict
 
 PLANTED = 0.05
 Row = dict[str, Any]

@@ -19,9 +19,9 @@ import sys
 
 import torch
 from conv_speed import seconds
-from prunebench.executors.process import KEEP_BLOCKS
-from prunebench_methods.layers import new_linear
-from prunebench_methods.replace import replace_module
+from prunebench.engine.executors.process import KEEP_BLOCKS
+from prunebench_methods.shared.layers import new_linear
+from prunebench_methods.shared.replace import replace_module
 from prunebench_models.fully_connected import LargeFcn
 from torch import Tensor, nn
 

@@ -27,17 +27,17 @@ import torchvision
 from method_task import method_task
 from prunebench import Method, NotApplicable, Splits, TensorSplit
 from prunebench.measure.counts import layer_shapes, mac_count
-from prunebench.measure.formats import GAIN
-from prunebench.parameters import complete, create
-from prunebench.targets import DenseCounts, solved
-from prunebench.task import TrialTask
-from prunebench_methods.cp import Cp
-from prunebench_methods.low_rank import LowRank
-from prunebench_methods.low_rank_math import Unfolded
-from prunebench_methods.replace import replace_module
-from prunebench_methods.separable_basis import SeparableBasis
-from prunebench_methods.spatial_svd import SpatialSvd
-from prunebench_methods.tucker2 import Tucker2
+from prunebench.measure.latency.formats import GAIN
+from prunebench.plugins.parameters import complete, create
+from prunebench.trial.targets import DenseCounts, solved
+from prunebench.trial.task import TrialTask
+from prunebench_methods.decompositions.cp import Cp
+from prunebench_methods.decompositions.separable_basis import SeparableBasis
+from prunebench_methods.decompositions.spatial_svd import SpatialSvd
+from prunebench_methods.decompositions.tucker2 import Tucker2
+from prunebench_methods.low_rank.low_rank import LowRank
+from prunebench_methods.low_rank.low_rank_math import Unfolded
+from prunebench_methods.shared.replace import replace_module
 from torch import Tensor, nn
 
 BATCH = 8

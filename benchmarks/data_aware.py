@@ -24,12 +24,12 @@ from allocator import in_place
 from conv_speed import seconds
 from method_task import MODELS, SEED, digits, hits, method_task, moved, trained
 from prunebench import Method, NotApplicable
-from prunebench.measure import significance
+from prunebench.measure import statistics as significance
 from prunebench.measure.counts import mac_count
-from prunebench_methods.column_select import ColumnSelect
-from prunebench_methods.data_aware import DataAwareLowRank
-from prunebench_methods.levin import PrincipalComponentsPruning
-from prunebench_methods.low_rank import LowRank, LowRankAsRun
+from prunebench_methods.low_rank.column_select import ColumnSelect
+from prunebench_methods.low_rank.data_aware import DataAwareLowRank
+from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
+from prunebench_methods.low_rank.low_rank import LowRank, LowRankAsRun
 from torch import Tensor, nn
 
 TEST_COPIES = 10  # of every test sample, moved; the copies of one sample are no independent samples

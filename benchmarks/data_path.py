@@ -19,9 +19,9 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 from prunebench import Splits
-from prunebench.measure.accuracy import BATCH, evaluate
+from prunebench.measure.scores import BATCH, evaluate
 from prunebench.records import Recipe
-from prunebench.training import fit
+from prunebench.trial.training import fit
 from prunebench_datasets.images import Part, Parts, splits_of
 from prunebench_datasets.letters import draw_letters
 from prunebench_models.convolutional import LeNet5

@@ -20,11 +20,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from prunebench.engine.executors import Finished
+from prunebench.engine.executors.devices import resolve
+from prunebench.engine.session import run
 from prunebench.errors import DeviceError, PruneBenchError
-from prunebench.executors import Finished
-from prunebench.executors.devices import resolve
-from prunebench.grid import Grid
-from prunebench.session import run
+from prunebench.grid.grid import Grid
 
 SAMPLE_SECONDS = 0.25
 GRID = """

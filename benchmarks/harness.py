@@ -16,13 +16,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from prunebench.activity import ActivityFile, Tally, activity_path
-from prunebench.discovery import find_installed
-from prunebench.executors import Finished, WorkSettings, make_executor
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.engine.activity import ActivityFile, Tally, activity_path
+from prunebench.engine.executors import Finished, WorkSettings, make_executor
+from prunebench.engine.session import _Merges
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.plugins.discovery import find_installed
 from prunebench.records import Run
-from prunebench.session import _Merges
 from prunebench.store import Store
 
 GRID = """

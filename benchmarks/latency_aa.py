@@ -30,9 +30,9 @@ from pathlib import Path
 
 import torch
 from aa_table import Row, rows_in, summary
-from prunebench.executors.process import KEEP_BLOCKS
-from prunebench.measure.latency import latency
-from prunebench.measure.significance import verdict
+from prunebench.engine.executors.process import KEEP_BLOCKS
+from prunebench.measure.latency.latency import latency
+from prunebench.measure.statistics import verdict
 from prunebench.records import LatencyProtocol
 from prunebench_models.convolutional import LeNet5
 from prunebench_models.fully_connected import LargeFcn, SimpleFcn

@@ -16,7 +16,7 @@ import torch
 from conv_speed import BATCH, METHODS, decomposed, prepared
 from prunebench import LayerShape
 from prunebench.measure.counts import mac_count
-from prunebench_methods.gain import gain, layer_input
+from prunebench_methods.shared.gain import gain, layer_input
 from torch import nn
 
 

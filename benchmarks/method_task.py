@@ -9,8 +9,8 @@ import torch
 from prunebench import Splits, TensorSplit
 from prunebench.measure.counts import layer_shapes
 from prunebench.records import Recipe
-from prunebench.task import Memory, TrialTask
-from prunebench.training import fit
+from prunebench.trial.task import Memory, TrialTask
+from prunebench.trial.training import fit
 from prunebench_datasets.handwriting import Digits
 from prunebench_models.fully_connected import LargeFcn, SimpleFcn
 from torch import Tensor, nn

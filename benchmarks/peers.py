@@ -94,9 +94,9 @@ method = { use = "magnitude", keep = { linspace = [0.01, 1, COUNT] } }
     "job.py": """
 from pathlib import Path
 from harness import run_all
-from prunebench.discovery import find_installed
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.plugins.discovery import find_installed
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
 if __name__ == "__main__":
     trials = plan(Grid.parse(Path("grid.toml").read_text()), find_installed()).trials
     run_all(trials, Path.cwd())

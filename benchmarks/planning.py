@@ -19,9 +19,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
-from prunebench.grid import Grid
+from prunebench.engine.session import prepare
+from prunebench.grid.grid import Grid
 from prunebench.records import Result, Run
-from prunebench.session import prepare
 from prunebench.store import Store
 
 NETWORKS = 100

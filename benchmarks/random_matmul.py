@@ -12,8 +12,8 @@ import statistics
 import time
 
 import torch
-from prunebench_methods.column_select_math import Selected
-from prunebench_methods.random_matmul_layers import SampledLinear
+from prunebench_methods.low_rank.column_select_math import Selected
+from prunebench_methods.low_rank.random_matmul_math import SampledLinear
 from torch import Tensor, nn
 
 INPUTS, OUTPUTS = 8192, 2048

@@ -24,11 +24,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from prunebench.executors import Finished, RetryPolicy, Slot
-from prunebench.executors.supervisor import Supervisor
-from prunebench.executors.transport import Exited, Happening, Said
+from prunebench.engine.executors import Finished, RetryPolicy, Slot
+from prunebench.engine.executors.supervisor import Supervisor
+from prunebench.engine.executors.transport import Exited, Happening, Said
+from prunebench.engine.worker.messages import Order, Report
 from prunebench.records import Choice, Latency, Measurement, Protocol, Result, Status, Trial, decode, encode
-from prunebench.worker.messages import Order, Report
 
 TIMEOUT_SECONDS = 600.0  # a hang that begins in the last minutes is a tail that no order avoids
 START_SECONDS = 4.0

@@ -17,10 +17,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from prunebench.discovery import find_installed
-from prunebench.executors import Finished, WorkSettings, make_executor
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.engine.executors import Finished, WorkSettings, make_executor
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.plugins.discovery import find_installed
 from prunebench.records import Result, Trial
 
 GRID = """

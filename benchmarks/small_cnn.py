@@ -26,11 +26,11 @@ from conv_speed import seconds
 from method_task import hits, method_task
 from prunebench import Model, Split, Splits, TensorSplit
 from prunebench.measure.counts import mac_count
-from prunebench.parameters import complete, create
+from prunebench.plugins.parameters import complete, create
 from prunebench.records import Recipe
-from prunebench.training import fit
+from prunebench.trial.training import fit
 from prunebench_datasets.handwriting import RenderedLetters
-from prunebench_methods.interpolative import InterpolativeChannels
+from prunebench_methods.channels.interpolative import InterpolativeChannels
 from prunebench_models.convolutional import SmallCnn, SmallResNet
 from torch import Tensor, nn
 

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import psutil
 from prunebench.errors import PruneBenchError
 from prunebench.store import Store, open_results
-from prunebench.store.sealed import sealed_query
+from prunebench.store.sealed_client import sealed_query
 from soak_run import TIMEOUT_SECONDS, trials
 from soak_runner import ROUGH_SLOT, blocks_file
 

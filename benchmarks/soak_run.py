@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from prunebench.discovery import Installed
+from prunebench.engine.executors import Finished, RetryPolicy, Slot, Started, WorkerStarted, WorkSettings
+from prunebench.engine.executors.local import LocalExecutor
+from prunebench.engine.session import Outcome, Prepared, _execute, check_writable
 from prunebench.errors import PruneBenchError
-from prunebench.executors import Finished, RetryPolicy, Slot, Started, WorkerStarted, WorkSettings
-from prunebench.executors.local import LocalExecutor
-from prunebench.grid import Grid
-from prunebench.plan import Plan
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import Plan
+from prunebench.plugins.discovery import Installed
 from prunebench.records import Choice, Protocol, Trial
-from prunebench.session import Outcome, Prepared, _execute, check_writable
 from prunebench.store import Store
 
 HERE = Path(__file__).parent

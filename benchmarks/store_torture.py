@@ -27,7 +27,7 @@ import duckdb
 import store_samples as samples
 from prunebench.records import Choice
 from prunebench.store import Store, open_results, publish
-from prunebench.store.sealed import sealed_query
+from prunebench.store.sealed_client import sealed_query
 
 MERGE_EVERY_SECONDS = 0.15
 

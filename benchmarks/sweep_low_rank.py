@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from method_task import digits, method_task
 from prunebench import Splits
-from prunebench_methods.low_rank import LowRank
-from prunebench_methods.numerics import Svd, svd
+from prunebench_methods.low_rank.low_rank import LowRank
+from prunebench_methods.shared.numerics import Svd, svd
 from prunebench_models.fully_connected import LargeFcn
 from torch import Tensor, nn
 

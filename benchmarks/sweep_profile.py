@@ -44,10 +44,10 @@ def main() -> None:
 
 def sweep(model: str, every: int, folder: str) -> list[str]:
     """How the trials ended."""
-    from prunebench.discovery import find_installed
-    from prunebench.grid import Grid
-    from prunebench.plan import plan
-    from prunebench.runner import open_workbench
+    from prunebench.grid.grid import Grid
+    from prunebench.grid.plan import plan
+    from prunebench.plugins.discovery import find_installed
+    from prunebench.trial.runner import open_workbench
 
     planned = plan(Grid.parse(GRID.read_text(encoding="utf-8")), find_installed()).trials
     trials = [trial for trial in planned if trial.model.use == model and trial.seed == 0][::every]

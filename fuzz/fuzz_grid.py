@@ -22,8 +22,8 @@ WORDS = (
 def one(data: bytes) -> None:
     """Read `data` as a grid; raises whatever is neither a grid nor a `GridError` of one line."""
     from prunebench.errors import GridError
-    from prunebench.grid import Grid
-    from prunebench.gridfile import text_of
+    from prunebench.grid.file import text_of
+    from prunebench.grid.grid import Grid
 
     with tempfile.NamedTemporaryFile(suffix=".toml", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as file:
         file.write(data)
@@ -43,7 +43,7 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["prunebench", "tomllib"]):
-        import prunebench.grid  # noqa: F401
+        import prunebench.grid.grid  # noqa: F401
     with tempfile.TemporaryDirectory() as name:
         dictionary = Path(name) / "words"
         lines = ["".join(f"\\x{byte:02x}" for byte in word.encode()) for word in WORDS]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import store_samples as samples
 from prunebench.cli import VERBS, bench
-from prunebench.discovery import find_installed
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.plugins.discovery import find_installed
 from prunebench.store import Store
-from prunebench.store.sealed import sealed_query
+from prunebench.store.sealed_client import sealed_query
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
@@ -112,7 +112,7 @@ def test_generated_pages_are_current(script, page):
 
 
 def test_hooks_are_documented_by_their_names():
-    from prunebench import hookspecs
+    from prunebench.plugins import hookspecs
 
     hooks = [name for name, value in vars(hookspecs).items() if getattr(value, "prunebench_spec", None) is not None]
     assert {"methods", "models", "datasets", "papers", "metrics", "charts"} == set(hooks)

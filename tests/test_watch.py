@@ -57,7 +57,7 @@ def test_a_run_is_seen_at_work_told_of_when_killed_and_seen_to_its_end(tmp_path,
 def test_a_run_whose_activity_cannot_be_written_is_none_the_worse(tmp_path, monkeypatch, capfd):
     (tmp_path / "small.toml").write_text(GRID)
     (tmp_path / "file").touch()
-    monkeypatch.setattr("prunebench.session.activity_path", lambda *_: tmp_path / "file" / "activity.json")
+    monkeypatch.setattr("prunebench.engine.session.activity_path", lambda *_: tmp_path / "file" / "activity.json")
     database = tmp_path / "runs" / "results.duckdb"
     outcome = prunebench.run(tmp_path / "small.toml", db=database, devices="cpu:1", report=False)
     assert outcome.statuses == {"ok": 3, "skipped": 1} and outcome.is_clean

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 from prunebench import Dataset, LayerCounts, Method, Model, NotApplicable, Splits, TensorSplit, param
-from prunebench.discovery import Installed
+from prunebench.plugins.discovery import Installed
 from torch import nn
 
 

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 import prunebench
-from prunebench.discovery import find_installed
-from prunebench.grid import Grid
+from prunebench.grid.grid import Grid
+from prunebench.plugins.discovery import find_installed
 
 SIZES = {"alexnet": 64, "resnet50": 64, "densenet121": 64, "torchvision": 64}
 SIGNS = {"ok": "runs", "skipped": "declines", "timeout": "over 10 minutes"}

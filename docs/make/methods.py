@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 
-from prunebench.discovery import find_installed
+from prunebench.plugins.discovery import find_installed
 
 WORDS = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
 

@@ -12,24 +12,24 @@ TYPE_CHECKING = False  # `typing` would be half of what an import of this face c
 if TYPE_CHECKING:
     from typing import Any
 
-    from prunebench.chart import Chart, Look
-    from prunebench.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper, Task, param
+    from prunebench.engine.session import run
     from prunebench.errors import DataError, NotApplicable, PruneBenchError
-    from prunebench.hookspecs import hookimpl
+    from prunebench.plugins.chart import Chart, Look
+    from prunebench.plugins.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper, Task, param
+    from prunebench.plugins.hookspecs import hookimpl
     from prunebench.report.results import open_results
-    from prunebench.session import run
     from prunebench.shapes import LayerCounts, LayerShape
     from prunebench.splits import Split, Splits, StreamSplit, TensorSplit
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "chart": ("Chart", "Look"),
-    "contracts": ("API_VERSION", "Dataset", "Method", "Metric", "Model", "Paper", "Task", "param"),
+    "plugins.chart": ("Chart", "Look"),
+    "plugins.contracts": ("API_VERSION", "Dataset", "Method", "Metric", "Model", "Paper", "Task", "param"),
     "errors": ("DataError", "NotApplicable", "PruneBenchError"),
-    "hookspecs": ("hookimpl",),
+    "plugins.hookspecs": ("hookimpl",),
     "report.results": ("open_results",),
-    "session": ("run",),
+    "engine.session": ("run",),
     "shapes": ("LayerCounts", "LayerShape"),
     "splits": ("Split", "Splits", "StreamSplit", "TensorSplit"),
 }

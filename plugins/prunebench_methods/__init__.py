@@ -1,13 +1,16 @@
-"""The methods that come with prunebench, through the same door as anyone else's."""
+"""The methods that come with prunebench, through the same door as anyone else's: a folder for each family."""
 
 from __future__ import annotations
 
 from prunebench import Method, hookimpl
 
-from prunebench_methods import factorized, masks_and_bits, structured
+from prunebench_methods import channels, decompositions, low_rank, masks, quantization, tickets
+from prunebench_methods.dense import Dense
+
+FAMILIES = (low_rank, decompositions, channels, masks, tickets, quantization)
 
 
 @hookimpl
 def methods() -> list[type[Method]]:
-    """Factorizations, tensor decompositions and channel methods, masks and bits."""
-    return [*factorized.METHODS, *structured.METHODS, *masks_and_bits.METHODS]
+    """The dense control, then every family's methods."""
+    return [Dense, *(method for family in FAMILIES for method in family.METHODS)]

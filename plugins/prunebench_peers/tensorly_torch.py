@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import Method, Task, param
 
-from prunebench_peers.handing import SECTIONS, adapter
+from prunebench_peers.adapters import SECTIONS, adapter
 
 if TYPE_CHECKING:
     from torch import nn

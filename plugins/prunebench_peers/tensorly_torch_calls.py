@@ -13,7 +13,7 @@ from tltorch import FactorizedConv, FactorizedLinear
 from tltorch.utils import get_tensorized_shape
 from torch import nn
 
-from prunebench_peers.handing import handed, require
+from prunebench_peers.adapters import handed, require
 from prunebench_peers.randomness import seeded
 
 if TYPE_CHECKING:

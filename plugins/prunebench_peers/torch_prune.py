@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
-from prunebench_peers.handing import SECTIONS, handed, refusal
+from prunebench_peers.adapters import SECTIONS, handed, refusal
 
 if TYPE_CHECKING:
     from torch import nn

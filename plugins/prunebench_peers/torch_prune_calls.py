@@ -8,7 +8,7 @@ from prunebench import Task
 from torch import nn
 from torch.nn.utils import prune
 
-from prunebench_peers.handing import require
+from prunebench_peers.adapters import require
 from prunebench_peers.randomness import seeded
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prunebench import Method, Task, param
 
-from prunebench_peers.handing import adapter
+from prunebench_peers.adapters import adapter
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
 
-from prunebench_peers.handing import handed
+from prunebench_peers.adapters import handed
 
 SCHEMES: dict[str, Any] = {
     "weights": Int8WeightOnlyConfig,

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from prunebench.discovery import find_installed
+from prunebench.plugins.discovery import find_installed
 from prunebench.records import Choice
 from prunebench.report import write_report
 from prunebench.report.charts import NAMES

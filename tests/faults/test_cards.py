@@ -13,11 +13,11 @@ import torch
 from executor_toys import ONCE, cpu, results, toy, work_settings
 from numbered import fault
 from prunebench.doctor import machine
+from prunebench.engine.executors import RetryPolicy
+from prunebench.engine.executors.devices import resolve
+from prunebench.engine.executors.local import LocalExecutor
 from prunebench.errors import DeviceError
-from prunebench.executors import RetryPolicy
-from prunebench.executors.devices import resolve
-from prunebench.executors.local import LocalExecutor
-from prunebench.measure import conditions
+from prunebench.measure.latency import conditions
 
 HERE = Path(__file__).parent
 on_a_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

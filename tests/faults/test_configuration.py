@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from numbered import Bench, Refuses, fault
 from prunebench.errors import GridError
-from prunebench.grid import Grid
+from prunebench.grid.grid import Grid
 
 BLOCK = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\n'
 MAGNITUDE = BLOCK + 'method = { use = "magnitude", keep = KEEP }\n'

@@ -11,8 +11,8 @@ from numbered import fault
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'prunebench[cluster]'")
 
+from prunebench.engine.executors import connection
 from prunebench.errors import DeviceError
-from prunebench.executors import connection
 
 
 @fault(84, "a cluster that answers InvalidAuthToken", "one line that names RAY_AUTH_TOKEN")

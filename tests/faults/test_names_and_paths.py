@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import store_samples as samples
 from numbered import Bench, Refuses, fault
-from prunebench.discovery import Installed
+from prunebench.engine.session import check_writable
 from prunebench.errors import GridError, StoreError
-from prunebench.grid import Grid
-from prunebench.session import check_writable
+from prunebench.grid.grid import Grid
+from prunebench.plugins.discovery import Installed
 from prunebench.store import Store, open_results
 
 GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nseed = 0\nmethod = "dense"\n'
@@ -43,8 +43,8 @@ def test_a_name_that_is_no_plain_word_is_refused(name: str) -> None:
 
 @fault(22, "two runs of one name", "each has its own id, nothing is mixed")
 def test_two_runs_of_one_name_are_two_runs(tmp_path: Path) -> None:
-    from prunebench.plan import Plan
-    from prunebench.session import Prepared, _run_record
+    from prunebench.engine.session import Prepared, _run_record
+    from prunebench.grid.plan import Plan
 
     grid = Grid.parse("name = 'same'\n" + GRID)
     prepared = Prepared(Plan(grid, ()), Installed(), Store(tmp_path / "r.duckdb"), {}, ())

@@ -16,13 +16,14 @@ import pytest
 import store_samples as samples
 import torch
 from numbered import Bench, fault
-from prunebench import Method, discovery, loading
-from prunebench.discovery import Installed, find_installed
+from prunebench import Method
+from prunebench.engine.worker.messages import Report
+from prunebench.engine.worker.validity import encoded
 from prunebench.errors import PluginError
+from prunebench.plugins import discovery, loading
+from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.records import Result, decode
 from prunebench.store import Store, open_results
-from prunebench.worker.messages import Report
-from prunebench.worker.validity import encoded
 
 GOOD = """
 from dataclasses import dataclass
@@ -213,10 +214,10 @@ VICTIM: list[Any] = []
 
 @fault(35, "a method that changes the dense network in memory", "its trial fails; the next one gets a fresh copy")
 def test_a_changed_dense_network_fails_the_trial_and_is_read_anew(tmp_path: Path) -> None:
-    from prunebench.grid import Grid
-    from prunebench.plan import plan
-    from prunebench.runner import run_trial
-    from prunebench.workbench import Workbench
+    from prunebench.grid.grid import Grid
+    from prunebench.grid.plan import plan
+    from prunebench.trial.runner import run_trial
+    from prunebench.trial.workbench import Workbench
     from toys import toy_installed
 
     text = """

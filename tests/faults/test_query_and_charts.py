@@ -23,8 +23,8 @@ from prunebench.report.markup import esc
 from prunebench.report.scope import Scope
 from prunebench.report.text import printable, script_json
 from prunebench.store import Store, open_results
-from prunebench.store.sandbox import Request, answers_to
-from prunebench.store.sealed import sealed_query
+from prunebench.store.sealed_child import Request, answers_to
+from prunebench.store.sealed_client import sealed_query
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e\u2028\x00\x07'\"&"
 
@@ -42,7 +42,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answer(database: Path, sql: str, monkeypatch: pytest.MonkeyPatch, row_limit: int = 10) -> str:
     """The error of a sealed query without the child's start-up, empty where it was answered."""
-    from prunebench.store import sandbox
+    from prunebench.store import sealed_child as sandbox
 
     monkeypatch.setattr(sandbox, "_limit_process", lambda request: None)
     (given,) = answers_to(Request(str(database), [sql], seconds=5, row_limit=row_limit))

@@ -74,7 +74,7 @@ def test_a_whole_pickled_module_is_refused_when_weights_are_read(tmp_path: Path)
 
 def test_every_database_is_opened_without_extensions_or_the_network() -> None:
     from prunebench.store.database import connect
-    from prunebench.store.sandbox import seal
+    from prunebench.store.sealed_child import seal
 
     connection = connect()
     try:

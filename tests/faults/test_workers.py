@@ -14,10 +14,10 @@ from typing import IO
 import pytest
 from executor_toys import ONCE, RUNNER, cpu, is_gone, results, toy, work_settings
 from numbered import fault
-from prunebench import session
+from prunebench.engine import session
+from prunebench.engine.executors import Executor, Note
+from prunebench.engine.executors.local import LocalExecutor
 from prunebench.errors import DeviceError
-from prunebench.executors import Executor, Note
-from prunebench.executors.local import LocalExecutor
 from prunebench.records import Result, decode
 from prunebench.store import Store
 from soak_run import trials
@@ -83,8 +83,8 @@ def test_whatever_hangs_ends_at_the_limit(run: Run) -> None:
 
 @fault(42, "an exception that cannot be pickled", "a failed trial with its text: nothing is pickled")
 def test_an_exception_travels_as_text(tmp_path: Path) -> None:
-    from prunebench.worker.__main__ import attempt
-    from prunebench.worker.messages import Order
+    from prunebench.engine.worker.__main__ import attempt
+    from prunebench.engine.worker.messages import Order
 
     class Odd(Exception):
         def __reduce__(self) -> object:  # type: ignore[override]
@@ -103,9 +103,9 @@ def test_an_exception_travels_as_text(tmp_path: Path) -> None:
 )
 @fault(42, "an exception whose text is not UTF-8, or that raises when it is read", "a failed trial that names it")
 def test_an_exception_that_cannot_be_said_is_named(text: str | None, reason: str) -> None:
-    from prunebench.worker.__main__ import attempt
-    from prunebench.worker.messages import Order, Report
-    from prunebench.worker.validity import encoded
+    from prunebench.engine.worker.__main__ import attempt
+    from prunebench.engine.worker.messages import Order, Report
+    from prunebench.engine.worker.validity import encoded
 
     class Unheard(Exception):
         def __str__(self) -> str:
@@ -249,8 +249,8 @@ def test_a_worker_with_a_broken_device_is_replaced() -> None:
 
 @fault(50, "a clock that jumps", "durations stay right: they are taken from a clock that cannot be set")
 def test_durations_do_not_follow_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prunebench.worker.__main__ import attempt
-    from prunebench.worker.messages import Order
+    from prunebench.engine.worker.__main__ import attempt
+    from prunebench.engine.worker.messages import Order
 
     class Bench:
         def run_trial(self, trial: object) -> Result:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from prunebench.activity import Activity, ActivityFile, Process, Tally, activity_path, read_activity
 from prunebench.cli import _status
 from prunebench.cli.watch import shown
-from prunebench.cli.watched import by_activity
-from prunebench.executors.events import Finished, Note, Progress, Started, WorkerLost, WorkerStarted
+from prunebench.cli.watch_json import by_activity
+from prunebench.engine.activity import Activity, ActivityFile, Process, Tally, activity_path, read_activity
+from prunebench.engine.executors.events import Finished, Note, Progress, Started, WorkerLost, WorkerStarted
 from prunebench.records import Choice, encode
 from rich.console import Console
 
@@ -64,7 +64,7 @@ def test_the_file_holds_what_every_worker_does(path):
 
 def test_it_is_written_at_most_four_times_a_second_and_never_between_events(path, monkeypatch):
     written = []
-    monkeypatch.setattr("prunebench.activity.file.replace_bytes", lambda *_: written.append(time.monotonic()))
+    monkeypatch.setattr("prunebench.engine.activity.file.replace_bytes", lambda *_: written.append(time.monotonic()))
     with kept(path) as activity:
         start = time.monotonic()
         while time.monotonic() - start < 0.6:

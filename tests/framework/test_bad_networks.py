@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from prunebench import Method, Model, Task
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
 from prunebench.records import Result
-from prunebench.runner import run_trial
-from prunebench.workbench import Workbench
+from prunebench.trial.runner import run_trial
+from prunebench.trial.workbench import Workbench
 from torch import Tensor, nn
 from toys import toy_installed
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prunebench.checkpoints import Checkpoints
 from prunebench.errors import CheckpointError
 from prunebench.records import CurvePoint
+from prunebench.trial.checkpoints import Checkpoints
 
 CURVE = (CurvePoint("train", 1, 0.5, 0.6, 0.7, 0.1),)
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from prunebench.executors import Finished, RetryPolicy, WorkerStarted, WorkSettings, make_executor
-from prunebench.executors.devices import resolve
-from prunebench.grid import Grid
+from prunebench.engine.executors import Finished, RetryPolicy, WorkerStarted, WorkSettings, make_executor
+from prunebench.engine.executors.devices import resolve
+from prunebench.engine.session import run
+from prunebench.grid.grid import Grid
 from prunebench.records import Choice, Protocol, Result, Trial
-from prunebench.session import run
 from prunebench.store import open_results
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import types
 from pathlib import Path
 
 import pytest
-from prunebench import discovery, loading
-from prunebench.discovery import Installed, find_installed
 from prunebench.errors import PluginError
+from prunebench.plugins import discovery, loading
+from prunebench.plugins.discovery import Installed, find_installed
 from toys import Keep
 
 GOOD = """

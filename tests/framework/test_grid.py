@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from prunebench.errors import GridError
-from prunebench.grid import Grid
+from prunebench.grid.grid import Grid
 
 BLOCK = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nmethod = "dense"\n'
 

@@ -8,10 +8,10 @@ import sys
 import msgspec
 import pytest
 from prunebench.errors import GridError, PlanError, PluginError
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.plugins.registry import Entry, Registry
 from prunebench.records import Choice, LatencyProtocol, Protocol, Trial, encode
-from prunebench.registry import Entry, Registry
 from toys import toy_installed
 
 TOY = '[[block]]\ndataset = "blobs"\nmodel = "tiny"\nseed = 0\nmethod = [{ use = "keep", share = 0.25 }]\n'
@@ -142,9 +142,9 @@ def test_a_target_leaves_the_knob_open_and_is_part_of_identity():
 def test_planning_wakes_no_torch():
     code = """
 import sys
-from prunebench.discovery import find_installed
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.plugins.discovery import find_installed
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
 plan(Grid.load("grids/quickstart.toml"), find_installed())
 assert "torch" not in sys.modules, "torch was imported"
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from prunebench import contracts, discovery
 from prunebench.cli import _status
+from prunebench.plugins import contracts, discovery
 
 from tests.framework.test_discovery import GOOD, Point
 

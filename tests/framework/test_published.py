@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from prunebench import DataError
-from prunebench.published import paper_text, published_rows, with_published
+from prunebench.plugins.published import paper_text, published_rows, with_published
 
 
 def write(folder: Path, text: str) -> Path:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from prunebench import registry
 from prunebench.cli import bench
-from prunebench.discovery import find_installed
 from prunebench.errors import PluginError
-from prunebench.registry import data_path, faults, load_registry
+from prunebench.plugins import registry
+from prunebench.plugins.discovery import find_installed
+from prunebench.plugins.registry import data_path, faults, load_registry
 
 GOOD = """
 [[plugin]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
 from prunebench.records import Result, decode, encode
-from prunebench.runner import TrialRunner, run_trial, with_half_batches
-from prunebench.workbench import Workbench, weights_hash
+from prunebench.trial.runner import TrialRunner, run_trial, with_half_batches
+from prunebench.trial.workbench import Workbench, weights_hash
 from toys import toy_installed
 
 GRID = """
@@ -139,7 +139,9 @@ def test_the_latency_of_a_pair_is_kept_raw(bench):
 
 def test_networks_are_timed_on_different_calibration_samples(bench, monkeypatch):
     given = []
-    monkeypatch.setattr("prunebench.runner.latency", lambda dense, other, samples, *_: given.append(samples) or ())
+    monkeypatch.setattr(
+        "prunebench.trial.runner.latency", lambda dense, other, samples, *_: given.append(samples) or ()
+    )
     text = (
         GRID.replace("METHOD", '"dense"')
         .replace("batch = []", "batch = [64]")

@@ -6,11 +6,11 @@ import ast
 import tomllib
 
 import pytest
-from prunebench.discovery import find_installed
 from prunebench.errors import PluginError
-from prunebench.grid import Grid
-from prunebench.plan import plan
-from prunebench.scaffold import KINDS, new_package
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.plugins.discovery import find_installed
+from prunebench.plugins.scaffold import KINDS, new_package
 from prunebench.testing import check_chart, check_dataset, check_method, check_metric, check_model, check_paper
 
 CHECKS = {

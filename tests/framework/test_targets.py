@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from prunebench import LayerCounts, LayerShape, Method, NotApplicable, param
-from prunebench.targets import DenseCounts, ratios, solved, totals
+from prunebench.trial.targets import DenseCounts, ratios, solved, totals
 
 SHAPES = (LayerShape("a", "linear", 200, 300), LayerShape("b", "linear", 10, 200))
 DENSE = DenseCounts(sum(s.parameter_count for s in SHAPES) + 50, sum(s.mac_count for s in SHAPES))

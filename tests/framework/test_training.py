@@ -8,7 +8,7 @@ import pytest
 import torch
 from prunebench import TensorSplit
 from prunebench.records import Recipe
-from prunebench.training import fit
+from prunebench.trial.training import fit
 from torch import nn
 from toys import Blobs, Tiny
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-import prunebench.worker.memory as worker_memory
+import prunebench.engine.worker.memory as worker_memory
 import pytest
 import torch
+from prunebench.engine.worker.memory import Memory, await_memory, memory_now
 from prunebench.measure import card
 from prunebench.splits import TensorSplit
-from prunebench.workbench import on_device_limit_bytes
-from prunebench.worker.memory import Memory, await_memory, memory_now
+from prunebench.trial.workbench import on_device_limit_bytes
 
 GIB = 2**30
 

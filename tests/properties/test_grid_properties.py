@@ -9,9 +9,9 @@ from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import example, given, settings
-from prunebench.axes import axis
 from prunebench.errors import GridError
-from prunebench.grid import Grid
+from prunebench.grid.axes import axis
+from prunebench.grid.grid import Grid
 from prunebench.records import Choice, Protocol, Trial, decode, encode
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True).filter(lambda name: name not in ("use", "pipeline"))

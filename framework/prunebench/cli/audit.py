@@ -23,8 +23,8 @@ def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
     id, the beginning of one, or a grid's name (its latest run).
     """
     from prunebench.cli.tables import clean
-    from prunebench.store.audit import audit
-    from prunebench.store.selecting import run_of
+    from prunebench.judging.audit import audit
+    from prunebench.store.lookup import run_of
 
     points = audit(db, run_of(db, run))
     if as_json:

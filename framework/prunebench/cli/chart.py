@@ -56,14 +56,14 @@ def command(
     NAME is one of `bench chart --list`, a paper's figure among them, or `points`, which draws the first three columns
     of any --sql.
     """
-    from prunebench.discovery import find_installed
+    from prunebench.plugins.discovery import find_installed
 
     if listing or name is None:
         return _list(find_installed(plugin_files, disabled), as_json)
-    from prunebench.report.brought import BUNDLED, find_chart
     from prunebench.report.charts import POINTS
     from prunebench.report.export import Sizes, write
     from prunebench.report.guard import guarded
+    from prunebench.report.plugin_charts import BUNDLED, find_chart
 
     sizes = Sizes(width, font_size, scale, theme)
     output = output or Path(f"{name}.svg")
@@ -108,7 +108,7 @@ def sealed_frame(db: Path, sql: str) -> pl.DataFrame:
     """The rows of a stranger's SQL, run in the sealed child process."""
     import polars as pl
 
-    from prunebench.store.sealed import sealed_query
+    from prunebench.store.sealed_client import sealed_query
 
     answer = sealed_query(db, sql, row_limit=200_000)
     names = [
@@ -119,9 +119,9 @@ def sealed_frame(db: Path, sql: str) -> pl.DataFrame:
 
 def _list(installed: Any, as_json: bool) -> int:
     from prunebench.cli.tables import json_text, print_table
-    from prunebench.report.brought import brought, made, unusable
     from prunebench.report.charts import load_all
     from prunebench.report.papers import figure_names
+    from prunebench.report.plugin_charts import brought, made, unusable
 
     rows = [(chart.name, chart.title, chart.about, "prunebench") for chart in load_all()]
     for plugin in brought(installed):

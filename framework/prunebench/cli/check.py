@@ -29,7 +29,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Judge the plugin NAME by the kit that judges all of them; exit code 1 where it finds a fault."""
-    from prunebench.discovery import find_installed
+    from prunebench.plugins.discovery import find_installed
 
     found = plugins_named(find_installed(plugin_files, disabled), name)
     given = dict(_setting(text) for text in settings)

@@ -25,8 +25,8 @@ def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
     of its own line, and exit code 1.
     """
     from prunebench.cli.tables import plain
-    from prunebench.store.claims import check_claims
-    from prunebench.store.selecting import run_of
+    from prunebench.judging.claims import check_claims
+    from prunebench.store.lookup import run_of
 
     verdicts = check_claims(db, run_of(db, run))
     if as_json:

@@ -12,7 +12,7 @@ import click
 from prunebench.cli.options import db_option, json_option
 
 if TYPE_CHECKING:
-    from prunebench.store.compare import Comparison
+    from prunebench.judging.compare import Comparison
 
 
 @click.command("compare")
@@ -30,7 +30,7 @@ def command(a: str, b: str, tolerance: float, db: Path, as_json: bool) -> int:
     A side is a run (its id, the beginning of it, or a grid's name), version:0.1.0, environment:ID, host:NAME or
     method:NAME. Only a difference whose 95 % interval excludes zero counts.
     """
-    from prunebench.store.compare import compare
+    from prunebench.judging.compare import compare
 
     made = compare(db, a, b, tolerance)
     if as_json:

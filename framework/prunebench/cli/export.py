@@ -19,7 +19,7 @@ from prunebench.cli.options import db_option, json_option
 def command(folder: Path, views: tuple[str, ...], run: str, db: Path, as_json: bool) -> int:
     """Write the documented views as Parquet files into the new FOLDER, with a manifest of rows, hashes and units."""
     from prunebench.store.export import export
-    from prunebench.store.selecting import run_of
+    from prunebench.store.lookup import run_of
 
     manifest = export(db, folder, views, run_of(db, run) if run else "")
     if as_json:

@@ -17,9 +17,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from prunebench.activity import Ending, Snapshot, Tally, Throttled, clock, ending
 from prunebench.cli import silence
-from prunebench.executors.events import Event, Finished, Note, WorkerLost
+from prunebench.engine.activity import Ending, Snapshot, Tally, Throttled, clock, ending
+from prunebench.engine.executors.events import Event, Finished, Note, WorkerLost
 from prunebench.report.text import printable
 
 STYLES = {"ok": "green", "skipped": "yellow", "failed": "red", "timeout": "red", "killed": "red", "oom": "red"}

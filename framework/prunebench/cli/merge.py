@@ -21,7 +21,7 @@ def command(other: Path | None, db: Path, as_json: bool) -> int:
     is; a copy of it is kept beside the journals, so that `bench db rebuild` finds it again.
     """
     from prunebench.store import Store
-    from prunebench.store.imports import import_results
+    from prunebench.store.taking import import_results
 
     store = Store(db)
     imported = import_results(store, other) if other else None

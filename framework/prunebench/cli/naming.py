@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prunebench.discovery import Installed, Plugin
+    from prunebench.plugins.discovery import Installed, Plugin
 
 
 def plugins_named(installed: Installed, name: str) -> list[Plugin]:
     """The plugins called `name`, of whatever kind; raises PluginError that says why there is none."""
     from prunebench.errors import PluginError, did_you_mean
-    from prunebench.registry import load_registry
+    from prunebench.plugins.registry import load_registry
 
     found = [plugin for plugin in installed.plugins if plugin.name == name]
     if found:

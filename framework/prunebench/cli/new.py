@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from prunebench.cli.options import json_option
-from prunebench.scaffold import KINDS, new_package
+from prunebench.plugins.scaffold import KINDS, new_package
 
 
 @click.command("new")

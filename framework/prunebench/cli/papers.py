@@ -20,7 +20,7 @@ SCALES = ("offline", "full")
 @click.pass_context
 def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tuple[str, ...], as_json: bool) -> None:
     """List published papers as grids: what `bench run --grid NAME` reruns, with their published numbers."""
-    from prunebench.discovery import find_installed
+    from prunebench.plugins.discovery import find_installed
 
     context.obj = find_installed(plugin_files, disabled)
     if context.invoked_subcommand is None:
@@ -39,7 +39,7 @@ def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tu
 @click.pass_obj
 def show(installed: Any, name: str, scale: str | None, data_dir: Path | None, part: str | None, as_json: bool) -> None:
     """Print a paper's grid as TOML, ready for `bench papers show NAME > my.toml`."""
-    from prunebench.session import data_folder, default_scale
+    from prunebench.engine.session import data_folder, default_scale
 
     plugin = installed.find("paper", name)
     paper = plugin.cls()
@@ -77,7 +77,7 @@ def _facts(plugin: Any) -> dict[str, Any]:
 def _grids(cls: Any) -> tuple[dict[str, Any], str]:
     """The grids by scale, and what is wrong with one: a list shows every paper, also beside a broken one."""
     from prunebench.errors import PruneBenchError
-    from prunebench.grid import Grid
+    from prunebench.grid.grid import Grid
 
     grids: dict[str, Any] = {}
     try:

@@ -25,7 +25,7 @@ def command(db: Path, as_json: bool, show_all: bool, **options: Any) -> int:
 
     Names, parameters, types and bounds are checked as `bench run` checks them; nothing is run or written.
     """
-    from prunebench.session import prepare
+    from prunebench.engine.session import prepare
 
     prepared = prepare(db=db, **options)
     facts = _facts(prepared)

@@ -21,7 +21,7 @@ from prunebench.cli.options import json_option, plugin_options
 @click.pass_context
 def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tuple[str, ...], as_json: bool) -> None:
     """List plugins: installed, broken and why, published but not installed."""
-    from prunebench.discovery import find_installed
+    from prunebench.plugins.discovery import find_installed
 
     context.obj = (plugin_files, disabled)
     if context.invoked_subcommand is None:
@@ -44,7 +44,7 @@ def show(
     """Document a plugin from its own words: what it does, its fields with their bounds, its paper; or why
     it is broken.
     """
-    from prunebench.discovery import find_installed
+    from prunebench.plugins.discovery import find_installed
 
     installed = find_installed((*above[0], *plugin_files), (*above[1], *disabled))
     facts = [
@@ -59,7 +59,7 @@ def show(
 
 
 def _facts(installed: Any) -> dict[str, Any]:
-    from prunebench.registry import load_registry
+    from prunebench.plugins.registry import load_registry
 
     known = {(plugin.kind, plugin.name) for plugin in installed.plugins}
     published = [entry for entry in load_registry().entries if (entry.kind, entry.name) not in known]
@@ -78,7 +78,7 @@ def _facts(installed: Any) -> dict[str, Any]:
 
 
 def _plugin(plugin: Any, installed: Any) -> dict[str, Any]:
-    from prunebench.parameters import defaults
+    from prunebench.plugins.parameters import defaults
 
     first_line = (inspect.getdoc(plugin.cls) or "").split("\n")[0]
     return {
@@ -95,7 +95,7 @@ def _plugin(plugin: Any, installed: Any) -> dict[str, Any]:
 
 def _state(plugin: Any, installed: Any) -> str:
     """`healthy`, or in a word why not."""
-    from prunebench.contracts import API_VERSION
+    from prunebench.plugins.contracts import API_VERSION
 
     if len(installed.by_name[plugin.kind, plugin.name]) > 1:
         return "clash"

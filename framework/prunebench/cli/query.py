@@ -11,7 +11,7 @@ import click
 from prunebench.cli.options import db_option
 
 if TYPE_CHECKING:
-    from prunebench.store.sandbox import Answer
+    from prunebench.store.sealed_child import Answer
 
 FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
 
@@ -53,8 +53,8 @@ def command(
     if saved == "list":
         return _list_saved()
     text = _sql(sql, saved, file)
-    from prunebench.store.sealed import sealed_query
-    from prunebench.store.selecting import run_of
+    from prunebench.store.lookup import run_of
+    from prunebench.store.sealed_client import sealed_query
 
     run = run_of(db, run) if run else ""
     limit = limit or (1000 if form is None and output is None else 1_000_000)

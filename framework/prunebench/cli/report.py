@@ -38,7 +38,7 @@ def command(
     """Write the results of a RUN (its id or its grid's name; by default the latest) as one page that works offline."""
     if sum((run is not None, everything, query is not None, paper is not None)) > 1:
         raise click.UsageError("give one of RUN, --all, --query and --paper")
-    from prunebench.discovery import find_installed
+    from prunebench.plugins.discovery import find_installed
     from prunebench.report import write_report
 
     run_id = None if everything or query is not None else _run_id(db, run or paper)
@@ -63,7 +63,7 @@ def _run_id(db: Path, wanted: str | None) -> str:
 def check_query(db: Path, query: str) -> None:
     """Raise QueryError unless `query` alone is a harmless select with a column `trial_id`: it is run sealed, once."""
     from prunebench.errors import QueryError
-    from prunebench.store.sealed import sealed_query
+    from prunebench.store.sealed_client import sealed_query
 
     columns = sealed_query(db, query, row_limit=1).columns
     if "trial_id" not in columns:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from prunebench.cli.options import db_option, grid_options, json_option, plugin_options
-from prunebench.protocols import seconds
+from prunebench.grid.protocols import seconds
 
 
 @click.command("run")
@@ -49,7 +49,7 @@ def command(
     What the database has already is not run again. Ctrl-C finishes the trials that are running, a second one stops at
     once; either way the same command goes on where it stopped.
     """
-    from prunebench.session import Outcome, Prepared, run
+    from prunebench.engine.session import Outcome, Prepared, run
 
     limit = seconds(timeout, "--timeout") if timeout else None
     screen = contextlib.ExitStack()
@@ -99,7 +99,7 @@ def _close(outcome: Any, as_json: bool) -> None:
         click.echo(json.dumps(summary(outcome)))
         return
     if outcome.run_id:
-        from prunebench.cli.closing import summary_table
+        from prunebench.cli.summary import summary_table
         from prunebench.store import open_results
 
         with open_results(outcome.database) as results:

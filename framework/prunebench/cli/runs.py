@@ -24,7 +24,7 @@ SQL = """
 def command(db: Path, as_json: bool) -> int:
     """List the runs in the database, the latest last: what each asked for and how the results it stored ended."""
     from prunebench.cli.tables import json_text, print_table
-    from prunebench.store.sealed import sealed_query
+    from prunebench.store.sealed_client import sealed_query
 
     answer = sealed_query(db, SQL)
     if as_json:

@@ -55,7 +55,7 @@ SHOWN = {
 def command(trial: str, db: Path, as_json: bool) -> int:
     """Show one trial with all that was measured. TRIAL is its id, or the beginning of it."""
     from prunebench.cli.tables import plain
-    from prunebench.store.selecting import trial_of
+    from prunebench.store.lookup import trial_of
 
     parts = _parts(db, trial_of(db, trial))
     if as_json:
@@ -70,7 +70,7 @@ def _parts(db: Path, trial_id: str) -> dict[str, list[dict[str, Any]]]:
     """Name -> rows of everything stored about the trial."""
     from prunebench.errors import QueryError
     from prunebench.store.ingest import quoted
-    from prunebench.store.sealed import sealed_queries
+    from prunebench.store.sealed_client import sealed_queries
 
     answers = sealed_queries(db, [sql.replace("$id", quoted(trial_id)) for sql in PARTS.values()])
     for answer in answers:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from prunebench.cli.watched import Watched
+    from prunebench.cli.watch_json import Watched
 
 PLAIN_WIDTH = 400  # where there is no terminal whose width would fold the lines
 
@@ -35,7 +35,7 @@ def command(run: str | None, every: float, once: bool, as_json: bool, db: Path) 
     """
     from rich.console import Console
 
-    from prunebench.cli.watched import json_object, watched
+    from prunebench.cli.watch_json import json_object, watched
     from prunebench.report.runs import find_run
     from prunebench.store import open_results
 

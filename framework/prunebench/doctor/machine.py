@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator
 
 from prunebench.doctor.checks import Check
-from prunebench.executors.devices import has_cuda_build, visible_cards
+from prunebench.engine.executors.devices import has_cuda_build, visible_cards
 
 NOISE_LIMIT = 0.05
 
@@ -76,7 +76,7 @@ def noise() -> Iterator[Check]:
     import torch
     from torch import nn
 
-    from prunebench.measure.latency import latency
+    from prunebench.measure.latency.latency import latency
     from prunebench.records import LatencyProtocol
 
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 120), nn.ReLU(), nn.Linear(120, 10)).eval()

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 
 from prunebench import __version__
-from prunebench.discovery import find_installed
 from prunebench.doctor.checks import Check
 from prunebench.errors import PruneBenchError
+from prunebench.plugins.discovery import find_installed
 
 REQUIRED = ("torch", "torchvision", "duckdb", "polars", "altair", "click", "msgspec", "safetensors", "pluggy")
 PICTURE = {"data": {"values": [{}]}, "mark": {"type": "text", "text": "bench doctor"}}

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from prunebench.measure import weights
-from prunebench.measure.accuracy import evaluating
+from prunebench.measure.scores import evaluating
 from prunebench.shapes import LayerShape
 
 Hook = Callable[[str, nn.Module, Tensor, Tensor], None]  # name, module, first input, output

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from prunebench.measure.conditions import weather
+from prunebench.measure.latency.conditions import weather
 from prunebench.records import Provenance
 
 PACKAGES = ("torch", "torchvision", "numpy", "tensorly", "scikit-learn", "duckdb", "safetensors", "pillow")

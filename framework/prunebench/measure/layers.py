@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.measure import weights
-from prunebench.measure.accuracy import evaluating
 from prunebench.measure.counts import macs_by_module
 from prunebench.measure.probes import output_of, weight_error
+from prunebench.measure.scores import evaluating
 from prunebench.records import LayerRecord
 from prunebench.shapes import LayerShape
 

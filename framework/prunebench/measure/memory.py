@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from prunebench.measure import weights
-from prunebench.measure.accuracy import evaluating
+from prunebench.measure.scores import evaluating
 
 
 def peak_memory_bytes(network: nn.Module, example_input: Tensor, device: torch.device | str) -> int:

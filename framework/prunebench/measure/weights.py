@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunebench.measure.faults import ChangedWeights
+from prunebench.measure.latency.faults import ChangedWeights
 
 
 def parameters(network: nn.Module) -> dict[str, Tensor]:

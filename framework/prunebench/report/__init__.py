@@ -11,7 +11,7 @@ from prunebench.report.scope import Queryable, Scope
 if TYPE_CHECKING:
     import polars as pl
 
-    from prunebench.discovery import Installed
+    from prunebench.plugins.discovery import Installed
 
 __all__ = ["Queryable", "Scope", "headline", "write_report"]
 
@@ -31,10 +31,10 @@ def write_report(
     or not there at all. `refresh_seconds` makes the page load itself again, for a run under way. `installed` are
     the plugins whose charts are drawn, by default all that the environment has.
     """
-    from prunebench.discovery import find_installed
+    from prunebench.plugins.discovery import find_installed
     from prunebench.report.build import Extras, build
-    from prunebench.report.judged import begin
     from prunebench.report.papers import find_paper
+    from prunebench.report.verdict_sections import begin
     from prunebench.store import open_results
 
     known = installed or find_installed()

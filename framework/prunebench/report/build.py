@@ -9,30 +9,30 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.chart import Chart
-from prunebench.discovery import Installed
 from prunebench.errors import PluginError
+from prunebench.plugins.chart import Chart
+from prunebench.plugins.discovery import Installed
 from prunebench.report import sections
-from prunebench.report.brought import brought, made, unusable
 from prunebench.report.charts import load_all
 from prunebench.report.frame import cleaned, payload, thinned
 from prunebench.report.guard import guarded
 from prunebench.report.headlines import COLUMNS, by_setting, headline, sql
-from prunebench.report.judged import audit_section, claims_section
 from prunebench.report.labels import labelled, short_labels
 from prunebench.report.markup import paragraph, section
 from prunebench.report.metrics import metrics_section
 from prunebench.report.page import Page, placed, render
 from prunebench.report.papers import paper_sections
+from prunebench.report.plugin_charts import brought, made, unusable
 from prunebench.report.scope import Queryable, Scope
 from prunebench.report.style import Series, series_of
 from prunebench.report.timing import about_flags, timed_how
+from prunebench.report.verdict_sections import audit_section, claims_section
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from prunebench.contracts import Paper
-    from prunebench.report.judged import Judgements
+    from prunebench.plugins.contracts import Paper
+    from prunebench.report.verdict_sections import Judgements
 
 FINDER = (
     '<div class="finder"><input type="search" id="search" placeholder="Search settings" aria-label="Search settings">'

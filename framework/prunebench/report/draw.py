@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from prunebench.chart import Chart
 from prunebench.errors import PluginError
+from prunebench.plugins.chart import Chart
 from prunebench.report.charts.marks import HEIGHT, SeriesLook, steered
 from prunebench.report.seeds import caution
 from prunebench.report.style import Series, config, series_of

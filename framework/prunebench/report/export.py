@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from prunebench.chart import Chart
 from prunebench.errors import PruneBenchError, QueryError
+from prunebench.plugins.chart import Chart
 from prunebench.report.frame import cleaned
 from prunebench.report.labels import labelled, short_labels
 from prunebench.report.scope import Queryable, Scope

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from prunebench.chart import Chart
+from prunebench.plugins.chart import Chart
 from prunebench.report.frame import payload
 from prunebench.report.markup import esc
 from prunebench.report.style import Series, config

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.chart import Chart
 from prunebench.errors import PluginError, PruneBenchError
-from prunebench.published import with_published
-from prunebench.report.beside import tables
+from prunebench.plugins.chart import Chart
+from prunebench.plugins.published import with_published
+from prunebench.report.comparison_table import tables
 from prunebench.report.frame import cleaned, thinned
 from prunebench.report.guard import guarded
 from prunebench.report.markdown import html_of
@@ -22,8 +22,8 @@ from prunebench.store import open_results
 if TYPE_CHECKING:
     import polars as pl
 
-    from prunebench.contracts import Paper
-    from prunebench.discovery import Installed
+    from prunebench.plugins.contracts import Paper
+    from prunebench.plugins.discovery import Installed
 
 
 def find_paper(name: str, installed: Installed) -> Paper:

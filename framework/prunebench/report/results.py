@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from prunebench.chart import Chart
+from prunebench.plugins.chart import Chart
 from prunebench.report.scope import Scope
 from prunebench.store import Results as Rows
 from prunebench.store import open_results as open_rows
@@ -28,11 +28,11 @@ class Results(Rows):
 
         `name` is a bundled chart's, a plugin's or `points`; a class of a chart serves too, while it is being written.
         """
-        from prunebench.report.brought import find_chart
         from prunebench.report.charts import POINTS
         from prunebench.report.draw import alone
         from prunebench.report.export import chart_rows, ready
         from prunebench.report.generic import points
+        from prunebench.report.plugin_charts import find_chart
 
         if name == POINTS:
             return points(self.query(sql or ""), width, theme)
@@ -42,9 +42,9 @@ class Results(Rows):
 
     def charts(self) -> dict[str, str]:
         """Every chart's name and title, those of plugins last."""
-        from prunebench.discovery import find_installed
-        from prunebench.report.brought import brought
+        from prunebench.plugins.discovery import find_installed
         from prunebench.report.charts import load_all
+        from prunebench.report.plugin_charts import brought
 
         bundled = {chart.name: chart.title for chart in load_all()}
         return bundled | {plugin.name: plugin.cls.title for plugin in brought(find_installed())}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import StoreError, did_you_mean
 from prunebench.store import database as db
+from prunebench.store.catalog import open_catalog
 from prunebench.store.ingest import quoted
-from prunebench.store.opening import open_catalog
 from prunebench.store.views import column_comments
 
 if TYPE_CHECKING:

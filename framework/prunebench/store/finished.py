@@ -36,7 +36,7 @@ def finished(database: Path, trial_ids: Collection[str]) -> dict[str, str]:
 def _finished(
     connection: DuckDBPyConnection, database: Path, journals: list[Path], wanted: frozenset[str]
 ) -> dict[str, str]:
-    from prunebench.store.opening import attach_published
+    from prunebench.store.catalog import attach_published
     from prunebench.store.store import tail_outcomes, unmerged
 
     best: dict[str, tuple[bool, str, int, str]] = {}

@@ -18,7 +18,7 @@ from types import TracebackType
 from prunebench.errors import StoreError
 from prunebench.records import Result, Run, encode
 from prunebench.store.keys import result_keys
-from prunebench.store.lines import fault_of
+from prunebench.store.line_schema import fault_of
 
 FORMAT = 1
 CHUNK_BYTES = 8 << 20

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.store import database as db
-from prunebench.store.imports import import_database, imports_of
 from prunebench.store.ingest import ingest
 from prunebench.store.journal import Tail, read_tails
 from prunebench.store.publish import mark_published, publish, working_copy
+from prunebench.store.taking import import_database, imports_of
 from prunebench.store.views import build_views, fingerprint
 
 if TYPE_CHECKING:

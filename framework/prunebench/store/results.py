@@ -50,8 +50,8 @@ class Results:
 
     def _current(self) -> DuckDBPyConnection:
         """A connection to the file and tails as they are now."""
+        from prunebench.store.catalog import open_catalog
         from prunebench.store.database import connect
-        from prunebench.store.opening import open_catalog
         from prunebench.store.store import Store
 
         seen = Store(self.path).look()

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from prunebench.contracts import Method
-from prunebench.discovery import find_installed
 from prunebench.measure.counts import layer_shapes
-from prunebench.parameters import complete, create
+from prunebench.plugins.contracts import Method
+from prunebench.plugins.discovery import find_installed
+from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
 from prunebench.records import Recipe, Value
 from prunebench.splits import Splits, TensorSplit
-from prunebench.task import Memory, TrialTask
+from prunebench.trial.task import Memory, TrialTask
 
 CLASSES = 5
 RECIPE = Recipe(epochs=1, batch_size=32, lr=1e-3)

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prunebench.chart import COLUMN_KINDS, Chart
 from prunebench.errors import PruneBenchError
-from prunebench.report.brought import TAKEN
+from prunebench.plugins.chart import COLUMN_KINDS, Chart
 from prunebench.report.export import chart_rows, picture, specification
 from prunebench.report.guard import guarded
 from prunebench.report.page import chart_entry
+from prunebench.report.plugin_charts import TAKEN
 from prunebench.report.scope import EVERYTHING, Queryable, Scope
 from prunebench.store import open_results
 from prunebench.testing.findings import Finding, class_findings, documentation_findings

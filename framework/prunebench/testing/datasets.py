@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from prunebench.contracts import Dataset
 from prunebench.errors import DataError
+from prunebench.plugins.contracts import Dataset
 from prunebench.records import Value
 from prunebench.splits import Split, Splits
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings

@@ -7,9 +7,9 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.discovery import KINDS, class_fault
 from prunebench.errors import PlanError
-from prunebench.parameters import complete, create, field_types
+from prunebench.plugins.discovery import KINDS, class_fault
+from prunebench.plugins.parameters import complete, create, field_types
 
 
 @dataclass(frozen=True)

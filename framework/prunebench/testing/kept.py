@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.measure import weights
-from prunebench.task import TrialTask
 from prunebench.testing import bench
+from prunebench.trial.task import TrialTask
 
 Row = tuple[str, str, str]  # check, seen, mend
 LAYERS = (nn.Linear, nn.Conv2d)

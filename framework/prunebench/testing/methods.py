@@ -11,15 +11,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from prunebench.contracts import Method
 from prunebench.errors import NotApplicable
-from prunebench.masks import fold_masks
 from prunebench.measure.counts import counts
+from prunebench.plugins.contracts import Method
 from prunebench.randomness import seeded
 from prunebench.records import Value
-from prunebench.targets import DenseCounts, totals
 from prunebench.testing import bench, kept
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
+from prunebench.trial.masks import fold_masks
+from prunebench.trial.targets import DenseCounts, totals
 
 LARGE = 2048
 LARGE_SECONDS = 60.0

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunebench.contracts import Metric
 from prunebench.errors import NotApplicable, PluginError
-from prunebench.metrics import readings
+from prunebench.plugins.contracts import Metric
 from prunebench.testing import bench
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
+from prunebench.trial.metrics import readings
 
 
 def check_metric(cls: type[Metric], settings: dict[str, Any] | None = None) -> list[Finding]:

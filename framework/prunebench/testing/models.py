@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from prunebench.contracts import Model
+from prunebench.plugins.contracts import Model
 from prunebench.randomness import seeded
 from prunebench.records import Value
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings

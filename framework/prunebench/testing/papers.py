@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from prunebench.contracts import Paper
 from prunebench.errors import PruneBenchError
-from prunebench.grid import Grid
+from prunebench.grid.grid import Grid
+from prunebench.plugins.contracts import Paper
 from prunebench.testing.findings import Finding, class_findings
 
 

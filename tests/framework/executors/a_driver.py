@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from executor_toys import RUNNER, toy, work_settings
+from prunebench.engine.executors import Finished, RetryPolicy, WorkerStarted, make_executor
 from prunebench.errors import PruneBenchError
-from prunebench.executors import Finished, RetryPolicy, WorkerStarted, make_executor
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from executor_toys import ONCE, RUNNER, cpu, toy, work_settings
-from prunebench.executors import Finished, Started, WorkerStarted
-from prunebench.executors.local import LocalExecutor
+from prunebench.engine.executors import Finished, Started, WorkerStarted
+from prunebench.engine.executors.local import LocalExecutor
 
 
 def main() -> None:

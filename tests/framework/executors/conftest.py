@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from executor_toys import ONCE, RUNNER, Make, cpu, work_settings
-from prunebench.executors import Executor, RetryPolicy
-from prunebench.executors.local import LocalExecutor
+from prunebench.engine.executors import Executor, RetryPolicy
+from prunebench.engine.executors.local import LocalExecutor
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def one_node() -> Iterator[str]:
 @pytest.fixture
 def on_ray(one_node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A cluster executor over the toy runner."""
-    from prunebench.executors.cluster import ClusterExecutor
+    from prunebench.engine.executors.cluster import ClusterExecutor
 
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
 

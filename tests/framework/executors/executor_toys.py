@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from prunebench.executors import Event, Executor, Finished, RetryPolicy, Slot, WorkSettings
+from prunebench.engine.executors import Event, Executor, Finished, RetryPolicy, Slot, WorkSettings
 from prunebench.records import Choice, Protocol, Result, Trial
 
 ONCE = RetryPolicy(0, 0)

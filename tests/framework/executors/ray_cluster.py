@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import psutil
-from prunebench.executors.connection import is_reachable
+from prunebench.engine.executors.connection import is_reachable
 
 HERE = Path(__file__).parent
 

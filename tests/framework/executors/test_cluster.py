@@ -14,8 +14,16 @@ from pathlib import Path
 
 import pytest
 from executor_toys import RUNNER, is_gone, results, toy, work_settings
+from prunebench.engine.executors import (
+    Executor,
+    Finished,
+    Progress,
+    RetryPolicy,
+    WorkerLost,
+    WorkerStarted,
+    make_executor,
+)
 from prunebench.errors import DeviceError
-from prunebench.executors import Executor, Finished, Progress, RetryPolicy, WorkerLost, WorkerStarted, make_executor
 from prunebench.records import Result
 
 pytest.importorskip("ray")
@@ -142,7 +150,7 @@ def test_what_a_cluster_could_never_give_is_refused_before_anything_waits(one_no
 def test_another_version_on_a_node_is_refused_with_both_named(
     one_node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prunebench.executors import cluster
+    from prunebench.engine.executors import cluster
 
     monkeypatch.setattr(cluster, "versions", lambda: {"prunebench": "9.9.9"})
     executor = make_executor("ray", "cpu:1", work_settings(tmp_path, {}), runner=RUNNER, address=one_node)

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prunebench.engine.executors import cluster_slots as module
+from prunebench.engine.executors.cluster_slots import cluster_slots
+from prunebench.engine.executors.host import Shelf
 from prunebench.errors import DeviceError
-from prunebench.executors import cluster_slots as module
-from prunebench.executors.cluster_slots import cluster_slots
-from prunebench.executors.host import Shelf
 
 BIG = [{"CPU": 64.0, "GPU": 8.0}, {"CPU": 32.0, "GPU": 4.0}]
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from prunebench.engine.executors import devices
+from prunebench.engine.executors.devices import resolve
 from prunebench.errors import DeviceError
-from prunebench.executors import devices
-from prunebench.executors.devices import resolve
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +135,7 @@ def test_a_containers_quota_counts(tmp_path: Path, text: str, cores: int) -> Non
 
 def test_the_parents_side_imports_no_torch() -> None:
     code = (
-        "import sys, prunebench.executors as e, prunebench.executors.local as l\n"
+        "import sys, prunebench.engine.executors as e, prunebench.engine.executors.local as l\n"
         "e.make_executor('local', 'cpu:1', e.WorkSettings('.', '.'))\n"
         "assert not {'torch', 'numpy', 'ray'} & set(sys.modules)"
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from executor_toys import ONCE, Make, cpu, is_gone, results, toy, work_settings
+from prunebench.engine.executors import Finished, Note, Progress, RetryPolicy, Started, WorkerLost, WorkerStarted
+from prunebench.engine.executors.devices import resolve
+from prunebench.engine.executors.local import LocalExecutor
+from prunebench.engine.executors.process import KEEP_BLOCKS, environment
 from prunebench.errors import DeviceError
-from prunebench.executors import Finished, Note, Progress, RetryPolicy, Started, WorkerLost, WorkerStarted
-from prunebench.executors.devices import resolve
-from prunebench.executors.local import LocalExecutor
-from prunebench.executors.process import KEEP_BLOCKS, environment
 
 INNOCENT = [toy("fine", network) for network in range(1, 4)]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from executor_toys import ONCE, RUNNER, results, toy, work_settings
-from prunebench.executors import Note, Slot
-from prunebench.executors.local import LocalExecutor
-from prunebench.worker.leases import leased
+from prunebench.engine.executors import Note, Slot
+from prunebench.engine.executors.local import LocalExecutor
+from prunebench.engine.worker.leases import leased
 
 
 def never(device: str) -> None:

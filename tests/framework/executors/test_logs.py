@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prunebench.executors import logs
-from prunebench.executors.logs import SlotLog
+from prunebench.engine.executors import logs
+from prunebench.engine.executors.logs import SlotLog
 
 
 def test_a_trial_keeps_its_first_part_and_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

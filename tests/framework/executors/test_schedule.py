@@ -4,8 +4,8 @@ import random
 
 import pytest
 from executor_toys import toy
-from prunebench.executors.events import RetryPolicy
-from prunebench.executors.schedule import Job, Schedule
+from prunebench.engine.executors.events import RetryPolicy
+from prunebench.engine.executors.schedule import Job, Schedule
 from prunebench.records import Status
 
 STATUSES: list[Status] = ["ok", "failed", "killed", "oom", "timeout"]

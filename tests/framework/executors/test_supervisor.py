@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from executor_toys import ONCE, Make, cpu, results, toy
+from prunebench.engine.executors import Event, Finished, Note, RetryPolicy, Slot, WorkerLost
+from prunebench.engine.executors.supervisor import Supervisor
+from prunebench.engine.executors.transport import Exited, Happening, Said
+from prunebench.engine.worker.messages import Order, Report
 from prunebench.errors import DeviceError
-from prunebench.executors import Event, Finished, Note, RetryPolicy, Slot, WorkerLost
-from prunebench.executors.supervisor import Supervisor
-from prunebench.executors.transport import Exited, Happening, Said
 from prunebench.records import Result, decode, encode
-from prunebench.worker.messages import Order, Report
 
 READY = encode(Report("ready", pid=1))
 

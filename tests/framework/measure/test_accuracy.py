@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from prunebench import TensorSplit
-from prunebench.measure.accuracy import InvalidOutput, evaluate
-from prunebench.measure.faults import ChangedWeights
-from prunebench.measure.significance import unpack_bits
+from prunebench.measure.latency.faults import ChangedWeights
+from prunebench.measure.scores import InvalidOutput, evaluate
+from prunebench.measure.statistics import unpack_bits
 from torch import Tensor, nn
 
 

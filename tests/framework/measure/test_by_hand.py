@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from prunebench import TensorSplit
-from prunebench.measure.accuracy import Scores, evaluate
-from prunebench.measure.significance import accuracy_drop, mcnemar, unpack_bits
+from prunebench.measure.scores import Scores, evaluate
+from prunebench.measure.statistics import accuracy_drop, mcnemar, unpack_bits
 from torch import nn
 
 LN = [math.log(k) for k in range(1, 7)]  # logits whose softmax is k / 21: 1 + 2 + 3 + 4 + 5 + 6 = 21

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from prunebench.measure.conditions import gpu_state, precision
+from prunebench.measure.latency.conditions import gpu_state, precision
 
 
 def test_how_a_card_may_compute_float32_is_plain_data() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from prunebench.measure import blocks as clocks
-from prunebench.measure import latency as timing
-from prunebench.measure.blocks import Block, Clock, CpuClock, CudaClock, Side, WallClock, waited_ns
-from prunebench.measure.pairs import Blocks
+from prunebench.measure.latency import blocks as clocks
+from prunebench.measure.latency import latency as timing
+from prunebench.measure.latency.blocks import Block, Clock, CpuClock, CudaClock, Side, WallClock, waited_ns
+from prunebench.measure.latency.pairs import Blocks
 from prunebench.records import LatencyProtocol
 from torch import nn
 

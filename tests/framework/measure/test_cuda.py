@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from prunebench.measure import conditions, memory
-from prunebench.measure import latency as timing
-from prunebench.measure.blocks import Block, CpuClock, CudaClock, Side, WallClock, clock_for
-from prunebench.measure.pairs import Blocks
-from prunebench.measure.sides import Comparison
+from prunebench.measure import memory
+from prunebench.measure.latency import conditions
+from prunebench.measure.latency import latency as timing
+from prunebench.measure.latency.blocks import Block, CpuClock, CudaClock, Side, WallClock, clock_for
+from prunebench.measure.latency.pairs import Blocks
+from prunebench.measure.latency.sides import Comparison
 from prunebench.records import LatencyProtocol
 from torch import Tensor, nn
 

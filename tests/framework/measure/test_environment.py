@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import torch
-from prunebench.measure import conditions, environment
+from prunebench.measure import environment
+from prunebench.measure.latency import conditions
 from prunebench.records import Provenance, decode, encode
 
 

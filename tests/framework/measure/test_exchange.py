@@ -7,10 +7,11 @@ import random
 
 import pytest
 import torch
-from prunebench.measure import pairs, places
-from prunebench.measure.blocks import Block, Side
-from prunebench.measure.schedule import Schedule
-from prunebench.measure.significance import speedup_interval, verdict
+from prunebench.measure.latency import pairs
+from prunebench.measure.latency import placement as places
+from prunebench.measure.latency.blocks import Block, Side
+from prunebench.measure.latency.schedule import Schedule
+from prunebench.measure.statistics import speedup_interval, verdict
 from torch import nn
 
 

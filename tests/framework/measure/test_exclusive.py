@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from prunebench.measure.exclusive import Turn, physical
+from prunebench.measure.latency.turn import Turn, physical
 
 
 def in_thread(work: object) -> threading.Thread:
@@ -133,7 +133,7 @@ def test_a_card_is_timed_beside_work_on_another_card_but_not_beside_cpu_timing(t
 
 def test_a_dead_process_leaves_no_lock(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from prunebench.measure.exclusive import Turn\n"
+        "import sys, time; from pathlib import Path; from prunebench.measure.latency.turn import Turn\n"
         "turn = Turn(Path(sys.argv[1])); turn.timing().__enter__(); print('in', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prunebench.measure.faults import is_lack_of_memory
+from prunebench.measure.latency.faults import is_lack_of_memory
 
 
 @pytest.mark.parametrize(

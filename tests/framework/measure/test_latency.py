@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from prunebench.measure import round as round_module
-from prunebench.measure import rounds, sides
-from prunebench.measure.faults import ChangedWeights, InvalidOutput
-from prunebench.measure.latency import latency
-from prunebench.measure.sides import Comparison
-from prunebench.measure.significance import speedup_interval, verdict
+from prunebench.measure.latency import round as round_module
+from prunebench.measure.latency import rounds, sides
+from prunebench.measure.latency.faults import ChangedWeights, InvalidOutput
+from prunebench.measure.latency.latency import latency
+from prunebench.measure.latency.sides import Comparison
+from prunebench.measure.statistics import speedup_interval, verdict
 from prunebench.records import Latency, LatencyProtocol, decode, encode
 from torch import Tensor, nn
 
@@ -109,7 +109,7 @@ def test_p99_is_given_only_with_enough_samples() -> None:
     assert measured(Repeated(1), Repeated(1)).latency_p99_ms is None
     many = LatencyProtocol(batch=(1,), max_seconds=60, groups=240)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("prunebench.measure.blocks.CpuClock.block_ms", 0.01)
+        patch.setattr("prunebench.measure.latency.blocks.CpuClock.block_ms", 0.01)
         found = measured(Repeated(1), Repeated(1), many)
     assert len(found.pruned_ms) >= 459
     assert found.latency_p99_ms is not None and found.latency_p99_ms >= found.latency_p90_ms

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from prunebench.measure import neighbours
-from prunebench.measure.blocks import Block
-from prunebench.measure.latency import _record
-from prunebench.measure.pairs import Blocks
-from prunebench.measure.sides import Comparison
-from prunebench.measure.significance import round_logs, speedup_interval, t_interval
+from prunebench.measure.latency import pairwise_interval as neighbours
+from prunebench.measure.latency.blocks import Block
+from prunebench.measure.latency.latency import _record
+from prunebench.measure.latency.pairs import Blocks
+from prunebench.measure.latency.sides import Comparison
+from prunebench.measure.statistics import round_logs, speedup_interval, t_interval
 from prunebench.records import LatencyProtocol
 from torch import nn
 

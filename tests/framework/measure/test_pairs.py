@@ -7,11 +7,12 @@ import random
 
 import pytest
 import torch
-from prunebench.measure import pairs, places, schedule
-from prunebench.measure.blocks import Block, CpuClock, Side
-from prunebench.measure.pairs import Pair, time_pair
-from prunebench.measure.schedule import ROUNDS, Schedule, Warmed, plan
-from prunebench.measure.significance import speedup_interval
+from prunebench.measure.latency import pairs, schedule
+from prunebench.measure.latency import placement as places
+from prunebench.measure.latency.blocks import Block, CpuClock, Side
+from prunebench.measure.latency.pairs import Pair, time_pair
+from prunebench.measure.latency.schedule import ROUNDS, Schedule, Warmed, plan
+from prunebench.measure.statistics import speedup_interval
 from torch import nn
 
 

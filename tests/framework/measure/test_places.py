@@ -7,8 +7,8 @@ import random
 
 import pytest
 import torch
-from prunebench.measure import places
-from prunebench.measure.blocks import Side
+from prunebench.measure.latency import placement as places
+from prunebench.measure.latency.blocks import Side
 from prunebench.measure.weights import stored
 from torch import Tensor, nn
 

@@ -7,8 +7,8 @@ import random
 
 import numpy as np
 import pytest
-from prunebench.measure import significance
-from prunebench.measure.significance import Interval
+from prunebench.measure import statistics as significance
+from prunebench.measure.statistics import Interval
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from prunebench.measure import formats
-from prunebench.measure.blocks import Block, Side
-from prunebench.measure.formats import channels_last_gain
-from prunebench.measure.in_place import InPlace, in_place
-from prunebench.measure.latency import latency
-from prunebench.measure.sides import Comparison
-from prunebench.measure.ways import settled
+from prunebench.measure.latency import formats
+from prunebench.measure.latency.blocks import Block, Side
+from prunebench.measure.latency.formats import channels_last_gain
+from prunebench.measure.latency.in_place import InPlace, in_place
+from prunebench.measure.latency.latency import latency
+from prunebench.measure.latency.sides import Comparison
+from prunebench.measure.latency.ways import settled
 from prunebench.measure.weights import same, snapshot, stored
 from prunebench.records import Latency, LatencyProtocol
 from torch import Tensor, nn

@@ -2,7 +2,7 @@
 
 import re
 
-from prunebench.report.beside import tables
+from prunebench.report.comparison_table import tables
 
 SIDES = {
     "published_parameters": 5240,

@@ -10,9 +10,9 @@ import pytest
 from prunebench import Chart, open_results
 from prunebench.cli import _status
 from prunebench.report import Scope
-from prunebench.report.brought import find_chart
 from prunebench.report.build import Extras, build
 from prunebench.report.charts import NAMES, load
+from prunebench.report.plugin_charts import find_chart
 from prunebench.testing import check_chart
 from prunebench.testing.sample import sample_database
 

@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 from prunebench.errors import PruneBenchError, QueryError
 from prunebench.report import Scope
-from prunebench.report.brought import find_chart
 from prunebench.report.charts import NAMES, load, load_all
 from prunebench.report.charts.heat import ABOVE
 from prunebench.report.draw import alone, panel_spec
 from prunebench.report.export import chart_rows, picture, specification
 from prunebench.report.headlines import by_setting, headline
+from prunebench.report.plugin_charts import find_chart
 from prunebench.report.scope import EVERYTHING
 from prunebench.report.style import LIGHT, SHAPES, Series, series_of
 from prunebench.store import open_results

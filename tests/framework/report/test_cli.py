@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from prunebench.cli import _status
-from prunebench.cli.closing import headline_table, summary_cells, summary_table
+from prunebench.cli.summary import headline_table, summary_cells, summary_table
 from prunebench.report import headline
 from prunebench.report.charts import NAMES
 from prunebench.store import Store, open_results

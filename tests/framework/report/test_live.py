@@ -4,10 +4,10 @@ import io
 import time
 
 import pytest
-from prunebench.activity import Tally, clock
-from prunebench.activity.tally import outcome
 from prunebench.cli.live import LiveView
-from prunebench.executors.events import Finished, Note, Progress, Started, WorkerLost, WorkerStarted
+from prunebench.engine.activity import Tally, clock
+from prunebench.engine.activity.tally import outcome
+from prunebench.engine.executors.events import Finished, Note, Progress, Started, WorkerLost, WorkerStarted
 from prunebench.records import Choice
 from rich.console import Console
 

@@ -9,9 +9,9 @@ import store_samples as samples
 from click.testing import CliRunner
 from prunebench.cli.claims import command
 from prunebench.errors import StoreError
+from prunebench.judging.claims import check_claims
 from prunebench.store import Store
-from prunebench.store.claims import check_claims
-from prunebench.store.selecting import run_of, trial_of
+from prunebench.store.lookup import run_of, trial_of
 
 CLAIMS = (
     {"text": "held", "sql": "select true as held, count(*) as trials from trials"},

@@ -16,9 +16,9 @@ from prunebench.cli import runs as runs_verb
 from prunebench.cli import show as show_verb
 from prunebench.cli import tables
 from prunebench.errors import StoreError
+from prunebench.judging.audit import CHECKLIST, Point, audit
 from prunebench.records import Choice
 from prunebench.store import Store
-from prunebench.store.audit import CHECKLIST, Point, audit
 
 EVIL = "a\x1b[31mb\x07\x00\u202ec\nd\x9b"
 

@@ -12,9 +12,9 @@ import store_samples as samples
 from click.testing import CliRunner
 from prunebench.cli.compare import command
 from prunebench.errors import QueryError
+from prunebench.judging.compare import compare
 from prunebench.records import Provenance, Result
 from prunebench.store import Store
-from prunebench.store.compare import compare
 
 
 def scored(

@@ -17,7 +17,7 @@ from prunebench.cli.merge import command as merge_command
 from prunebench.errors import NotADatabase, StoreError
 from prunebench.store import Store, open_results
 from prunebench.store.export import export
-from prunebench.store.imports import import_results
+from prunebench.store.taking import import_results
 from prunebench.store.views import column_comments
 
 WHOLE = ("curves", "metrics", "stages", "failures", "latency_samples")

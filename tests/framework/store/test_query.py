@@ -17,8 +17,8 @@ from prunebench.cli.query import command
 from prunebench.errors import PruneBenchError, QueryError
 from prunebench.store import Store
 from prunebench.store.queries import saved_queries, saved_query
-from prunebench.store.sandbox import Request, answers_to
-from prunebench.store.sealed import sealed_query
+from prunebench.store.sealed_child import Request, answers_to
+from prunebench.store.sealed_client import sealed_query
 
 Ask = Callable[..., Result]
 
@@ -51,7 +51,7 @@ def folder_state(folder: Path) -> dict[str, str]:
 
 def asked_in_process(database: Path, sql: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The error of a sealed query, without the child's start-up; empty where it was answered."""
-    from prunebench.store import sandbox
+    from prunebench.store import sealed_child as sandbox
 
     monkeypatch.setattr(sandbox, "_limit_process", lambda request: None)
     (answer,) = answers_to(Request(str(database), [sql], seconds=5))

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import store_samples as samples
+from prunebench.judging.compare import t_quantile
 from prunebench.records import Choice, LatencyProtocol, LayerRecord, Result
 from prunebench.store import Results, Store
 from prunebench.store import database as db
-from prunebench.store.compare import t_quantile
 from prunebench.store.schema import schema_markdown
 from prunebench.store.views import _t_quantile, column_comments, view_statements
 from scipy import stats

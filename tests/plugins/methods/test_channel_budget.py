@@ -9,11 +9,11 @@ import torch
 from fake_task import FakeTask, digits_task, fake_task, mac_count, pruned
 from prunebench import NotApplicable
 from prunebench.measure.counts import counts
-from prunebench_methods import interpolative_prune
-from prunebench_methods.channel_budget import ChannelCosts, channel_costs, shared_widths, uniform_widths
-from prunebench_methods.channel_graph import Group, channel_graph
-from prunebench_methods.channel_removal import Shrinking
-from prunebench_methods.interpolative import InterpolativeChannels
+from prunebench_methods.channels import interpolative_prune
+from prunebench_methods.channels.channel_budget import ChannelCosts, channel_costs, shared_widths, uniform_widths
+from prunebench_methods.channels.channel_graph import Group, channel_graph
+from prunebench_methods.channels.channel_removal import Shrinking
+from prunebench_methods.channels.interpolative import InterpolativeChannels
 from prunebench_models.residual import small_resnet
 from test_interpolative import toy
 from torch import nn

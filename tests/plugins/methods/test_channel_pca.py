@@ -8,8 +8,8 @@ import pytest
 import torch
 from fake_task import FakeTask, accuracy, digits_task, fake_task, pruned, small_cnn, small_fcn
 from prunebench import NotApplicable
-from prunebench_methods.channel_pca import ChannelPca
-from prunebench_methods.channel_pca_math import significant
+from prunebench_methods.channels.channel_pca import ChannelPca
+from prunebench_methods.channels.channel_pca_math import significant
 from torch import Tensor, nn
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from fake_task import accuracy, assert_counts_hold, digits_task, fake_task, pruned, small_cnn, small_fcn
 from prunebench import NotApplicable
-from prunebench_methods.column_select import ColumnSelect
-from prunebench_methods.column_select_math import interpolated, pivot_order
+from prunebench_methods.low_rank.column_select import ColumnSelect
+from prunebench_methods.low_rank.column_select_math import interpolated, pivot_order
 from torch import nn
 
 

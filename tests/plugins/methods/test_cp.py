@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_task import assert_counts_hold, fake_task, pruned
-from prunebench_methods import als
-from prunebench_methods.cp import Cp
+from prunebench_methods.decompositions import als
+from prunebench_methods.decompositions.cp import Cp
 from torch import Tensor, nn
 
 

@@ -17,10 +17,10 @@ from fake_task import (
     small_fcn,
 )
 from prunebench import LayerShape, NotApplicable
-from prunebench_methods.data_aware import DataAwareLowRank
-from prunebench_methods.low_rank import LowRank
-from prunebench_methods.ranks import macs_at, shared_budget
-from prunebench_methods.responses import Fit, damped_fit
+from prunebench_methods.low_rank.data_aware import DataAwareLowRank
+from prunebench_methods.low_rank.low_rank import LowRank
+from prunebench_methods.low_rank.ranks import macs_at, shared_budget
+from prunebench_methods.low_rank.responses import Fit, damped_fit
 from torch import nn
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn
 from prunebench import Method, NotApplicable
-from prunebench_methods.bicluster import Bicluster
-from prunebench_methods.cp import Cp
-from prunebench_methods.separable_basis import SeparableBasis
-from prunebench_methods.spatial_svd import SpatialSvd
-from prunebench_methods.tucker2 import Tucker2
+from prunebench_methods.decompositions.bicluster import Bicluster
+from prunebench_methods.decompositions.cp import Cp
+from prunebench_methods.decompositions.separable_basis import SeparableBasis
+from prunebench_methods.decompositions.spatial_svd import SpatialSvd
+from prunebench_methods.decompositions.tucker2 import Tucker2
 from torch import nn
 
 EXACT = {"rank_ratio": 1.0, "even_if_larger": True}

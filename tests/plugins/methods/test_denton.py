@@ -6,9 +6,9 @@ import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned
 from prunebench import LayerShape, NotApplicable
-from prunebench_methods.bicluster import Bicluster
-from prunebench_methods.equal_clusters import clusters_of
-from prunebench_methods.monochromatic import Monochromatic
+from prunebench_methods.decompositions.bicluster import Bicluster
+from prunebench_methods.decompositions.monochromatic import Monochromatic
+from prunebench_methods.shared.equal_clusters import clusters_of
 from torch import Tensor, nn
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn, small_fcn
 from prunebench import Method, NotApplicable
-from prunebench_methods.column_select import ColumnSelect
-from prunebench_methods.data_aware import DataAwareLowRank
 from prunebench_methods.dense import Dense
 from prunebench_methods.factorized import METHODS
-from prunebench_methods.levin import PrincipalComponentsPruning
-from prunebench_methods.low_rank import LowRank, LowRankAsRun, RohlicekSvd
-from prunebench_methods.pca import ActivationPca, WeightPca
-from prunebench_methods.random_matmul import RandomMatmul
+from prunebench_methods.low_rank.column_select import ColumnSelect
+from prunebench_methods.low_rank.data_aware import DataAwareLowRank
+from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
+from prunebench_methods.low_rank.low_rank import LowRank, LowRankAsRun, RohlicekSvd
+from prunebench_methods.low_rank.pca import ActivationPca, WeightPca
+from prunebench_methods.low_rank.random_matmul import RandomMatmul
 from torch import Tensor, nn
 
 SETTINGS: list[Method] = [

@@ -6,8 +6,8 @@ import pytest
 import torch
 from fake_task import FakeTask, accuracy, assert_counts_hold, digits_task, fake_task, pruned
 from prunebench import NotApplicable
-from prunebench_methods.flattened import Flattened
-from prunebench_methods.interpolative import InterpolativeChannels
+from prunebench_methods.channels.interpolative import InterpolativeChannels
+from prunebench_methods.decompositions.flattened import Flattened
 from torch import nn
 
 DECOMPOSED = {"from_scratch": False, "stages": 1}

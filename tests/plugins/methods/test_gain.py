@@ -6,9 +6,9 @@ import pytest
 import torch
 from fake_task import FakeTask, fake_task, mac_count, pruned
 from prunebench import Method, NotApplicable
-from prunebench_methods.gain import gain, layer_input
-from prunebench_methods.low_rank import LowRank
-from prunebench_methods.spatial_svd import SpatialSvd
+from prunebench_methods.decompositions.spatial_svd import SpatialSvd
+from prunebench_methods.low_rank.low_rank import LowRank
+from prunebench_methods.shared.gain import gain, layer_input
 from torch import nn
 
 GAINS = r"factors are 0\.\d+x as fast at batch 2, not 1x"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from fake_task import PLAIN, FakeTask, digits_task, fake_task, pruned, small_cnn
-from prunebench_methods.data_aware import DataAwareLowRank
-from prunebench_methods.importance import ALIKE, DAMPING, Importance, importances
+from prunebench_methods.low_rank.data_aware import DataAwareLowRank
+from prunebench_methods.low_rank.importance import ALIKE, DAMPING, Importance, importances
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -12,10 +12,17 @@ import torch
 from fake_task import FakeTask, accuracy, fake_task, pruned, small_cnn, small_fcn
 from prunebench import NotApplicable
 from prunebench.measure.counts import counts
-from prunebench_methods.int8 import Int8
-from prunebench_methods.int8_layers import Int8Conv2d, Int8Layer, Int8Linear, input_code, input_levels, quantized_weight
-from prunebench_methods.magnitude import Magnitude
-from prunebench_methods.storage import storage_formats
+from prunebench_methods.masks.magnitude import Magnitude
+from prunebench_methods.quantization.int8 import Int8
+from prunebench_methods.quantization.int8_layers import (
+    Int8Conv2d,
+    Int8Layer,
+    Int8Linear,
+    input_code,
+    input_levels,
+    quantized_weight,
+)
+from prunebench_methods.shared.storage import storage_formats
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from fake_task import FakeTask, accuracy, digits_task, fake_task, mac_count, pruned, small_cnn, small_fcn
 from prunebench import NotApplicable
-from prunebench_methods import interpolative_math as mathematics
-from prunebench_methods.channel_graph import Group, channel_graph
-from prunebench_methods.interpolative import InterpolativeChannels
-from prunebench_methods.tracing import traced
+from prunebench_methods.channels import interpolative_math as mathematics
+from prunebench_methods.channels.channel_graph import Group, channel_graph
+from prunebench_methods.channels.interpolative import InterpolativeChannels
+from prunebench_methods.channels.tracing import traced
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -8,7 +8,7 @@ from fake_task import assert_counts_hold, fake_task, pruned, small_cnn, small_fc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prunebench import LayerShape, NotApplicable
-from prunebench_methods.low_rank import LowRank, LowRankAsRun, RohlicekSvd
+from prunebench_methods.low_rank.low_rank import LowRank, LowRankAsRun, RohlicekSvd
 from torch import nn
 
 FULL = LowRank(rank_ratio=1.0, even_if_larger=True)

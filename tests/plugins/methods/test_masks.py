@@ -11,11 +11,11 @@ from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prunebench import Method, NotApplicable, PruneBenchError, Task
-from prunebench_methods.exact import kept_count
-from prunebench_methods.magnitude import Magnitude
-from prunebench_methods.masking import highest
-from prunebench_methods.random_masks import Random
-from prunebench_methods.random_matched import RandomMatched
+from prunebench_methods.masks.magnitude import Magnitude
+from prunebench_methods.masks.random_masks import Random
+from prunebench_methods.masks.random_matched import RandomMatched
+from prunebench_methods.shared.exact import kept_count
+from prunebench_methods.shared.masking import highest
 from torch import Tensor, nn
 
 MASKS = {"magnitude": Magnitude, "random": Random, "random_matched": RandomMatched}
@@ -146,7 +146,7 @@ def test_zeros_stay_zero_under_adam_with_weight_decay() -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_zeros_stay_zero_in_the_training_loop_whatever_the_optimizer(optimizer: str) -> None:
     from prunebench.records import Recipe
-    from prunebench.training import fit
+    from prunebench.trial.training import fit
 
     task = task_of(small_cnn())
     network = pruned(Magnitude(keep=0.1), task)

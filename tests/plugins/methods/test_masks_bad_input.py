@@ -9,9 +9,9 @@ import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn, small_fcn
 from prunebench import Method, NotApplicable
-from prunebench_methods.magnitude import Magnitude
-from prunebench_methods.random_masks import Random
-from prunebench_methods.random_matched import RandomMatched
+from prunebench_methods.masks.magnitude import Magnitude
+from prunebench_methods.masks.random_masks import Random
+from prunebench_methods.masks.random_matched import RandomMatched
 from torch import Tensor, nn
 
 
@@ -82,7 +82,7 @@ def test_a_layer_that_loses_everything_is_noted() -> None:
 @pytest.mark.parametrize("keep", [0.0, -0.1, 1.5])
 def test_a_share_outside_of_zero_to_one_is_refused(method: type[Method], keep: float) -> None:
     from prunebench.errors import PlanError
-    from prunebench.parameters import complete, create
+    from prunebench.plugins.parameters import complete, create
 
     with pytest.raises(PlanError, match="keep"):
         create(method, complete(method, {"keep": keep}))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from fake_task import FakeTask, accuracy, assert_counts_hold, digits_task, fake_task, pruned, small_cnn, small_fcn
 from prunebench import NotApplicable
-from prunebench_methods.levin import PrincipalComponentsPruning
-from prunebench_methods.pca import ActivationPca, WeightPca
+from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
+from prunebench_methods.low_rank.pca import ActivationPca, WeightPca
 from torch import nn
 
 

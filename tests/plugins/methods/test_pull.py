@@ -6,9 +6,9 @@ import copy
 
 import pytest
 import torch
-from prunebench_methods import pull
-from prunebench_methods.pull import PULLS, Sums, held_out_pull
-from prunebench_methods.refit_math import batched
+from prunebench_methods.channels import regularisation as pull
+from prunebench_methods.channels.refit_math import batched
+from prunebench_methods.channels.regularisation import PULLS, Sums, held_out_pull
 from test_refit import refitted
 from torch import Tensor, nn
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fake_task import assert_counts_hold, fake_task, pruned, small_cnn, small_fcn
 from prunebench import NotApplicable
-from prunebench_methods.random_matmul import RandomMatmul
+from prunebench_methods.low_rank.random_matmul import RandomMatmul
 from torch import Tensor, nn
 
 DRAWS = 2000

@@ -6,10 +6,10 @@ import copy
 
 import pytest
 import torch
-from prunebench_methods import refit_math
-from prunebench_methods.channel_graph import channel_graph
-from prunebench_methods.landings import Landing, Values, landings
-from prunebench_methods.refit_math import dense_answers, refit
+from prunebench_methods.channels import refit_math
+from prunebench_methods.channels.channel_graph import channel_graph
+from prunebench_methods.channels.landings import Landing, Values, landings
+from prunebench_methods.channels.refit_math import dense_answers, refit
 from prunebench_models.residual import Block
 from test_interpolative import Dense, Residual, warmed
 from torch import Tensor, nn

@@ -7,10 +7,10 @@ import copy
 import pytest
 import torch
 from fake_task import FakeTask, digits_task, pruned
-from prunebench_methods import refit_together as together
-from prunebench_methods.channel_graph import channel_graph
-from prunebench_methods.interpolative import InterpolativeChannels
-from prunebench_methods.refit_together import Whitened
+from prunebench_methods.channels import refit_together as together
+from prunebench_methods.channels.channel_graph import channel_graph
+from prunebench_methods.channels.interpolative import InterpolativeChannels
+from prunebench_methods.channels.refit_together import Whitened
 from test_interpolative import Residual, toy, trained_digits
 from torch import Tensor, nn
 

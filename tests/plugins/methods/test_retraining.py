@@ -9,13 +9,13 @@ import pytest
 import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn, small_fcn
 from prunebench import Method, NotApplicable
-from prunebench_methods.deep_compression import DeepCompression
-from prunebench_methods.exact import kept_count
-from prunebench_methods.iterative import IterativeMagnitude
-from prunebench_methods.lottery_ticket import LotteryTicket
-from prunebench_methods.magnitude import Magnitude
-from prunebench_methods.sparse import relative, restored
-from prunebench_methods.storage import storage_formats
+from prunebench_methods.masks.iterative import IterativeMagnitude
+from prunebench_methods.masks.magnitude import Magnitude
+from prunebench_methods.quantization.deep_compression import DeepCompression
+from prunebench_methods.shared.exact import kept_count
+from prunebench_methods.shared.sparse import relative, restored
+from prunebench_methods.shared.storage import storage_formats
+from prunebench_methods.tickets.lottery_ticket import LotteryTicket
 from torch import Tensor, nn
 
 LAYERS = (0, 3, 6, 8)

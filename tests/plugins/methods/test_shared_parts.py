@@ -6,9 +6,9 @@ import pytest
 import torch
 from fake_task import fake_task, small_cnn
 from prunebench import LayerShape, NotApplicable
-from prunebench_methods.numerics import svd
-from prunebench_methods.replace import linear_and_conv_layers, replace_module, select_layers
-from prunebench_methods.selection import break_even, refusal, refusals, rounded_up
+from prunebench_methods.shared.numerics import svd
+from prunebench_methods.shared.replace import linear_and_conv_layers, replace_module, select_layers
+from prunebench_methods.shared.selection import break_even, refusal, refusals, rounded_up
 from torch import nn
 
 

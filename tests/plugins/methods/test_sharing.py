@@ -11,12 +11,12 @@ from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prunebench import Method, NotApplicable
-from prunebench_methods.clustering import centres_of_numbers, clustered_vectors, nearest, nearest_vectors
-from prunebench_methods.dictionaries import column_groups
-from prunebench_methods.kmeans import KMeans
-from prunebench_methods.magnitude import Magnitude
-from prunebench_methods.product_quantization import ProductQuantization, quantized_byte_count
-from prunebench_methods.sharing import Codebook, shared
+from prunebench_methods.masks.magnitude import Magnitude
+from prunebench_methods.quantization.dictionaries import column_groups
+from prunebench_methods.quantization.kmeans import KMeans
+from prunebench_methods.quantization.product_quantization import ProductQuantization, quantized_byte_count
+from prunebench_methods.quantization.sharing import Codebook, shared
+from prunebench_methods.shared.clustering import centres_of_numbers, clustered_vectors, nearest, nearest_vectors
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize

@@ -8,10 +8,10 @@ import torch
 from fake_task import small_cnn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prunebench_methods.exact import index_bits, packed_byte_count
-from prunebench_methods.huffman import canonical_codes, code_lengths, decode, encode, huffman_byte_count
-from prunebench_methods.sparse import packed, relative, restored, unpacked
-from prunebench_methods.storage import dense_byte_count, storage_formats, weight_byte_counts
+from prunebench_methods.shared.exact import index_bits, packed_byte_count
+from prunebench_methods.shared.huffman import canonical_codes, code_lengths, decode, encode, huffman_byte_count
+from prunebench_methods.shared.sparse import packed, relative, restored, unpacked
+from prunebench_methods.shared.storage import dense_byte_count, storage_formats, weight_byte_counts
 from torch import nn
 
 symbols = st.lists(st.integers(0, 40), max_size=300).map(lambda values: np.array(values, dtype=np.int64))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 from prunebench import Metric, NotApplicable, TensorSplit
-from prunebench.discovery import class_fault
 from prunebench.errors import PluginError
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.plugins.discovery import class_fault
 from prunebench.records import Protocol
-from prunebench.runner import run_trial
 from prunebench.testing import check_metric
-from prunebench.workbench import Workbench
+from prunebench.trial.runner import run_trial
+from prunebench.trial.workbench import Workbench
 from prunebench_metrics import metrics
 from prunebench_metrics.agreement import Agreement
 from torch import nn

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prunebench.grid import Grid
+from prunebench.grid.grid import Grid
 from prunebench.records import Latency, LayerRecord, Measurement, Provenance, Result, Run, Trial
 from prunebench.store import Results, Store, open_results
 

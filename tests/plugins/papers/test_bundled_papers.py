@@ -12,16 +12,16 @@ import prunebench_papers
 import pytest
 import torch
 from prunebench import Paper
-from prunebench.discovery import Installed, find_installed
-from prunebench.grid import Grid
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import Plan, plan
+from prunebench.judging.claims import check_claims
 from prunebench.measure.counts import layer_shapes
-from prunebench.parameters import create
-from prunebench.plan import Plan, plan
+from prunebench.plugins.discovery import Installed, find_installed
+from prunebench.plugins.parameters import create
 from prunebench.records import Trial
 from prunebench.report import Scope, write_report
 from prunebench.report.papers import paper_charts
 from prunebench.store import Results, open_results
-from prunebench.store.claims import check_claims
 from prunebench_methods import methods
 from prunebench_models.convolutional import LeNet5
 

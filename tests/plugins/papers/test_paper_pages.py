@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from prunebench.cli import _status
-from prunebench.discovery import Installed, find_installed
+from prunebench.engine.session import _report, prepare
+from prunebench.judging.claims import check_claims
+from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.records import Trial
 from prunebench.report import write_report
 from prunebench.report.papers import figure_names
-from prunebench.session import _report, prepare
 from prunebench.store import open_results
-from prunebench.store.claims import check_claims
 
 from tests.plugins.papers.test_bundled_papers import PAPERS, made_up, planned, rohlicek_facts
 

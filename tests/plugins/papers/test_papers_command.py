@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from prunebench.cli import main
-from prunebench.discovery import find_installed
-from prunebench.grid import Grid
-from prunebench.plan import plan
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.plugins.discovery import find_installed
 from prunebench_papers import papers
 from prunebench_papers.founding import Rohlicek2020
 

@@ -12,9 +12,9 @@ import torch
 from prunebench import NotApplicable
 from prunebench.measure.counts import counts
 from prunebench.testing import bench, check_method
-from prunebench_methods.interpolative import InterpolativeChannels
-from prunebench_methods.kmeans import KMeans
-from prunebench_peers import handing
+from prunebench_methods.channels.interpolative import InterpolativeChannels
+from prunebench_methods.quantization.kmeans import KMeans
+from prunebench_peers import adapters as handing
 from prunebench_peers.tensorly_torch import TltorchCp
 from prunebench_peers.torch_prune import L1Unstructured, LnStructured
 from prunebench_peers.torch_pruning import TorchPruning

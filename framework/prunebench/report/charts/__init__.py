@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 
-from prunebench.chart import Chart
+from prunebench.plugins.chart import Chart
 
 NAMES = (
     "accuracy_compression",

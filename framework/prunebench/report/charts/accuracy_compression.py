@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from prunebench.chart import Look
+from prunebench.plugins.chart import Look
 from prunebench.report.charts.columns import ACCURACY, WHICH
 from prunebench.report.charts.marks import tip
 from prunebench.report.charts.tradeoff import Tradeoff, tradeoff

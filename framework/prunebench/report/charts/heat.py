@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import altair as alt
 
-from prunebench.chart import Chart
+from prunebench.plugins.chart import Chart
 from prunebench.report.charts.columns import WHICH
 from prunebench.report.charts.marks import tip
 from prunebench.report.charts.template import filled

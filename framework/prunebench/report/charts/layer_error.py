@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.chart import Look
+from prunebench.plugins.chart import Look
 from prunebench.report.charts.heat import LayerHeat, heat
 
 

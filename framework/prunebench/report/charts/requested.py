@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from prunebench.chart import Chart, Look
+from prunebench.plugins.chart import Chart, Look
 from prunebench.report.charts.columns import WHICH
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import altair as alt
 
-from prunebench.chart import Chart, Look
+from prunebench.plugins.chart import Chart, Look
 from prunebench.report.charts.marks import brush, setting_tips, tip, zoom
 from prunebench.report.charts.template import filled
 

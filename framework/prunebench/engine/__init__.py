@@ -1,0 +1,1 @@
+"""Many trials on many devices: sessions, executors, workers, and what they are doing."""

@@ -1,0 +1,283 @@
+"""One call of `bench run` or `prunebench.run`: grid -> plan -> minus what is done -> executor -> journal -> report."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from prunebench.engine.activity import ActivityFile, Tally, activity_path
+from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
+from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean
+from prunebench.grid.grid import TRIAL_LIMIT, Grid
+from prunebench.grid.plan import Plan, plan
+from prunebench.plugins.discovery import Installed, find_installed
+from prunebench.plugins.registry import bundled_grids, load_registry
+from prunebench.records import Run, Trial
+from prunebench.store import Store
+
+MERGE_SECONDS = 1.5  # between merges, at least
+MERGE_SHARE = 20  # and this many times what the last merge took
+DEFAULT_DB = Path("runs") / "results.duckdb"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A planned grid beside what the database has of it."""
+
+    plan: Plan
+    installed: Installed
+    store: Store
+    finished: dict[str, str]  # trial id -> status
+    todo: tuple[Trial, ...]
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    grid: str
+    database: Path
+    planned_count: int
+    done_count: int  # found done at the start
+    run_id: str = ""  # empty when nothing was left to run
+    statuses: dict[str, int] = field(default_factory=dict)  # of the trials run now
+    seconds: float = 0.0
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()  # what the last merge had to say: a database set aside, a damaged journal line
+    report: Path | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every trial run now ended ok or was declined with a reason."""
+        return not self.interrupted and set(self.statuses) <= {"ok", "skipped"}
+
+
+def load_grid(grid: str | Path | Grid, installed: Installed, scale: str | None, data_dir: Path) -> Grid:
+    """A grid from a file, a bundled grid's name, or a paper's at `scale` (by default what the data allows)."""
+    if isinstance(grid, Grid):
+        return grid
+    path, papers, bundled = Path(grid), installed.of_kind("paper"), bundled_grids()
+    if path.suffix == ".toml" or path.exists():
+        return Grid.load(path)
+    if str(grid) in bundled:
+        return Grid.load(bundled[str(grid)])
+    if ("paper", str(grid)) not in installed.by_name:
+        known = sorted({*papers, *bundled})
+        hint = did_you_mean(str(grid), known) or f"; known: {', '.join(known)}"
+        raise GridError(f"no grid file and no paper {str(grid)!r}{hint}")
+    paper = installed.find("paper", str(grid)).cls()
+    chosen = scale or default_scale(paper, installed, data_dir)
+    parsed = Grid.parse(paper.grid(chosen), name=paper.name, source=f"{paper.name} ({chosen})")
+    return replace(parsed, scale=chosen)
+
+
+def default_scale(paper: Any, installed: Installed, data_dir: Path) -> str:
+    """`full` where every data set of the full grid lies in `data_dir`, otherwise `offline`."""
+    full = Grid.parse(paper.grid("full"), name=paper.name, source=paper.name)
+    names = {entry.use for block in full.blocks for entry in block.datasets}
+    known = installed.of_kind("dataset")
+    return "full" if all(n in known and known[n].cls().available(data_dir) for n in names) else "offline"
+
+
+def data_folder(given: Path | None) -> Path:
+    """Where data sets lie: given, PRUNEBENCH_DATA, or the user's cache."""
+    return given or Path(os.environ.get("PRUNEBENCH_DATA") or Path.home() / ".cache" / "prunebench")
+
+
+def prepare(
+    grid: str | Path | Grid,
+    *,
+    db: str | Path = DEFAULT_DB,
+    scale: str | None = None,
+    limit: int = TRIAL_LIMIT,
+    retry: tuple[str, ...] = (),
+    plugin_files: tuple[Path, ...] = (),
+    disabled: tuple[str, ...] = (),
+    data_dir: Path | None = None,
+) -> Prepared:
+    """Everything that can go wrong before a trial starts goes wrong here; nothing is written."""
+    installed = find_installed(plugin_files, disabled)
+    loaded = load_grid(grid, installed, scale, data_folder(data_dir))
+    planned = plan(loaded, installed, load_registry(), limit)
+    store = Store(Path(db))
+    finished = store.finished([trial.id for trial in planned.trials])
+    again = {"failed", "timeout", "killed", "oom", "skipped"} if "all" in retry else set(retry)
+    todo = tuple(t for t in planned.trials if finished.get(t.id) is None or finished[t.id] in again)
+    return Prepared(planned, installed, store, finished, todo)
+
+
+def run(
+    grid: str | Path | Grid,
+    *,
+    db: str | Path = DEFAULT_DB,
+    devices: str = "auto",
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    gpu_share: float = 1.0,
+    scale: str | None = None,
+    limit: int = TRIAL_LIMIT,
+    retry: tuple[str, ...] = (),
+    timeout_seconds: float | None = None,
+    plugin_files: tuple[Path, ...] = (),
+    disabled: tuple[str, ...] = (),
+    data_dir: Path | None = None,
+    report: bool = True,
+    on_plan: Callable[[Prepared], None] = lambda prepared: None,
+    on_event: Callable[[Any], None] = lambda event: None,
+) -> Outcome:
+    """Run what the database does not have of `grid`; returns when every trial is a row, or after Ctrl-C."""
+    started = time.monotonic()
+    prepared = prepare(
+        grid,
+        db=db,
+        scale=scale,
+        limit=limit,
+        retry=retry,
+        plugin_files=plugin_files,
+        disabled=disabled,
+        data_dir=data_dir,
+    )
+    on_plan(prepared)
+    done_count = len(prepared.plan.trials) - len(prepared.todo)
+    outcome = Outcome(prepared.plan.grid.name, Path(db), len(prepared.plan.trials), done_count)
+    if not prepared.todo:
+        outcome.seconds = time.monotonic() - started
+        return outcome
+    options = prepared.plan.grid.options
+    settings = WorkSettings(
+        data_dir=str(data_folder(data_dir).absolute()),
+        checkpoints=str((Path(db).parent / "checkpoints").absolute()),
+        plugin_files=tuple(str(Path(path).absolute()) for path in plugin_files),
+        disabled_plugins=(*disabled, *(fault.entry for fault in prepared.installed.broken)),  # waited for once
+        timeout_seconds=timeout_seconds or options.timeout_seconds,
+        log_dir=str((Path(db).parent / "logs").absolute()),
+    )
+    retries = RetryPolicy(**(options.retries or {}))
+    workers = make_executor(executor, devices, settings, retries, address=address, gpu_fraction=gpu_share)
+    check_writable(Path(db).parent)
+    _execute(prepared, workers, outcome, on_event)
+    if report:
+        try:
+            outcome.report = _report(prepared, Path(db), outcome.run_id)
+        except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
+            outcome.notes = (*outcome.notes, f"no report: {error}")
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `StoreError` where results could not be kept, before anything is trained."""
+    probe = folder / f".write-test-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror}; choose another with --db") from None
+
+
+def _execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: Callable[[Any], None]) -> None:
+    record = _run_record(prepared)
+    outcome.run_id = record.id
+    journal = prepared.store.open_run(record)
+    statuses: Counter[str] = Counter()
+    merges = _Merges(prepared.store)
+    try:
+        with ExitStack() as stack:
+            tally = Tally(len(prepared.todo), len(prepared.plan.trials) - len(prepared.todo))
+            activity = stack.enter_context(ActivityFile(activity_path(outcome.database, record.id), record.id, tally))
+            stopping = stack.enter_context(_signals(workers))
+            events = workers.run(prepared.todo)
+            stack.callback(getattr(events, "close", lambda: None))  # workers end with the loop, however it ends
+            for event in events:
+                if isinstance(event, Finished):
+                    journal.append(event.result)  # now it is acknowledged
+                    statuses[event.result.status] += 1
+                    merges.tick()
+                activity.take(event)
+                on_event(event)
+    finally:
+        outcome.statuses = dict(statuses)
+        workers.stop(now=True)
+        journal.close()
+    merged = prepared.store.merge(wait_seconds=10)
+    outcome.notes = (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
+    outcome.interrupted = stopping.is_set() and sum(statuses.values()) < len(prepared.todo)
+
+
+@dataclass
+class _Merges:
+    """Brings the journal into the database every second or two, never for more than a twentieth of the time."""
+
+    store: Store
+    last: float = field(default_factory=time.monotonic)
+    pause: float = MERGE_SECONDS
+
+    def tick(self) -> None:
+        """Merge if it is time."""
+        started = time.monotonic()
+        if started - self.last < self.pause:
+            return
+        self.store.merge()
+        self.last = time.monotonic()
+        self.pause = max(MERGE_SECONDS, MERGE_SHARE * (self.last - started))
+
+
+def _run_record(prepared: Prepared) -> Run:
+    grid = prepared.plan.grid
+    now = datetime.datetime.now(datetime.UTC)
+    trial_ids = tuple(trial.id for trial in prepared.plan.trials)
+    return Run(
+        id=f"{grid.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        name=grid.name,
+        started_at=now.isoformat(timespec="milliseconds"),
+        grid=grid.text,
+        scale=grid.scale,
+        command=" ".join(sys.argv),
+        trial_count=len(trial_ids),
+        trial_ids=trial_ids,
+        options={"controls": sorted(n for n, p in prepared.installed.of_kind("method").items() if p.cls.control)},
+        claims=tuple({"text": claim.text, "sql": claim.sql, "why": claim.why} for claim in grid.claims),
+    )
+
+
+@contextmanager
+def _signals(workers: Executor) -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM, SIGHUP) finishes what is running, the second stops at once."""
+    stopping = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+
+    def stop(signum: int, frame: Any) -> None:
+        workers.stop(now=stopping.is_set())
+        stopping.set()
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n]
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # not those of nohup
+    before = {number: signal.signal(number, stop) for number in heard}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report(prepared: Prepared, db: Path, run_id: str) -> Path | None:
+    """The run's page; that of the paper where the grid is a paper's own, at one of its scales."""
+    from prunebench.report import write_report
+
+    grid, page = prepared.plan.grid, db.parent / run_id / "report.html"
+    paper = grid.name if grid.scale and grid.name in prepared.installed.of_kind("paper") else None
+    return write_report(db, run_id, page, paper=paper, installed=prepared.installed)

@@ -1,0 +1,160 @@
+"""Grid + installed plugins -> complete, checked trials, in the order that shares the most work.
+
+Everything a typo can break breaks here, before anything is trained. Equal cells become one trial; the dense network
+of every (data set, model, seed) comes first in its group, because every ratio is a comparison with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from prunebench.errors import GridError, PlanError
+from prunebench.grid.blocks import Block, Draft, Entry
+from prunebench.grid.grid import TRIAL_LIMIT, Grid
+from prunebench.plugins.contracts import Method
+from prunebench.plugins.discovery import Installed, Plugin
+from prunebench.plugins.parameters import complete, create, defaults, field_types
+from prunebench.plugins.registry import Registry
+from prunebench.records import DENSE, Choice, Trial, Value
+
+TARGETS = ("compression", "theoretical_speedup")
+
+
+@dataclass(frozen=True)
+class Declined:
+    """A cell that the grid itself leaves out."""
+
+    dataset: str
+    model: str
+    method: str
+    seed: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a grid comes to."""
+
+    grid: Grid
+    trials: tuple[Trial, ...]
+    declined: tuple[Declined, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def plan(grid: Grid, installed: Installed, registry: Registry | None = None, limit: int = TRIAL_LIMIT) -> Plan:
+    """The trials of `grid`; raises `PlanError` or `PluginError` naming the first thing that is wrong."""
+    if grid.count > limit:
+        raise GridError(
+            f"the grid has {grid.count:,} cells, more than {limit:,}: make an axis shorter or raise --limit"
+        )
+    return _Planner(grid, installed, registry or Registry()).plan()
+
+
+@dataclass
+class _Planner:
+    grid: Grid
+    installed: Installed
+    registry: Registry
+    choices: dict[str, Choice] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    declined: list[Declined] = field(default_factory=list)
+
+    def plan(self) -> Plan:
+        for name in self.grid.protocol.metrics:
+            metric = self.installed.find("metric", name, self.registry.advice("metric", name)).cls
+            create(metric, complete(metric, {}))
+        groups: dict[str, dict[str, Trial]] = {}
+        doubled = 0
+        for block in self.grid.blocks:
+            for trial in self._trials(block):
+                group = groups.setdefault(trial.network_id, {})
+                doubled += trial.id in group and trial.method.use != "dense"
+                group[trial.id] = trial
+        if doubled:
+            self.warnings.append(f"{doubled} cell(s) of the grid say the same as another and run once")
+        trials = tuple(trial for group in groups.values() for trial in group.values())
+        if not trials:
+            raise PlanError(f"{self.grid.name}: 0 trials: every cell is excluded")
+        warnings = (*self.grid.warnings, *self.warnings)
+        return Plan(self.grid, trials, tuple(self.declined), warnings)
+
+    def _trials(self, block: Block) -> Iterator[Trial]:
+        methods = self._drafted("method", block.methods)
+        for dataset, dataset_choice in self._drafted("dataset", block.datasets):
+            for model, model_choice in self._drafted("model", block.models):
+                for seed in block.seeds:
+                    cells = list(self._cells(block, dataset, model, methods, seed))
+                    for method in [self._dense(), *cells] if cells else []:
+                        yield Trial(dataset_choice, model_choice, method, seed, self.grid.protocol)
+
+    def _cells(
+        self, block: Block, dataset: Draft, model: Draft, methods: list[tuple[Draft, Choice]], seed: int
+    ) -> Iterator[Choice]:
+        for method, choice in methods:
+            for rule in block.exclusions:
+                if rule.covers(dataset, model, method, seed):
+                    self.declined.append(Declined(dataset.use, model.use, choice.label, seed, rule.why))
+                    break
+            else:
+                yield choice
+
+    def _dense(self) -> Choice:
+        plugin = self.installed.find("method", DENSE.use)
+        return Choice(DENSE.use, code=plugin.code)
+
+    def _drafted(self, kind: str, entries: tuple[Entry, ...]) -> list[tuple[Draft, Choice]]:
+        return [(draft, self._choice(kind, draft)) for entry in entries for draft in entry.drafts()]
+
+    def _choice(self, kind: str, draft: Draft) -> Choice:
+        """The complete, checked choice; one object for equal drafts, since a grid of a million cells shares them."""
+        choice = self._checked(kind, draft)
+        return self.choices.setdefault(f"{kind} {choice.text}", choice)
+
+    def _checked(self, kind: str, draft: Draft) -> Choice:
+        if draft.stages:
+            return Choice("pipeline", stages=tuple(self._choice(kind, stage) for stage in draft.stages))
+        plugin = self.installed.find(kind, draft.use, self.registry.advice(kind, draft.use))
+        given = {name: value for name, value in draft.params.items() if not self._is_target(plugin, name)}
+        target = {name: _target(plugin, name, draft.params[name]) for name in draft.params if name not in given}
+        freed = _freed(plugin, given, target)
+        params = complete(plugin.cls, given, freed)
+        if not target:
+            create(plugin.cls, params)
+        return Choice(draft.use, params, target, code=plugin.code, shown=_shown(plugin, params))
+
+    def _is_target(self, plugin: Plugin, name: str) -> bool:
+        return plugin.kind == "method" and name in TARGETS and name not in field_types(plugin.cls)
+
+
+def _shown(plugin: Plugin, params: dict[str, Value]) -> tuple[str, ...]:
+    """What a label shows: the first field, the knob, and whatever is not at its default."""
+    usual = defaults(plugin.cls)
+    always = {next(iter(params), ""), getattr(plugin.cls, "knob", "")}
+    return tuple(name for name, value in params.items() if name in always or value != usual.get(name))
+
+
+def _target(plugin: Plugin, name: str, value: Value) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1:
+        raise PlanError(f"{plugin.name}: {name} must be a number of at least 1, got {value!r}")
+    return float(value)
+
+
+def _freed(plugin: Plugin, given: dict[str, Value], target: dict[str, float]) -> str:
+    """The field that a target is solved for, empty without a target."""
+    if not target:
+        return ""
+    name = next(iter(target))
+    if len(target) > 1:
+        raise PlanError(f"{plugin.name}: give one of {', '.join(target)}, not both")
+    if not plugin.cls.knob or plugin.cls.counts is Method.counts:
+        raise PlanError(f"{plugin.name} has no closed form of what it leaves, so {name} cannot be solved for it")
+    if plugin.cls.knob in given:
+        raise PlanError(f"{plugin.name}: {name} is solved for {plugin.cls.knob}; give one of them, not both")
+    return str(plugin.cls.knob)
+
+
+def instance(installed: Installed, kind: str, choice: Choice) -> object:
+    """The plugin object of a complete choice, in the process that runs it."""
+    plugin = installed.find(kind, choice.use)
+    return create(plugin.cls, choice.params)

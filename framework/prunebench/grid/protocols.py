@@ -1,0 +1,150 @@
+"""The tables `[protocol]` and `[run]` of a grid file."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from prunebench.errors import GridError
+from prunebench.grid.axes import check_keys, key_name, short
+from prunebench.records import LatencyProtocol, Protocol, Recipe
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How trials are run; not part of their identity."""
+
+    timeout_seconds: float | None = None
+    retries: dict[str, int] | None = None
+
+
+def protocol_from(table: Any) -> Protocol:
+    """The protocol with every key of `table` in place of its default."""
+    if not isinstance(table, dict):
+        raise GridError(f"[protocol] must be a table, got {short(table)}")
+    check_keys(table, [f.name for f in fields(Protocol)], "protocol")
+    _check_size(table, "protocol")
+    protocol = Protocol()
+    parts: dict[str, Recipe | LatencyProtocol] = {
+        "train": protocol.train,
+        "finetune": protocol.finetune,
+        "latency": protocol.latency,
+    }
+    changed: dict[str, Any] = {key: value for key, value in table.items() if key not in parts}
+    for key, default in parts.items():
+        if key in table:
+            changed[key] = _filled(default, table[key], f"protocol.{key}")
+    result: Protocol = _typed(Protocol, {**_plain(protocol), **{k: _plain(v) for k, v in changed.items()}}, "protocol")
+    _check_protocol(result)
+    return result
+
+
+def _check_size(value: Any, where: str) -> None:
+    """Refuse whole numbers that nothing after the grid could hold."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_size(inner, f"{where}.{key_name(key)}")
+    elif isinstance(value, list):
+        for inner in value:
+            _check_size(inner, where)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise GridError(f"{where}: the number is too large: it has to fit in 64 bits")
+
+
+def _filled(default: Recipe | LatencyProtocol, table: Any, where: str) -> Recipe | LatencyProtocol:
+    if not isinstance(table, dict):
+        raise GridError(f"{where} must be a table, got {short(table)}")
+    check_keys(table, [f.name for f in fields(default)], where)
+    table = dict(table)
+    if isinstance(table.get("batch"), int):
+        table["batch"] = [table["batch"]]
+    filled: Recipe | LatencyProtocol = _typed(type(default), {**_plain(default), **table}, where)
+    return filled
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)
+
+
+def _typed(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        place = place.rstrip("`")
+        raise GridError(f"{where}{place}: {reason[:1].lower()}{reason[1:]}{_choices(kind, place)}") from None
+
+
+def _choices(kind: type[Any], place: str) -> str:
+    """What the field at `place` takes, where it takes words."""
+    hint = get_type_hints(kind).get(place.lstrip("."))
+    if get_origin(hint) is not Literal:
+        return ""
+    *others, last = map(str, get_args(hint))
+    return f", expected {', '.join(others)} or {last}"
+
+
+def _check_protocol(protocol: Protocol) -> None:
+    for part in ("train", "finetune"):
+        recipe: Recipe = getattr(protocol, part)
+        _at_least(f"protocol.{part}.epochs", recipe.epochs, 0)
+        _at_least(f"protocol.{part}.patience", recipe.patience, 0)
+        _at_least(f"protocol.{part}.batch_size", recipe.batch_size, 1)
+        if not (recipe.lr > 0 and math.isfinite(recipe.lr)):
+            raise GridError(f"protocol.{part}.lr must be above 0, got {recipe.lr}")
+        if not 0 <= recipe.momentum < 1:
+            raise GridError(f"protocol.{part}.momentum must be in [0, 1), got {recipe.momentum}")
+        if not (recipe.weight_decay >= 0 and math.isfinite(recipe.weight_decay)):
+            raise GridError(f"protocol.{part}.weight_decay must be at least 0, got {recipe.weight_decay}")
+    latency = protocol.latency
+    for batch in latency.batch:
+        _at_least("protocol.latency.batch", batch, 1)
+    for key in ("threads", "rounds", "groups"):
+        _at_least(f"protocol.latency.{key}", getattr(latency, key), 1)
+    if not (latency.max_seconds > 0 and math.isfinite(latency.max_seconds)):
+        raise GridError(f"protocol.latency.max_seconds must be above 0, got {latency.max_seconds}")
+    _at_least("protocol.calibration", protocol.calibration, 1)
+    _at_least("protocol.evaluation_limit", protocol.evaluation_limit, 0)
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise GridError(f"{key} must be at least {least}, got {value}")
+
+
+def run_options(table: Any) -> RunOptions:
+    """The options that the table gives."""
+    if not isinstance(table, dict):
+        raise GridError(f"[run] must be a table, got {short(table)}")
+    check_keys(table, ("timeout", "retries"), "run")
+    options = RunOptions()
+    if "timeout" in table:
+        options = replace(options, timeout_seconds=seconds(table["timeout"], "run.timeout"))
+    if "retries" in table:
+        retries = table["retries"]
+        if not isinstance(retries, dict):
+            raise GridError(f"run.retries must be a table, got {short(retries)}")
+        check_keys(retries, ("killed", "oom"), "run.retries")
+        for key, value in retries.items():
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
+                raise GridError(f"run.retries.{key} must be a whole number in [0, 100], got {short(value)}")
+        options = replace(options, retries=retries)
+    return options
+
+
+def seconds(value: Any, where: str) -> float:
+    """A duration in seconds: a positive number, or a text such as `90s`, `30m`, `2h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?", value) if isinstance(value, str) else None
+    if match:
+        number = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value) if abs(value) < 2**63 else math.inf
+    else:
+        raise GridError(f'{where} must be a duration such as 90, "90s", "30m" or "2h", got {short(value)}')
+    if not (0 < number < math.inf):
+        raise GridError(f"{where} must be above 0, got {short(value)}")
+    return number

@@ -1,0 +1,1 @@
+"""Readers of the store with an opinion: audits, claims and comparisons."""

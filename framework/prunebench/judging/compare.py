@@ -1,0 +1,228 @@
+"""Two sides of the database, paired trial by trial: has anything got worse?
+
+A side is a run, a version, a machine or a method. Runs, versions and machines are paired on the trial (the same
+question asked twice); methods on data set, model, protocol and seed, and on the setting where a side has several.
+Differences are B minus A; accuracies as differences of fractions, all else as ratios, averaged as logarithms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prunebench.errors import QueryError
+from prunebench.store.ingest import quoted
+from prunebench.store.lookup import run_of
+from prunebench.store.sealed_client import sealed_queries, sealed_query
+
+KINDS = ("run", "version", "environment", "host", "method")
+LEAST_EFFECT = {"top1_accuracy": 0.0, "speedup": 0.01, "latency_ms": 0.01}  # what a machine cannot tell apart
+METRICS = {  # name -> (is a ratio, larger is better, decides the exit code)
+    "top1_accuracy": (False, True, True),
+    "compression_ratio": (True, True, True),
+    "speedup": (True, True, True),
+    "latency_ms": (True, False, False),
+    "prune_seconds": (True, False, False),
+    "stored_bytes": (True, False, True),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric over all pairs; `low` and `high` are the 95 % interval, None for a single pair that differs."""
+
+    metric: str
+    pair_count: int
+    seed_count: int  # different seeds among the pairs
+    a: float
+    b: float
+    is_ratio: bool
+    effect: float  # b - a, or b / a
+    low: float | None
+    high: float | None
+    verdict: str  # better, worse, same, can't tell
+    is_regression: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides, how many trials found their partner, and a difference a metric."""
+
+    a: str
+    b: str
+    a_count: int
+    b_count: int
+    pair_count: int
+    lost_count: int  # trials that are ok in A and ended otherwise in B
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def has_regression(self) -> bool:
+        """Whether B is worse than A in a metric that counts, or lost trials that A has."""
+        return self.lost_count > 0 or any(difference.is_regression for difference in self.differences)
+
+
+def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Comparison:
+    """A against B; `tolerance` is the loss of accuracy (fraction) that is put up with. Raises where a side is empty."""
+    sides = [_side(path, text) for text in (a, b)]
+    keys = _pairs_on(path, sides)
+    counts = [f"select count(*), count(*) filter (status = 'ok') from ({_rows_sql(side)})" for side in sides]
+    answers = sealed_queries(path, [_pairs_sql(sides, keys), _lost_sql(sides, keys), *counts], row_limit=1_000_000)
+    for answer in answers:
+        if answer.error:
+            raise QueryError(answer.error)
+    pairs, lost, *counted = answers
+    for side, count in zip((a, b), counted, strict=True):
+        if not count.rows[0][0]:
+            raise QueryError(
+                f"{side!r}: no results; say run:ID, version:0.1.0, environment:ID, host:NAME or method:NAME"
+            )
+    rows = [dict(zip(pairs.columns, row, strict=True)) for row in pairs.rows]
+    lost_count = int(lost.rows[0][0])
+    if not rows and not lost_count:
+        raise QueryError(f"{a!r} and {b!r} have no {keys} in common: nothing to compare")
+    made = [_difference(name, rows, tolerance) for name in METRICS]
+    a_count, b_count = (int(count.rows[0][1]) for count in counted)
+    notes = _notes(rows, lost_count)
+    return Comparison(a, b, a_count, b_count, len(rows), lost_count, tuple(d for d in made if d), notes)
+
+
+def _side(path: Path | str, text: str) -> tuple[str, str]:
+    """Kind and value; a bare word is a run."""
+    kind, colon, value = text.partition(":")
+    if colon and kind in KINDS and value:
+        return kind, run_of(path, value) if kind == "run" else value
+    return "run", run_of(path, text)
+
+
+def _rows_sql(side: tuple[str, str]) -> str:
+    """The side's own best attempts: a result that another run bettered still counts for its own run."""
+    kind, value = side
+    condition = {
+        "run": "run.run_id = $v",
+        "version": "provenance.prunebench = $v",
+        "environment": "environment.environment_id = $v",
+        "host": "environment.host = $v",
+        "method": "(method.name = $v or method.label = $v)",
+    }[kind].replace("$v", quoted(value))
+    return f"""
+        select
+            r.trial_id, r.status, dataset.label as dataset, model.label as model, method.setting, r.protocol, r.seed,
+            environment.environment_id, r.top1_accuracy, dense.parameter_count / nullif(r.nonzero_parameter_count, 0)
+            as compression_ratio, r.speedup, r.latency_ms, r.prune_seconds, r.stored_bytes
+        from result as r
+        join run on run.id = r.run
+        join choice as dataset on dataset.id = r.dataset
+        join choice as model on model.id = r.model
+        join choice as method on method.id = r.method
+        join provenance on provenance.id = r.provenance
+        join environment on environment.id = r.environment
+        left join (from result select baseline, max(parameter_count) as parameter_count
+            where is_dense and status = 'ok' group by baseline) as dense on dense.baseline = r.baseline
+        where {condition}
+        qualify row_number() over (
+            partition by r.trial_id order by r.status = 'ok' desc, r.started_at desc, r.attempt desc
+        ) = 1
+    """
+
+
+def _pairs_on(path: Path | str, sides: Sequence[tuple[str, str]]) -> str:
+    if all(kind != "method" for kind, _ in sides):
+        return "trial_id"
+    counts = [f"select count(distinct setting) from ({_rows_sql(side)})" for side in sides]
+    found = [sealed_query(path, sql).rows[0][0] for sql in counts]
+    keys = "dataset, model, protocol, seed"
+    return keys if max(found) <= 1 else f"{keys}, setting"
+
+
+def _pairs_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
+    values = ", ".join(f"a.{name} as a_{name}, b.{name} as b_{name}" for name in METRICS)
+    return f"""
+        select a.environment_id = b.environment_id as same_environment, a.seed as seed, {values}
+        from ({_rows_sql(sides[0])}) as a
+        join ({_rows_sql(sides[1])}) as b using ({keys})
+        where a.status = 'ok' and b.status = 'ok'
+    """
+
+
+def _lost_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
+    a, b = map(_rows_sql, sides)
+    return f"select count(*) from ({a}) as a join ({b}) as b using ({keys}) where a.status = 'ok' and b.status <> 'ok'"
+
+
+def _notes(rows: Sequence[dict[str, Any]], lost_count: int) -> tuple[str, ...]:
+    notes = [f"{lost_count} trials that are ok in A ended otherwise in B"] if lost_count else []
+    if any(not row["same_environment"] for row in rows):
+        notes.append("speed is compared only between pairs of the same environment")
+    if len({row["seed"] for row in rows}) == 1:
+        notes.append("every pair has one and the same seed: another seed may tell otherwise")
+    return tuple(notes)
+
+
+def _difference(name: str, rows: Sequence[dict[str, Any]], tolerance: float) -> Difference | None:
+    """The metric over the pairs that have it on both sides; None where there are none."""
+    is_ratio, larger_is_better, decides = METRICS[name]
+    timed = name in ("speedup", "latency_ms", "prune_seconds")
+    kept = [row for row in rows if row["same_environment"] or not timed]
+    found = [(row[f"a_{name}"], row[f"b_{name}"], row["seed"]) for row in kept]
+    found = [(a, b, seed) for a, b, seed in found if None not in (a, b) and (not is_ratio or (a > 0 and b > 0))]
+    if not found:
+        return None
+    values = [(a, b) for a, b, _ in found]
+    effects = [math.log(b / a) if is_ratio else b - a for a, b in values]
+    mean, half = _mean_and_half_width(effects)
+    least = tolerance if name == "top1_accuracy" else math.log1p(LEAST_EFFECT.get(name, 0.0))
+    verdict = _verdict(mean if larger_is_better else -mean, half, least)
+    back = math.exp if is_ratio else float
+    return Difference(
+        metric=name,
+        pair_count=len(values),
+        seed_count=len({seed for _, _, seed in found}),
+        a=sum(a for a, _ in values) / len(values),
+        b=sum(b for _, b in values) / len(values),
+        is_ratio=is_ratio,
+        effect=back(mean),
+        low=None if half is None else back(mean - half),
+        high=None if half is None else back(mean + half),
+        verdict=verdict,
+        is_regression=decides and verdict == "worse",
+    )
+
+
+def _mean_and_half_width(effects: Sequence[float]) -> tuple[float, float | None]:
+    """The mean and half of its 95 % interval (Student's t); None for a single pair that differs."""
+    count, mean = len(effects), math.fsum(effects) / len(effects)
+    if all(effect == effects[0] for effect in effects) and (count > 1 or mean == 0):
+        return mean, 0.0
+    if count == 1:
+        return mean, None
+    variance = math.fsum((effect - mean) ** 2 for effect in effects) / (count - 1)
+    return mean, t_quantile(count - 1) * math.sqrt(variance / count)
+
+
+def _verdict(gain: float, half: float | None, least: float) -> str:
+    """What the interval of the gain says; an effect has to exceed `least`."""
+    if gain == 0 and half == 0:
+        return "same"
+    if half is None:
+        return "can't tell"
+    if gain - half > 0 and gain > least:
+        return "better"
+    if gain + half < 0 and -gain > least:
+        return "worse"
+    return "same" if abs(gain) + half <= least else "can't tell"
+
+
+def t_quantile(freedom: int) -> float:
+    """Student's t at 97.5 %, to four digits: Cornish and Fisher's expansion, a table for few degrees of freedom."""
+    few = (12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.306, 2.26216, 2.22814)
+    if freedom <= len(few):
+        return few[freedom - 1]
+    z = 1.959964
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3

@@ -1,0 +1,199 @@
+"""How long a forward pass takes, as a pair: the pruned network against the dense one, in one process, interleaved."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prunebench.measure.latency.blocks import Block, Clock, clock_for
+from prunebench.measure.latency.conditions import between, gpu_state, precision, weather
+from prunebench.measure.latency.faults import is_lack_of_memory
+from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
+from prunebench.measure.latency.rounds import NotPortable, in_fresh_processes
+from prunebench.measure.latency.sides import Comparison, quiet
+from prunebench.measure.latency.ways import settled
+from prunebench.measure.statistics import speedup_interval
+from prunebench.measure.weights import require_unchanged, snapshot
+from prunebench.records import Latency, LatencyProtocol
+
+CONTENDED = 0.05  # share of the wall time that the thread did not run
+HIDDEN = 0.30  # above it the wall time says more about the neighbours
+LAUNCH_BOUND = 0.9  # share of the device's time that the host needs to queue the work
+P99_SAMPLES = 459  # that many, and the largest is above the 99th percentile with 99 % confidence
+FEW_PAIRS = 10
+
+MakeInput = Callable[[int], Tensor]
+
+
+def latency(
+    dense: nn.Module,
+    pruned: nn.Module,
+    make_input: MakeInput | Tensor,
+    protocol: LatencyProtocol,
+    device: torch.device | str,
+    seed: int,
+) -> tuple[Latency, ...]:
+    """One record a batch size of the protocol; both networks are copied and left as they are.
+
+    `make_input` gives the input for a batch size, or is samples (N, C, H, W), which are begun again where they are too
+    few. Raises `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and
+    `ChangedWeights` where its forward pass changes its own weights.
+    """
+    target = torch.device(device)
+    return tuple(
+        _measured(Comparison(dense, pruned, _input(make_input, batch), protocol, target, seed + batch))
+        for batch in protocol.batch
+    )
+
+
+def _input(make_input: MakeInput | Tensor, batch: int) -> Tensor:
+    """Samples that differ: of copies of one a processor learns which way each branch goes, as in a max pooling."""
+    if isinstance(make_input, Tensor):
+        return make_input[torch.arange(batch, device=make_input.device) % len(make_input)]
+    x = make_input(batch)
+    if len(x) != batch:
+        raise ValueError(f"make_input({batch}) must give {batch} samples, got {len(x)}")
+    return x.contiguous()
+
+
+def _measured(asked: Comparison) -> Latency:
+    start, before, batch = time.perf_counter(), weather(), len(asked.x)
+    try:
+        comparison, facts = settled(asked)
+        blocks, flags = _blocks(comparison)
+    except (RuntimeError, MemoryError) as error:
+        raise _named(error, f"{batch}, compiled" if asked.protocol.compile else str(batch)) from error
+    conditions = {
+        **between(before, weather()),
+        "dense_calls_per_block": blocks.calls[0],
+        "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
+        **facts,
+        **_card(asked.device),
+    }
+    return _record(blocks, asked, time.perf_counter() - start, conditions, flags)
+
+
+def _blocks(comparison: Comparison) -> tuple[Blocks, tuple[str, ...]]:
+    """From fresh processes where the protocol asks for them and the networks can go there, and what to flag."""
+    if comparison.protocol.rounds == 1:
+        return blocks_of(comparison), ()
+    try:
+        return in_fresh_processes(comparison), ()
+    except NotPortable:
+        return blocks_of(comparison), ("one-process",)
+
+
+def blocks_of(comparison: Comparison, precision: float = PRECISION) -> Blocks:
+    """Blocks of private copies of both networks, in this process."""
+    protocol = comparison.protocol
+    if protocol.compile:
+        _ready_compiler()
+    started = time.perf_counter()
+    with quiet(protocol.threads):
+        sides = comparison.sides()
+        ready = time.perf_counter()
+        held = [snapshot(one.network) for one in sides]
+        now = time.perf_counter()
+        pair = Pair(*sides, clock_for(comparison.device, protocol.threads), random.Random(comparison.seed))
+        seconds = protocol.max_seconds - (now - started) - (now - ready)  # comparing takes as long as keeping did
+        blocks = time_pair(pair, protocol.groups, seconds, compiled=protocol.compile, precision=precision)
+        for one, values in zip(sides, held, strict=True):
+            require_unchanged(one.network, values)
+    return blocks
+
+
+def _ready_compiler() -> None:
+    """Imported, which takes seconds the first time, and emptied.
+
+    What was compiled for other pairs counts towards a limit above which nothing is compiled.
+    """
+    torch.compiler.reset()
+    torch.compile(nn.Identity(), dynamic=False)
+
+
+def _named(error: RuntimeError | MemoryError, batch: str) -> RuntimeError:
+    message = f"forward failed at batch {batch}: {str(error) or type(error).__name__}"
+    return torch.OutOfMemoryError(message) if is_lack_of_memory(error) else RuntimeError(message)
+
+
+def _card(device: torch.device) -> dict[str, Any]:
+    return {**precision(), **gpu_state(device)} if device.type == "cuda" else {}
+
+
+def _record(
+    blocks: Blocks, asked: Comparison, seconds: float, conditions: dict[str, Any], flags: tuple[str, ...]
+) -> Latency:
+    protocol, batch = asked.protocol, len(asked.x)
+    clock = clock_for(asked.device, protocol.threads)
+    dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
+    speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index, by_rounds=protocol.rounds > 1)
+    contention = _contention(blocks, clock)
+    middle = median(pruned_ms)
+    return Latency(
+        batch=batch,
+        threads=protocol.threads,
+        device=str(asked.device),
+        dtype=protocol.dtype,
+        memory_format=protocol.memory_format,
+        compile=protocol.compile,
+        clock=clock.name,
+        calls_per_block=blocks.calls[1],
+        dense_ms=dense_ms,
+        pruned_ms=pruned_ms,
+        dense_wall_ms=_column(blocks.dense, "wall_ms"),
+        pruned_wall_ms=_column(blocks.pruned, "wall_ms"),
+        round_index=tuple(blocks.round_index),
+        cold_dense_ms=blocks.cold_ms[0],
+        cold_pruned_ms=blocks.cold_ms[1],
+        speedup=speedup.value,
+        speedup_low=speedup.low,
+        speedup_high=speedup.high,
+        latency_ms=middle,
+        latency_p90_ms=float(np.quantile(pruned_ms, 0.9)),
+        latency_p99_ms=float(np.quantile(pruned_ms, 0.99)) if len(pruned_ms) >= P99_SAMPLES else None,
+        dense_latency_ms=median(dense_ms),
+        throughput=batch * 1000 / middle,
+        contention=contention,
+        seconds=seconds,
+        stopped=blocks.stopped,
+        flags=(*flags, *_flags(blocks, clock, contention, conditions)),
+        conditions=conditions,
+    )
+
+
+def _column(blocks: list[Block], name: str) -> tuple[float, ...]:
+    return tuple(float(np.float32(getattr(block, name))) for block in blocks)
+
+
+def _contention(blocks: Blocks, clock: Clock) -> float:
+    """Share of the wall time in which the thread did not run; with several, in which one of them had to wait."""
+    every = [*blocks.dense, *blocks.pruned]
+    wall_ms = sum(block.wall_ms for block in every)
+    if clock.name == "wall":
+        return min(1.0, sum(block.waited_ms for block in every) / wall_ms)
+    return max(0.0, 1 - sum(block.host_ms for block in every) / wall_ms) if clock.name == "cpu" else 0.0
+
+
+def _flags(blocks: Blocks, clock: Clock, contention: float, conditions: dict[str, Any]) -> Iterator[str]:
+    if contention > CONTENDED:
+        yield "contended"
+    if contention > HIDDEN:
+        yield "wall-hidden"
+    if clock.name == "cuda" and any(_is_launch_bound(side) for side in (blocks.dense, blocks.pruned)):
+        yield "launch-bound"
+    if conditions.get("throttled_by"):
+        yield "throttled"
+    if len(blocks.dense) < FEW_PAIRS:
+        yield "few-blocks"
+
+
+def _is_launch_bound(blocks: list[Block]) -> bool:
+    return float(np.median([block.host_ms / block.ms for block in blocks])) > LAUNCH_BOUND

@@ -1,0 +1,180 @@
+"""What the raw numbers allow to say: intervals, verdicts and paired tests, in plain Python and numpy."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunebench.measure.latency import pairwise_interval as neighbours
+
+Verdict = Literal["faster", "slower", "can't tell"]
+Bits = NDArray[np.bool_]
+
+SMALLEST_EFFECT = 0.01  # a difference below one percent is nobody's reason to prune
+FAST_SHARE = 0.5
+STRICTER = 1.25  # makes about 99 % out of the interval below: Student's t with 9 degrees, 3.25 / 2.57
+LOOKED = 0.97  # of a single look: timing stops when the interval is narrow, which 95 % would not survive
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the bounds that hold the truth at the level asked for."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Two networks on the same test samples: how often only one of them is right, and how surprising that is."""
+
+    only_first: int
+    only_second: int
+    p_exact: float  # two-sided binomial
+    p_mid: float  # the same with half the weight on what was observed: less conservative, still valid in practice
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Mean and Student-t interval; a single value has an infinite one."""
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return Interval(mean, -math.inf, math.inf)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    half = t_quantile(0.5 + level / 2, len(values) - 1) * math.sqrt(variance / len(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def round_logs(dense_ms: Sequence[float], pruned_ms: Sequence[float], round_index: Sequence[int]) -> list[float]:
+    """log(dense / pruned) of each round, from the faster half of either side's blocks in it.
+
+    Whatever disturbs a block makes it longer, on a busy machine by tens of percents: the slower half is weather.
+    """
+    rows = zip(round_index, dense_ms, pruned_ms, strict=True)
+    rounds = (list(found) for _, found in groupby(rows, key=lambda row: row[0]))
+    return [
+        math.log(faster_half([row[1] for row in found]) / faster_half([row[2] for row in found])) for found in rounds
+    ]
+
+
+def faster_half(times: Sequence[float]) -> float:
+    """Mean of the smaller half, of at least one."""
+    count = max(1, math.floor(len(times) * FAST_SHARE))
+    return math.fsum(sorted(times)[:count]) / count
+
+
+def speedup_interval(
+    dense_ms: Sequence[float],
+    pruned_ms: Sequence[float],
+    round_index: Sequence[int],
+    level: float = LOOKED,
+    *,
+    by_rounds: bool = False,
+) -> Interval:
+    """Speed-up with its 95 % interval: Student-t over the rounds' log ratios, so that a round's own bias counts.
+
+    Of many blocks of a single call, from the ratios of neighbours (`measure/neighbours.py`), unless asked `by_rounds`:
+    a few fresh processes are too few to tell what each has of its own.
+    """
+    if not by_rounds and neighbours.are_enough(dense_ms, pruned_ms, round_index):
+        logs = Interval(*neighbours.pair_logs(dense_ms, pruned_ms, round_index, level))
+    else:
+        logs = t_interval(round_logs(dense_ms, pruned_ms, round_index), level)
+    return Interval(math.exp(logs.value), math.exp(logs.low), math.exp(min(logs.high, 700.0)))
+
+
+def verdict(speedup: float, low: float, high: float, floor: float = 0.0) -> Verdict:
+    """`faster` or `slower` where the effect exceeds one percent and the A/A floor, and is no chance.
+
+    `low` and `high` are the 95 % interval; a verdict needs it to exclude 1 even when it is 1.25 times as wide, which
+    is about 99 %: of a hundred networks that are neither, one may be called so, not five.
+    """
+    least = math.log1p(max(SMALLEST_EFFECT, floor))
+    effect = math.log(speedup)
+    if low > 0 and effect > max(least, STRICTER * (effect - math.log(low))):
+        return "faster"
+    if -effect > max(least, STRICTER * (math.log(high) - effect)):
+        return "slower"
+    return "can't tell"
+
+
+def pack_bits(correct: Bits) -> str:
+    """Base64 of a bitmap, the first sample in the highest bit of the first byte."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode("ascii")
+
+
+def unpack_bits(text: str, count: int) -> Bits:
+    """The `count` booleans that `pack_bits` wrote."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(np.bool_)
+
+
+def mcnemar(first: Bits, second: Bits) -> McNemar:
+    """Whether two networks differ on the same samples, from the samples that only one of them gets right."""
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    fewer, both = min(only_first, only_second), only_first + only_second
+    tail = math.fsum(_coin(both, k) for k in range(fewer + 1))
+    at = _coin(both, fewer)
+    return McNemar(only_first, only_second, min(1.0, 2 * tail), min(1.0, 2 * tail - at))
+
+
+def _coin(tosses: int, heads: int) -> float:
+    ways = math.lgamma(tosses + 1) - math.lgamma(heads + 1) - math.lgamma(tosses - heads + 1)
+    return math.exp(ways - tosses * math.log(2))
+
+
+def accuracy_drop(dense: Bits, pruned: Bits, *, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> Interval:
+    """Dense − pruned accuracy on the same samples, with a paired percentile bootstrap interval.
+
+    Resampling pairs is drawing how many of each kind come up, so 10,000 resamples cost one multinomial call.
+    """
+    count = len(dense)
+    lost, won = int((dense & ~pruned).sum()), int((pruned & ~dense).sum())
+    shares = [lost / count, won / count, (count - lost - won) / count]
+    drawn = np.random.default_rng(seed).multinomial(count, shares, size=draws)
+    drops = (drawn[:, 0] - drawn[:, 1]) / count
+    low, high = np.quantile(drops, [0.5 - level / 2, 0.5 + level / 2])
+    return Interval((lost - won) / count, float(low), float(high))
+
+
+@lru_cache
+def t_quantile(probability: float, freedom: int) -> float:
+    """The value that Student's t with `freedom` degrees stays below with `probability` in (0.5, 1)."""
+    return _root(lambda t: 1 - 0.5 * _beta(freedom / 2, 0.5, freedom / (freedom + t * t)) - probability)
+
+
+def _root(rising: Callable[[float], float]) -> float:
+    low, high = 0.0, 1.0
+    while rising(high) < 0:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
+
+
+def _beta(a: float, b: float, x: float) -> float:
+    """Regularized incomplete beta function, by its continued fraction."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta(b, a, 1 - x)
+    front = a * math.log(x) + b * math.log1p(-x) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    fraction = 0.0
+    for k in range(200, 0, -1):
+        fraction = _beta_term(a, b, x, k) / (1 + fraction)
+    return math.exp(front) / a / (1 + fraction)
+
+
+def _beta_term(a: float, b: float, x: float, k: int) -> float:
+    m = k // 2
+    if k % 2 == 0:
+        return m * (b - m) * x / ((a + k - 1) * (a + k))
+    return -(a + m) * (a + b + m) * x / ((a + k - 1) * (a + k))

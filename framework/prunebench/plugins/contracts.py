@@ -1,0 +1,241 @@
+"""What an author subclasses: Method, Model, Dataset, Paper, Metric; and the Task that a method is handed.
+
+A subclass is a frozen dataclass whose fields are what a grid can sweep. A field needs a type and a default; `param`
+adds what it means and its bounds, which are checked when a grid is planned, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from prunebench.plugins.published import paper_text, published_rows, with_published
+from prunebench.records import CurvePoint, Value
+from prunebench.shapes import LayerCounts, LayerShape
+from prunebench.splits import Split, Splits
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+T = TypeVar("T")
+
+API_VERSION = 1  # what this prunebench speaks; a plugin that declares none was written for 1
+
+
+def param(
+    default: Any = dataclasses.MISSING,
+    doc: str = "",
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: Sequence[Any] = (),
+    unit: str = "",
+) -> Any:
+    """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value."""
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    metadata = {"doc": doc, "unit": unit, "choices": tuple(choices), **bounds}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Task(Protocol):
+    """What a method may know of the task: training data and how to train, never the test split."""
+
+    train: Split
+    validation: Split
+    calibration: Tensor  # training inputs (N, C, H, W) on `device`, as many as the protocol says
+    example_input: Tensor  # (1, C, H, W) on `device`
+    class_count: int
+    device: torch.device
+    seed: int
+    generator: torch.Generator  # on the CPU, seeded by the trial: the only randomness a method uses
+    shapes: tuple[LayerShape, ...]  # of the network it is handed, in order of execution
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """`compute()`, done once for this dense network whatever the swept parameter is, and then kept.
+
+        Only for work on the network as handed over. What it cost is counted in every trial's `prune_seconds`.
+        """
+
+    def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
+        """Train `network` in place by the protocol's fine-tune recipe, changed by `recipe` (`epochs=5, lr=1e-4`).
+
+        Weights that are zero when it starts stay exactly zero. `max_steps=k` stops after k optimizer steps;
+        `after_step=f` calls f() after each.
+        """
+
+    def rewound(self, step: int = 0) -> dict[str, Tensor]:
+        """The dense network's `state_dict` as it was after `step` optimizer steps; 0 is its initialisation."""
+
+    def train_recipe(self) -> Mapping[str, Any]:
+        """The recipe that trained the dense network, as keyword arguments for `fit`."""
+
+    def layer(self, name: str, **facts: Any) -> None:
+        """Record what became of a layer: `rank=10`, `weight_error=0.01`, or `left_alone="why"`."""
+
+    def note(self, text: str) -> None:
+        """Record what a reader should know beside the numbers."""
+
+    def method(self, name: str, **params: Value) -> Method:
+        """Another installed method, checked like a grid's."""
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A way to make a network smaller.
+
+    `prune` is handed a private copy of the dense network, in evaluation mode, which it may change and return.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""  # a link
+    api_version: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False  # draws from `task.generator`: another seed gives other weights
+    trains: ClassVar[bool] = False  # calls `task.fit` itself
+    control: ClassVar[bool] = False  # a baseline that every chart shows
+    knob: ClassVar[str] = ""  # the field that a target (`compression = 4`) is solved for
+    loosest: ClassVar[Mapping[str, Value] | None] = None  # the setting at which the network computes as dense
+    example: ClassVar[Mapping[str, Value]] = {}  # a setting to try it with, where the defaults alone are none
+
+    @abstractmethod
+    def prune(self, network: nn.Module, task: Task) -> nn.Module:
+        """The pruned network; raises `NotApplicable("why")` where it cannot or should not be applied."""
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another; bounds of single fields are checked already."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether these settings measure times, so that two runs on one network may rightly differ."""
+        return False
+
+    def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
+        """What will be left of every layer in closed form, in the order of `shapes`; None where data decides.
+
+        The runner asserts it against the network that `prune` returned. Layers that share one record are summed.
+        """
+        return None
+
+    def storage(self, network: nn.Module) -> dict[str, int]:
+        """Bytes by format, as this method would store `network`; the smallest is the row's `stored_bytes`."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """An architecture, and where its weights come from."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = 1
+    input_shape: ClassVar[tuple[int, int, int]]  # (C, H, W) that data sets are resized to
+
+    @abstractmethod
+    def build(self, class_count: int) -> nn.Module:
+        """A new network with fresh weights, logits out; the caller has seeded torch's generator."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether `build` loads trained weights, so that nothing is trained here."""
+        return False
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another."""
+
+
+@dataclass(frozen=True)
+class Dataset(ABC):
+    """Labelled images, split once and for all: every seed is scored on the same test samples."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = 1
+    class_count: ClassVar[int]
+
+    @abstractmethod
+    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+        """The splits, resized to `input_shape` (C, H, W); files are read from, or fetched into, `folder`.
+
+        Raises `DataError` with the mend where they are neither there nor to be had.
+        """
+
+    def available(self, folder: Path) -> bool:
+        """Whether `load` would succeed without a network."""
+        return True
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another."""
+
+
+@dataclass(frozen=True)
+class Paper(ABC):
+    """A publication as a grid that anyone can rerun, with its published numbers and its claims.
+
+    `folder` holds `full.toml` and `offline.toml` (grids with their `[[claim]]`s), `published.csv`, `notes.md` and, for
+    a table of published beside ours, `comparison.sql`, in which `$published` stands for the rows of the CSV.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    citation: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = 1
+    folder: ClassVar[Path]
+    columns: ClassVar[tuple[str, ...]] = ()  # that `published.csv` must have
+
+    def grid(self, scale: str) -> str:
+        """The TOML text of the grid at `scale`: "full" or "offline"; raises `DataError` where there is none."""
+        return paper_text(self.folder / f"{scale}.toml")
+
+    def published(self) -> list[dict[str, str]]:
+        """The published numbers, a row each, empty text where the paper says nothing; raises `DataError`."""
+        return published_rows(self.folder / "published.csv", self.columns)
+
+    def comparison(self) -> str:
+        """SQL over the views that lays ours beside the published numbers; empty where the paper has none.
+
+        A page shows rows of one `table` under its name, `published_x`, `formula_x` and `our_x` under one heading with
+        their difference, and `why…` as the reason.
+        """
+        template = self.comparison_template()
+        return with_published(template, self.published()) if template else ""
+
+    def comparison_template(self) -> str:
+        """`comparison.sql`, before the published rows are filled in."""
+        file = self.folder / "comparison.sql"
+        return paper_text(file) if file.is_file() else ""
+
+    def figures(self) -> Sequence[type[Any]]:
+        """Subclasses of `Chart`: the figures, ours beside the published rows, which `$published` names there, too."""
+        return ()
+
+    def notes(self) -> str:
+        """Markdown: the protocol, where ours departs from it, and why numbers differ."""
+        file = self.folder / "notes.md"
+        return paper_text(file) if file.is_file() else ""
+
+
+@dataclass(frozen=True)
+class Metric(ABC):
+    """Named numbers about a pruned network beside its dense one, stored as `metric.number` in the view `metrics`."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = 1
+    units: ClassVar[Mapping[str, str]]  # number -> unit, of all that `measure` may return
+
+    @abstractmethod
+    def measure(self, network: nn.Module, dense: nn.Module, test: Split, device: torch.device) -> Mapping[str, float]:
+        """Number by name; both networks are in evaluation mode on `device` and must be left as they are.
+
+        Raises `NotApplicable("why")` where it says nothing of such networks or data; the reason becomes a note.
+        """
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another."""

@@ -1,0 +1,1 @@
+"""One trial, from the dense network to its result."""

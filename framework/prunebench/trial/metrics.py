@@ -1,0 +1,63 @@
+"""What metric plugins say of a pruned network beside its dense one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from prunebench.errors import NotApplicable, PluginError, said
+from prunebench.measure.latency.faults import ChangedWeights
+from prunebench.measure.scores import evaluating
+from prunebench.measure.weights import require_unchanged, snapshot
+from prunebench.plugins import contracts
+from prunebench.records import NAME, Metric
+from prunebench.splits import Split, TensorSplit
+
+
+def readings(
+    metric: contracts.Metric, network: nn.Module, dense: nn.Module, test: Split, device: torch.device
+) -> tuple[Metric, ...]:
+    """The numbers of one metric, named `metric.number`; both networks are left as they were.
+
+    Raises `PluginError` where a number is not finite, not declared with a unit, or a network was changed.
+    """
+    before = [(each, snapshot(each)) for each in (network, dense)]
+    with evaluating(network), evaluating(dense):
+        found = metric.measure(network, dense, test, device)
+    for each, weights in before:
+        try:
+            require_unchanged(each, weights)
+        except ChangedWeights as error:
+            raise PluginError(f"metric {metric.name}: {error}") from None
+    return tuple(Metric(f"{metric.name}.{key}", _number(metric, key, found[key]), metric.units[key]) for key in found)
+
+
+def _number(metric: contracts.Metric, key: str, value: object) -> float:
+    if not isinstance(key, str) or not NAME.fullmatch(key) or key not in metric.units:
+        known = ", ".join(metric.units) or "none"
+        raise PluginError(f"metric {metric.name}: {key!r} has no unit: its `units` name {known}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise PluginError(f"metric {metric.name}: {key} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def all_readings(
+    metrics: list[contracts.Metric],
+    network: nn.Module,
+    dense: nn.Module,
+    test: Split,
+    device: torch.device,
+    limit: int = 0,
+) -> tuple[tuple[Metric, ...], list[str]]:
+    """The numbers of all metrics on the first `limit` samples (0: all), and why any of them declined."""
+    chosen: Split = TensorSplit(*test.head(limit)) if limit else test
+    found: list[Metric] = []
+    notes = []
+    for metric in metrics:
+        try:
+            found += readings(metric, network, dense, chosen, device)
+        except NotApplicable as reason:
+            notes.append(f"metric {metric.name} declined: {said(reason)}")
+    return tuple(found), notes

@@ -1,0 +1,252 @@
+"""run_trial: one cell of a grid from dense network to result. Knows no process and no database."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import time
+import traceback
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
+from prunebench.measure.counts import Counts, counts
+from prunebench.measure.environment import provenance
+from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
+from prunebench.measure.latency.latency import latency
+from prunebench.measure.layers import layer_records
+from prunebench.measure.memory import peak_memory_bytes
+from prunebench.measure.scores import Scores, evaluate
+from prunebench.measure.storage import sizes
+from prunebench.plugins.contracts import Metric
+from prunebench.plugins.parameters import complete, create
+from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Result, Trial
+from prunebench.trial.metrics import all_readings
+from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
+from prunebench.trial.training import fit
+from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
+
+DETAIL_LIMIT = 20_000
+HALVED = "fine-tuned in batches of half the size, after the memory did not suffice"
+
+
+def open_workbench(settings: dict[str, Any], device: str, progress: Progress) -> TrialRunner:
+    """What a worker process needs: settings as `executors.WorkSettings` has them, as plain data."""
+    bench = Workbench(
+        device=device,
+        data_dir=settings["data_dir"],
+        checkpoints=settings["checkpoints"],
+        plugin_files=tuple(settings.get("plugin_files", ())),
+        disabled_plugins=tuple(settings.get("disabled_plugins", ())),
+        threads=settings.get("threads_per_slot"),
+        progress=progress,
+    )
+    return TrialRunner(bench)
+
+
+class TrialRunner:
+    """Runs trials on one workbench."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    def run_trial(self, trial: Trial, batch_halved: bool = False) -> Result:
+        """How the trial ended; whatever an ordinary exception says becomes a row, never a crash.
+
+        `batch_halved` fine-tunes in batches of half the size, after the memory did not suffice; the row says so.
+        """
+        if not batch_halved:
+            return run_trial(trial, self.bench)
+        result = run_trial(with_half_batches(trial), self.bench)
+        measurement = result.measurement
+        if measurement is not None:
+            measurement = replace(measurement, notes=(*measurement.notes, HALVED))
+        return replace(result, trial=trial, measurement=measurement)
+
+
+def with_half_batches(trial: Trial) -> Trial:
+    """The trial with half the fine-tuning batch; the dense network's recipe, and so its checkpoint, stays."""
+    recipe = trial.protocol.finetune
+    smaller = replace(recipe, batch_size=max(1, recipe.batch_size // 2))
+    return replace(trial, protocol=replace(trial.protocol, finetune=smaller))
+
+
+def run_trial(trial: Trial, bench: Workbench) -> Result:
+    """How the trial ended; raises only what is no `Exception`."""
+    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    started = time.monotonic()
+    measurement, status, reason, detail = None, "ok", "", ""
+    try:
+        measurement = _measured(trial, bench)
+    except NotApplicable as declined:
+        status, reason = "skipped", said(declined) if declined.args else "the method declined without a reason"
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        status, reason, detail = "oom", said(error), _trace()
+    except (PruneBenchError, BrokenPromise) as error:
+        status, reason = "failed", said(error)
+    except Exception as error:  # the border: a method may raise anything
+        status = "oom" if is_lack_of_memory(error) else "failed"
+        reason, detail = f"{type(error).__name__}: {said(error)}", _trace()
+    return Result(
+        trial=trial,
+        status=status,  # type: ignore[arg-type]
+        reason=reason,
+        detail=detail,
+        measurement=measurement,
+        provenance=_provenance(trial, bench),
+        started_at=started_at,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _measured(trial: Trial, bench: Workbench) -> Measurement:
+    with bench.turn.working():
+        dense = bench.dense(trial)
+        bench.progress("prune", None)
+        pruned = pruned_network(bench, trial, dense)
+        before = _finetuned(trial, bench, dense, pruned)
+        bench.progress("measure", None)
+        scores = evaluate(
+            pruned.network,
+            dense.splits.test,
+            bench.device,
+            limit=trial.protocol.evaluation_limit,
+            breathe=bench.turn.breathe,
+        )
+        facts = _facts(trial, bench, dense, pruned)
+        facts["metrics"], declined = all_readings(
+            _metrics(trial, bench),
+            pruned.network,
+            dense.network,
+            dense.splits.test,
+            bench.device,
+            trial.protocol.evaluation_limit,
+        )
+        pruned.notes += declined
+    bench.progress("time", None)
+    timings = _timings(trial, bench, dense, pruned)
+    curve = (*(dense.curve if trial.method.use == "dense" else ()), *pruned.curve)
+    return _measurement(scores, before, facts, timings, curve, dense, pruned)
+
+
+def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
+    """The metrics that the protocol names, at their defaults."""
+    classes = [bench.installed.find("metric", name).cls for name in trial.protocol.metrics]
+    return [create(cls, complete(cls, {})) for cls in classes]
+
+
+def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[float | None, float]:
+    """Fine-tune in place by the protocol; top-1 accuracy before it and the seconds it took."""
+    recipe = trial.protocol.finetune
+    is_own = trial.method.use == "dense" or any(method.trains for method in pruned.methods)
+    if not recipe.epochs or is_own:
+        return None, 0.0
+    before = evaluate(pruned.network, dense.splits.test, bench.device, limit=trial.protocol.evaluation_limit)
+    started = time.monotonic()
+    bench.progress("finetune", 0.0)
+    pruned.curve += fit(
+        pruned.network,
+        dense.splits.train,
+        dense.splits.validation,
+        recipe,
+        generator=torch.Generator().manual_seed(trial.seed + 1),
+        device=bench.device,
+        phase="finetune",
+        keep_zeros=True,
+        breathe=bench.turn.breathe,
+        on_epoch=lambda epoch: bench.progress("finetune", epoch / recipe.epochs),
+    )
+    return before.top1_accuracy, time.monotonic() - started
+
+
+def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> dict[str, Any]:
+    """Counts, sizes, layers and memory of the finished network."""
+    example = dense.calibration[:1]
+    after = counts(pruned.network, example, dense=dense.network)
+    if not after.parameter_count:
+        raise InvalidOutput("the network has no parameters: there is nothing to compare with the dense one")
+    formats: dict[str, int] = {}
+    for method in pruned.methods:
+        formats.update(method.storage(pruned.network))
+    stored_bytes, gzip_bytes, storage = sizes(pruned.network, formats)
+    records = layer_records(dense.network, pruned.network, pruned.layer_notes, dense.calibration[:64], dense.shapes)
+    return {
+        "parameter_count": after.parameter_count,
+        "nonzero_parameter_count": after.nonzero_parameter_count,
+        "mac_count": after.mac_count,
+        "stored_bytes": stored_bytes,
+        "gzip_bytes": gzip_bytes,
+        "storage": storage,
+        "layers": records,
+        "peak_memory_bytes": peak_memory_bytes(pruned.network, example, bench.device),
+        "realised": _is_realised(trial, dense.counts, after),
+    }
+
+
+def _is_realised(trial: Trial, dense: Counts, after: Counts) -> bool:
+    """False for a network with zeros that stores and computes all that the dense one does."""
+    is_same_size = after.parameter_count == dense.parameter_count and after.mac_count == dense.mac_count
+    return not (is_same_size and after.nonzero_parameter_count < dense.nonzero_parameter_count)
+
+
+def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Latency, ...]:
+    if not trial.protocol.latency.batch:
+        return ()
+    other: nn.Module = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
+    with bench.turn.timing():
+        return latency(dense.network, other, dense.calibration, trial.protocol.latency, bench.device, trial.seed)
+
+
+def _measurement(
+    scores: Scores,
+    before: tuple[float | None, float],
+    facts: dict[str, Any],
+    timings: tuple[Latency, ...],
+    curve: tuple[CurvePoint, ...],
+    dense: DenseNetwork,
+    pruned: Pruned,
+) -> Measurement:
+    return Measurement(
+        test_count=scores.test_count,
+        top1_accuracy=scores.top1_accuracy,
+        top5_accuracy=scores.top5_accuracy,
+        loss=scores.loss,
+        correct=scores.correct,
+        top1_accuracy_before_finetune=before[0],
+        prune_seconds=pruned.prune_seconds,
+        finetune_seconds=before[1],
+        train_seconds=dense.train_seconds,
+        latency=timings,
+        curve=curve,
+        stages=tuple(pruned.stages),
+        achieved=pruned.achieved,
+        solved=pruned.solved,
+        notes=tuple(dict.fromkeys(pruned.notes)),
+        **facts,
+    )
+
+
+def _provenance(trial: Trial, bench: Workbench) -> Provenance:
+    dense = bench._dense
+    is_known = dense is not None and dense.network_id == trial.network_id
+    return provenance(
+        str(bench.device),
+        torch.get_num_threads(),
+        dense_hash=dense.sha256 if is_known and dense else "",
+        dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
+        plugins=_sources(trial, bench),
+    )
+
+
+def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
+    methods = trial.method.stages or (trial.method,)
+    wanted = [("dataset", trial.dataset), ("model", trial.model), *(("method", method) for method in methods)]
+    named = [*((kind, choice.use) for kind, choice in wanted), *(("metric", name) for name in trial.protocol.metrics)]
+    return {f"{kind}:{name}": bench.installed.find(kind, name).source for kind, name in named}
+
+
+def _trace() -> str:
+    return encodable(traceback.format_exc()[-DETAIL_LIMIT:])

@@ -1,0 +1,147 @@
+"""The task that a method is handed, and the memory of work that trials of one dense network share."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.plugins.contracts import Method
+from prunebench.records import CurvePoint, Recipe, Value
+from prunebench.shapes import LayerShape
+from prunebench.splits import Split, Splits
+from prunebench.trial.training import fit
+
+T = TypeVar("T")
+
+MEMORY_LIMIT_BYTES = 2 << 30
+
+
+@dataclass
+class Memory:
+    """Results by key, within a byte budget, least recently used out first; each with the seconds it once cost."""
+
+    limit_bytes: int = MEMORY_LIMIT_BYTES
+    kept: OrderedDict[Hashable, tuple[Any, float, int]] = field(default_factory=OrderedDict)
+
+    def get(self, key: Hashable, compute: Callable[[], T]) -> tuple[T, float, bool]:
+        """The result, the seconds it cost when it was computed, and whether that was earlier."""
+        if key in self.kept:
+            self.kept.move_to_end(key)
+            value, seconds, _ = self.kept[key]
+            return value, seconds, True
+        started = time.monotonic()
+        value = compute()
+        seconds = time.monotonic() - started
+        self._keep(key, value, seconds)
+        return value, seconds, False
+
+    def _keep(self, key: Hashable, value: Any, seconds: float) -> None:
+        size = size_bytes(value)
+        if size > self.limit_bytes:
+            return
+        self.kept[key] = (value, seconds, size)
+        while sum(entry[2] for entry in self.kept.values()) > self.limit_bytes:
+            self.kept.popitem(last=False)
+
+
+def size_bytes(value: Any) -> int:
+    """Bytes of the tensors and arrays inside `value`, roughly for everything else."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if hasattr(value, "nbytes"):
+        return int(value.nbytes)
+    if isinstance(value, Mapping):
+        return sum(size_bytes(item) for item in value.values())
+    if isinstance(value, list | tuple | set):
+        return sum(size_bytes(item) for item in value)
+    if hasattr(value, "__dataclass_fields__"):
+        return sum(size_bytes(getattr(value, name)) for name in value.__dataclass_fields__)
+    return sys.getsizeof(value)
+
+
+@dataclass
+class TrialTask:
+    """`prunebench.Task` for one trial (or one stage of a pipeline)."""
+
+    splits: Splits
+    device: torch.device
+    seed: int
+    finetune: Recipe
+    train: Split
+    validation: Split
+    recipe: Recipe
+    calibration: Tensor
+    example_input: Tensor
+    shapes: tuple[LayerShape, ...]
+    class_count: int
+    memory: Memory | None  # None where the network is not the dense one
+    initial: Callable[[int], dict[str, Tensor]]
+    make: Callable[[str, dict[str, Value]], Method]
+    breathe: Callable[[], None]
+    generator: torch.Generator
+    shared_seconds: float = 0.0  # what `once` saved
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """See `prunebench.Task`."""
+        if self.memory is None:
+            return compute()
+        value, seconds, earlier = self.memory.get(key, compute)
+        self.shared_seconds += seconds if earlier else 0.0
+        return value
+
+    def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
+        """See `prunebench.Task`."""
+        extra = {key: recipe.pop(key) for key in ("max_steps", "after_step") if key in recipe}
+        curve = fit(
+            network,
+            self.train,
+            self.validation,
+            replace(self.finetune, **recipe),
+            generator=self.generator,
+            device=self.device,
+            phase="finetune",
+            keep_zeros=True,
+            breathe=self.breathe,
+            **extra,
+        )
+        self.curve.extend(curve)
+        return curve
+
+    def rewound(self, step: int = 0) -> dict[str, Tensor]:
+        """See `prunebench.Task`."""
+        return self.initial(step)
+
+    def train_recipe(self) -> Mapping[str, Any]:
+        """See `prunebench.Task`."""
+        return asdict(self.recipe)
+
+    def layer(self, name: str, **facts: Any) -> None:
+        """See `prunebench.Task`."""
+        self.layers.setdefault(name, {}).update(facts)
+
+    def note(self, text: str) -> None:
+        """See `prunebench.Task`."""
+        self.notes.append(text)
+
+    def method(self, name: str, **params: Value) -> Method:
+        """See `prunebench.Task`."""
+        return self.make(name, params)
+
+
+def merged_layers(stages: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """What the stages of a pipeline said of each layer, the later word standing."""
+    result: dict[str, dict[str, Any]] = {}
+    for layers in stages:
+        for name, facts in layers.items():
+            result.setdefault(name, {}).update(facts)
+    return result

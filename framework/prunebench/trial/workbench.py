@@ -1,0 +1,210 @@
+"""What a worker keeps warm between trials: plugins, data sets on the device, the dense network, shared work."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.errors import NotApplicable
+from prunebench.grid.plan import instance
+from prunebench.measure.card import free_and_total_bytes
+from prunebench.measure.counts import Counts, counts, layer_shapes
+from prunebench.measure.latency.turn import Turn
+from prunebench.plugins.contracts import Dataset, Model
+from prunebench.plugins.discovery import find_installed
+from prunebench.randomness import seeded
+from prunebench.records import CurvePoint, Trial
+from prunebench.shapes import LayerShape
+from prunebench.splits import Split, Splits, TensorSplit
+from prunebench.trial.checkpoints import Checkpoint, Checkpoints
+from prunebench.trial.task import Memory
+from prunebench.trial.training import fit
+
+ON_DEVICE_LIMIT_BYTES = 8 << 30  # a split above this stays where it is and is copied batch by batch
+FREE_SHARE = 4  # and so does one above this part of the card's free memory
+DATASETS_KEPT = 2
+
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseNetwork:
+    """A dense network, ready to be copied; never changed."""
+
+    network_id: str
+    network: nn.Module
+    sha256: str  # of its weights in memory
+    train_seconds: float
+    curve: tuple[CurvePoint, ...]
+    shapes: tuple[LayerShape, ...]
+    counts: Counts
+    calibration: Tensor  # (N, C, H, W) on the device
+    splits: Splits
+    initial: Callable[[int], dict[str, Tensor]]
+
+
+class Workbench:
+    """One device's trials, one after another; the dense network and data of the last one are kept."""
+
+    def __init__(
+        self,
+        *,
+        device: str = "cpu",
+        data_dir: str | Path,
+        checkpoints: str | Path,
+        plugin_files: tuple[str, ...] = (),
+        disabled_plugins: tuple[str, ...] = (),
+        threads: int | None = None,
+        progress: Progress = lambda phase, fraction: None,
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = torch.device(device)
+        self.data_dir = Path(data_dir)
+        self.checkpoints = Checkpoints(Path(checkpoints))
+        self.installed = find_installed(plugin_files, disabled_plugins)
+        self.turn = Turn(device=device)
+        self.progress = progress
+        self.memory = Memory()
+        self._splits: dict[str, Splits] = {}
+        self._dense: DenseNetwork | None = None
+
+    def dense(self, trial: Trial) -> DenseNetwork:
+        """The dense network of `trial`: kept from the last trial, read from its checkpoint, or trained now."""
+        if self._dense is None or self._dense.network_id != trial.network_id:
+            self._dense = None
+            self.memory = Memory()
+            self._dense = self._load_dense(trial)
+        return self._dense
+
+    def forget(self) -> None:
+        """Drop the dense network and all shared work: the next trial starts from the checkpoint."""
+        self._dense = None
+        self.memory = Memory()
+
+    def splits(self, trial: Trial, input_shape: tuple[int, int, int]) -> Splits:
+        """The trial's data set at `input_shape`, on the device when it fits."""
+        key = f"{trial.dataset.text} {input_shape}"
+        if key not in self._splits:
+            self.progress("data", None)
+            dataset = instance(self.installed, "dataset", trial.dataset)
+            assert isinstance(dataset, Dataset)
+            loaded = dataset.load(input_shape, self.data_dir).map(self._placed)
+            while len(self._splits) >= DATASETS_KEPT:
+                self._splits.pop(next(iter(self._splits)))
+            self._splits[key] = loaded
+        return self._splits[key]
+
+    def _placed(self, split: Split) -> Split:
+        if not isinstance(split, TensorSplit):
+            return split
+        size = split.images.numel() * split.images.element_size()
+        return split.to(self.device) if size <= on_device_limit_bytes(self.device) else split
+
+    def _load_dense(self, trial: Trial) -> DenseNetwork:
+        model = instance(self.installed, "model", trial.model)
+        assert isinstance(model, Model)
+        splits = self.splits(trial, model.input_shape)
+        fresh = self._builder(model, splits.class_count, trial.seed)
+        checkpoint = self._checkpoint(trial, model, splits, fresh)
+        network = fresh()
+        network.load_state_dict(checkpoint.weights)
+        network = network.to(self.device).eval().requires_grad_(True)
+        calibration = _calibration(splits.train, trial.protocol.calibration, trial.seed).to(self.device)
+        return DenseNetwork(
+            trial.network_id,
+            network,
+            weights_hash(network),
+            checkpoint.train_seconds,
+            checkpoint.curve,
+            layer_shapes(network, calibration[:1]),
+            counts(network, calibration[:1]),
+            calibration,
+            splits,
+            self._rewinder(trial, model, splits, fresh),
+        )
+
+    def _builder(self, model: Model, class_count: int, seed: int) -> Callable[[], nn.Module]:
+        def fresh() -> nn.Module:
+            with seeded(seed, self.device):
+                return model.build(class_count)
+
+        return fresh
+
+    def _checkpoint(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
+        found = self.checkpoints.read(trial.network_id)
+        if found is not None:
+            return found
+        self.progress("waiting", None)
+        with self.checkpoints.training(trial.network_id):
+            found = self.checkpoints.read(trial.network_id)
+            return found if found is not None else self._trained(trial, model, splits, fresh)
+
+    def _trained(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
+        network = fresh().to(self.device)
+        started = time.monotonic()
+        curve: tuple[CurvePoint, ...] = ()
+        if not model.pretrained:
+            epochs = max(1, trial.protocol.train.epochs)
+            self.progress("train", 0.0)
+            curve = self._fit(network, splits, trial, on_epoch=lambda epoch: self.progress("train", epoch / epochs))
+        seconds = time.monotonic() - started
+        return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve)
+
+    def _fit(self, network: nn.Module, splits: Splits, trial: Trial, **options: Any) -> tuple[CurvePoint, ...]:
+        return fit(
+            network,
+            splits.train,
+            splits.validation,
+            trial.protocol.train,
+            generator=torch.Generator().manual_seed(trial.seed),
+            device=self.device,
+            breathe=self.turn.breathe,
+            **options,
+        )
+
+    def _rewinder(
+        self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]
+    ) -> Callable[[int], dict[str, Tensor]]:
+        def rewound(step: int) -> dict[str, Tensor]:
+            if model.pretrained:
+                raise NotApplicable("the weights came trained: their initialisation is not known")
+            network = fresh().to(self.device)
+            if step:
+                self._fit(network, splits, trial, max_steps=step)
+            return copy.deepcopy(network.state_dict())
+
+        return rewound
+
+
+def on_device_limit_bytes(device: torch.device) -> int:
+    """How large a split may be to lie on `device` as a whole: networks, gradients and other splits need room too."""
+    if device.type != "cuda":
+        return ON_DEVICE_LIMIT_BYTES
+    return min(ON_DEVICE_LIMIT_BYTES, free_and_total_bytes(device)[0] // FREE_SHARE)
+
+
+def _calibration(train: Split, count: int, seed: int) -> Tensor:
+    """`count` training inputs, drawn without replacement, the same ones for every method of a network."""
+    if isinstance(train, TensorSplit):
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        return train.images[order[:count].to(train.images.device)]
+    return train.head(count)[0]
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 over names, types and bytes of parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        if isinstance(tensor, Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,60 @@
+"""Flattened convolutions in place of dense ones: the nearest to their filters, or fresh and trained."""
+
+from __future__ import annotations
+
+import torch
+from prunebench import Task
+from torch import nn
+
+from prunebench_methods.decompositions.als import Settings, composed, fitted, mode_bases
+from prunebench_methods.decompositions.chain import blank, chained, relative_error
+from prunebench_methods.decompositions.decompose import Factors, Piece
+from prunebench_methods.decompositions.flattened import Flattened
+from prunebench_methods.shared.numerics import like, working
+from prunebench_methods.shared.replace import replace_module, select_layers, shapes_by_name
+from prunebench_methods.shared.rewinding import beginning
+
+BIAS_SPREAD = 0.01  # of fresh biases: not zero, so that what is zero after training was made so
+
+
+def decomposed(method: Flattened, network: nn.Module, task: Task) -> nn.Module:
+    """Every filter replaced by the nearest product of three vectors."""
+    shapes = shapes_by_name(task)
+    layers = select_layers(network, task, {name: method.why_left_alone(shape) for name, shape in shapes.items()})
+    for name, layer in layers.items():
+        found = rank_one_filters(layer, task.generator, method.sweeps)
+        network = replace_module(network, name, chained(layer, method.pieces(shapes[name]), found))
+        task.layer(name, rank=1, weight_error=found.error)
+    return network
+
+
+def rank_one_filters(layer: nn.Conv2d, generator: torch.Generator, sweeps: int) -> Factors:
+    """Weights across channels (F, C, 1, 1), along columns (F, 1, Y, 1) and along rows (F, 1, 1, X)."""
+    kernel = working(layer.weight)
+    parts = fitted(kernel, 1, mode_bases(kernel), generator, Settings(0.0, sweeps))
+    across, columns, rows = (part[:, :, 0] for part in parts)  # (F, C), (F, Y), (F, X)
+    weights = (across[:, :, None, None], columns[:, None, :, None], rows[:, None, None, :])
+    return Factors(weights, relative_error(kernel, composed(parts)))
+
+
+def trained_from_scratch(method: Flattened, network: nn.Module, task: Task) -> nn.Module:
+    """The initial network with fresh flattened convolutions, trained like the dense one."""
+    network.load_state_dict(beginning(network, task))
+    shapes = shapes_by_name(task)
+    layers = select_layers(network, task, {name: method.why_left_alone(shape) for name, shape in shapes.items()})
+    for name, layer in layers.items():
+        modules = [_fresh(layer, piece, task.generator) for piece in method.pieces(shapes[name])]
+        network = replace_module(network, name, nn.Sequential(*modules))
+        task.layer(name, stages=method.stages)
+    task.fit(network, **task.train_recipe())
+    return network
+
+
+def _fresh(layer: nn.Conv2d, piece: Piece, generator: torch.Generator) -> nn.Conv2d:
+    """Weights that keep the variance of what passes, and small biases; without geometry the size is kept."""
+    geometry = {} if piece.rows or piece.columns else {"padding": "same"}
+    module = blank(layer, piece, bias=True, **geometry)
+    fan_in = module.weight[0].numel()
+    module.weight = like(torch.randn(module.weight.shape, generator=generator) / fan_in**0.5, layer)
+    module.bias = like(BIAS_SPREAD * torch.randn(len(module.weight), generator=generator), layer)
+    return module

@@ -1,0 +1,59 @@
+"""The weights of the three layers that tucker2 puts in place of a convolution."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from prunebench_methods.decompositions.chain import relative_error
+from prunebench_methods.decompositions.decompose import Factors
+from prunebench_methods.shared.numerics import working
+
+TOLERANCE = 1e-5  # change of the core's share of the norm at which the iteration has settled
+
+
+class ChannelVectors(NamedTuple):
+    """Left singular vectors of the kernel's two channel modes, most energy first: (S, S) and (T, T)."""
+
+    inputs: Tensor
+    outputs: Tensor
+
+
+def channel_vectors(layer: nn.Conv2d) -> ChannelVectors:
+    """The start of every decomposition of this layer."""
+    kernel = working(layer.weight)
+    return ChannelVectors(_leading(kernel.transpose(0, 1)), _leading(kernel))
+
+
+def _leading(tensor: Tensor, rank: int | None = None) -> Tensor:
+    """The first left singular vectors of `tensor` as a matrix with its first axis for rows, completed to a basis."""
+    matrix = tensor.flatten(1).double()
+    vectors = torch.linalg.eigh(matrix @ matrix.T)[1].flip(1).to(tensor.dtype)
+    return vectors[:, :rank]
+
+
+def tucker_factors(layer: nn.Conv2d, found: ChannelVectors, rank: tuple[int, int], sweeps: int) -> Factors:
+    """Weights (r_in, S, 1, 1), (r_out, r_in, kh, kw) and (T, r_out, 1, 1)."""
+    kernel = working(layer.weight)
+    inputs, outputs = _iterated(kernel, found.inputs[:, : rank[0]], found.outputs[:, : rank[1]], sweeps)
+    core = torch.einsum("tsyx,sa,tb->bayx", kernel, inputs, outputs)
+    error = relative_error(kernel, torch.einsum("bayx,sa,tb->tsyx", core, inputs, outputs))
+    return Factors((inputs.T[:, :, None, None], core, outputs[:, :, None, None]), error)
+
+
+def _iterated(kernel: Tensor, inputs: Tensor, outputs: Tensor, sweeps: int) -> tuple[Tensor, Tensor]:
+    """Each basis the best for the other, in turn, until the energy of the core stands still."""
+    if inputs.shape[1] == inputs.shape[0] and outputs.shape[1] == outputs.shape[0]:
+        return inputs, outputs
+    norm, before = float(torch.linalg.vector_norm(kernel)), 0.0
+    for _ in range(sweeps):
+        outputs = _leading(torch.einsum("tsyx,sa->tayx", kernel, inputs), outputs.shape[1])
+        projected = torch.einsum("tsyx,tb->sbyx", kernel, outputs)
+        inputs = _leading(projected, inputs.shape[1])
+        now = float(torch.linalg.vector_norm(torch.einsum("sbyx,sa->abyx", projected, inputs)))
+        if now - before <= TOLERANCE * norm:
+            break
+        before = now
+    return inputs, outputs

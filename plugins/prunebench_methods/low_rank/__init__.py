@@ -1,0 +1,24 @@
+"""Low rank, principal components and column selection: a layer becomes a product of smaller ones."""
+
+from __future__ import annotations
+
+from prunebench import Method
+
+from prunebench_methods.low_rank.column_select import ColumnSelect
+from prunebench_methods.low_rank.data_aware import DataAwareLowRank
+from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
+from prunebench_methods.low_rank.low_rank import LowRank, LowRankAsRun, RohlicekSvd
+from prunebench_methods.low_rank.pca import ActivationPca, WeightPca
+from prunebench_methods.low_rank.random_matmul import RandomMatmul
+
+METHODS: list[type[Method]] = [
+    LowRank,
+    LowRankAsRun,
+    RohlicekSvd,
+    DataAwareLowRank,
+    PrincipalComponentsPruning,
+    WeightPca,
+    ActivationPca,
+    RandomMatmul,
+    ColumnSelect,
+]

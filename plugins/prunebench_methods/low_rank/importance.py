@@ -1,0 +1,83 @@
+"""What a layer's responses are worth: the metric in which a change of them changes the network's outputs.
+
+Letters: a response has m entries; S (m, m) is the mean over samples of J' F J, with J the derivative of the outputs by
+the response and F = diag(p) - p p' of the output probabilities p. A change δ of it moves the outputs by a
+Kullback-Leibler divergence of about δ' S δ / 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from prunebench import Task
+from torch import Tensor, nn
+
+from prunebench_methods.shared.calibration import Inputs, channel_rows, watched
+
+BATCH = 32  # samples in one backward pass
+DAMPING = 0.1  # of the mean of S's diagonal, added to it: what did not matter may do so in a pruned network
+
+
+@dataclass(frozen=True)
+class Importance:
+    """S as directions (m, k) with their `values` (k,) and a `floor` for every direction; without any, the identity."""
+
+    directions: Tensor | None = None
+    values: Tensor | None = None
+    floor: float = 1.0
+
+    def times(self, columns: Tensor, power: float) -> Tensor:
+        """S to this power times columns (m, q)."""
+        if self.directions is None or self.values is None:
+            return columns
+        base = self.floor**power
+        beyond = (self.values + self.floor) ** power - base
+        return base * columns + self.directions @ (beyond[:, None] * (self.directions.T @ columns))
+
+
+ALIKE = Importance()
+
+
+def importances(network: nn.Module, task: Task, names: Iterable[str]) -> dict[str, Importance]:
+    """Layer -> the importance of its responses in the dense network, once for a whole sweep.
+
+    A layer from which no gradient reaches the outputs has all its responses alike.
+    """
+    names = tuple(names)
+    return task.once(("importance", names), lambda: _importances(network, task, names))
+
+
+def _importances(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Importance]:
+    gradients = {name: Inputs() for name in names}
+    kinds = {name: type(network.get_submodule(name)) for name in names}
+
+    def see(name: str, inputs: Tensor, outputs: Tensor) -> None:
+        if outputs.requires_grad:
+            outputs.register_hook(lambda gradient: gradients[name].add(channel_rows(gradient, kinds[name])))
+
+    generator = torch.Generator().manual_seed(task.seed)
+    with torch.enable_grad(), watched(network, names, see, detached=False):
+        for images in task.calibration.split(BATCH):
+            inputs = images.detach().clone().requires_grad_()
+            outputs = network(inputs)
+            if outputs.requires_grad:
+                torch.autograd.grad(outputs, inputs, _draw(outputs.detach(), generator), allow_unused=True)
+    return {name: _damped(seen) for name, seen in gradients.items()}
+
+
+def _draw(outputs: Tensor, generator: torch.Generator) -> Tensor:
+    """A random direction for each sample whose second moment is its F."""
+    chances = outputs.double().softmax(-1)
+    noise = torch.randn(outputs.shape, generator=generator, dtype=torch.float64).to(chances.device)
+    spread = chances.sqrt() * noise
+    return (spread - chances * spread.sum(-1, keepdim=True)).to(outputs.dtype)
+
+
+def _damped(seen: Inputs) -> Importance:
+    if not seen.has_rows:
+        return ALIKE
+    values, directions = seen.components(centred=False)
+    floor = DAMPING * float(values.sum()) / len(directions)
+    return Importance(directions, values, floor) if floor > 0 else ALIKE

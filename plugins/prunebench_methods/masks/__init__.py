@@ -1,0 +1,17 @@
+"""Masks: single weights become zero."""
+
+from __future__ import annotations
+
+from prunebench import Method
+
+from prunebench_methods.masks.iterative import IterativeMagnitude
+from prunebench_methods.masks.magnitude import Magnitude
+from prunebench_methods.masks.random_masks import Random
+from prunebench_methods.masks.random_matched import RandomMatched
+
+METHODS: list[type[Method]] = [
+    Magnitude,
+    Random,
+    RandomMatched,
+    IterativeMagnitude,
+]

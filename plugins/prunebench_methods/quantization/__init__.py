@@ -1,0 +1,17 @@
+"""Weight sharing and quantization: the same weights in fewer bits."""
+
+from __future__ import annotations
+
+from prunebench import Method
+
+from prunebench_methods.quantization.deep_compression import DeepCompression
+from prunebench_methods.quantization.int8 import Int8
+from prunebench_methods.quantization.kmeans import KMeans
+from prunebench_methods.quantization.product_quantization import ProductQuantization
+
+METHODS: list[type[Method]] = [
+    KMeans,
+    ProductQuantization,
+    Int8,
+    DeepCompression,
+]

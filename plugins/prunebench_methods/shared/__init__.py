@@ -1,0 +1,1 @@
+"""Mathematics and layer surgery that several families of methods share."""
