@@ -23,7 +23,9 @@ from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
 from prunebench.plugins.contracts import Metric
 from prunebench.plugins.parameters import complete, create
+from prunebench.randomness import seeded
 from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Result, Trial
+from prunebench.trial.guards import Spoiled
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.training import fit
@@ -53,6 +55,11 @@ class TrialRunner:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether a trial left this process in a state that no other trial should meet."""
+        return self.bench.is_spent
+
     def run_trial(self, trial: Trial, batch_halved: bool = False) -> Result:
         """How the trial ended; whatever an ordinary exception says becomes a row, never a crash.
 
@@ -81,6 +88,9 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
     measurement, status, reason, detail = None, "ok", "", ""
     try:
         measurement = _measured(trial, bench)
+    except Spoiled as spoiled:
+        status, reason = "failed", said(spoiled)
+        bench.discard()
     except NotApplicable as declined:
         status, reason = "skipped", said(declined) if declined.args else "the method declined without a reason"
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -90,6 +100,12 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
     except Exception as error:  # the border: a method may raise anything
         status = "oom" if is_lack_of_memory(error) else "failed"
         reason, detail = f"{type(error).__name__}: {said(error)}", _trace()
+    except BaseException:
+        bench.discard()  # what it left undone, nobody knows
+        raise
+    if found := bench.guard.found():
+        measurement, status, reason = None, "failed", found
+        bench.discard()
     return Result(
         trial=trial,
         status=status,  # type: ignore[arg-type]
@@ -104,6 +120,7 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
 
 def _measured(trial: Trial, bench: Workbench) -> Measurement:
     with bench.turn.working():
+        bench.guard.begin(f"the data set {trial.dataset.use} or the model {trial.model.use}")
         dense = bench.dense(trial)
         bench.progress("prune", None)
         pruned = pruned_network(bench, trial, dense)
@@ -147,18 +164,19 @@ def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Prun
     before = evaluate(pruned.network, dense.splits.test, bench.device, limit=trial.protocol.evaluation_limit)
     started = time.monotonic()
     bench.progress("finetune", 0.0)
-    pruned.curve += fit(
-        pruned.network,
-        dense.splits.train,
-        dense.splits.validation,
-        recipe,
-        generator=torch.Generator().manual_seed(trial.seed + 1),
-        device=bench.device,
-        phase="finetune",
-        keep_zeros=True,
-        breathe=bench.turn.breathe,
-        on_epoch=lambda epoch: bench.progress("finetune", epoch / recipe.epochs),
-    )
+    with seeded(trial.seed + 1, bench.device):  # dropout draws from torch's own generator
+        pruned.curve += fit(
+            pruned.network,
+            dense.splits.train,
+            dense.splits.validation,
+            recipe,
+            generator=torch.Generator().manual_seed(trial.seed + 1),
+            device=bench.device,
+            phase="finetune",
+            keep_zeros=True,
+            breathe=bench.turn.breathe,
+            on_epoch=lambda epoch: bench.progress("finetune", epoch / recipe.epochs),
+        )
     return before.top1_accuracy, time.monotonic() - started
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunebench.errors import NotApplicable
+from prunebench.errors import NotApplicable, PluginError
 from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
+from prunebench.measure.scores import evaluating
 from prunebench.plugins.contracts import Dataset, Model
 from prunebench.plugins.discovery import find_installed
 from prunebench.randomness import seeded
@@ -25,6 +26,8 @@ from prunebench.records import CurvePoint, Trial
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
 from prunebench.trial.checkpoints import Checkpoint, Checkpoints
+from prunebench.trial.fingerprints import Fingerprint
+from prunebench.trial.guards import Guard, structure
 from prunebench.trial.task import Memory
 from prunebench.trial.training import fit
 
@@ -49,6 +52,8 @@ class DenseNetwork:
     calibration: Tensor  # (N, C, H, W) on the device
     splits: Splits
     initial: Callable[[int], dict[str, Tensor]]
+    handed_out: Fingerprint  # of the calibration inputs and of every split
+    structure: tuple[Any, ...]  # as in `guards`
 
 
 class Workbench:
@@ -74,6 +79,8 @@ class Workbench:
         self.turn = Turn(device=device)
         self.progress = progress
         self.memory = Memory()
+        self.guard = Guard()
+        self.is_spent = False  # whether this process should run no further trial
         self._splits: dict[str, Splits] = {}
         self._dense: DenseNetwork | None = None
 
@@ -83,12 +90,20 @@ class Workbench:
             self._dense = None
             self.memory = Memory()
             self._dense = self._load_dense(trial)
+        self.guard.hand_out(self._dense.handed_out, self.memory, self._dense.network, self._dense.structure)
         return self._dense
 
     def forget(self) -> None:
         """Drop the dense network and all shared work: the next trial starts from the checkpoint."""
         self._dense = None
         self.memory = Memory()
+        self.guard = Guard(self.guard.culprit, self.guard.before)
+
+    def discard(self) -> None:
+        """Drop all that is kept, data too, and mark this process: a fresh one should run what follows."""
+        self.forget()
+        self._splits.clear()
+        self.is_spent = True
 
     def splits(self, trial: Trial, input_shape: tuple[int, int, int]) -> Splits:
         """The trial's data set at `input_shape`, on the device when it fits."""
@@ -119,6 +134,7 @@ class Workbench:
         network.load_state_dict(checkpoint.weights)
         network = network.to(self.device).eval().requires_grad_(True)
         calibration = _calibration(splits.train, trial.protocol.calibration, trial.seed).to(self.device)
+        require_inputs_kept(network, calibration[:1], model.name)
         return DenseNetwork(
             trial.network_id,
             network,
@@ -130,6 +146,8 @@ class Workbench:
             calibration,
             splits,
             self._rewinder(trial, model, splits, fresh),
+            Fingerprint.of(_handed_out(calibration, splits)),
+            structure(network),
         )
 
     def _builder(self, model: Model, class_count: int, seed: int) -> Callable[[], nn.Module]:
@@ -153,6 +171,7 @@ class Workbench:
         started = time.monotonic()
         curve: tuple[CurvePoint, ...] = ()
         if not model.pretrained:
+            require_inputs_kept(network, splits.train.head(2)[0].to(self.device), model.name)
             epochs = max(1, trial.protocol.train.epochs)
             self.progress("train", 0.0)
             curve = self._fit(network, splits, trial, on_epoch=lambda epoch: self.progress("train", epoch / epochs))
@@ -160,16 +179,17 @@ class Workbench:
         return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve)
 
     def _fit(self, network: nn.Module, splits: Splits, trial: Trial, **options: Any) -> tuple[CurvePoint, ...]:
-        return fit(
-            network,
-            splits.train,
-            splits.validation,
-            trial.protocol.train,
-            generator=torch.Generator().manual_seed(trial.seed),
-            device=self.device,
-            breathe=self.turn.breathe,
-            **options,
-        )
+        with seeded(trial.seed, self.device):  # dropout draws from torch's own generator
+            return fit(
+                network,
+                splits.train,
+                splits.validation,
+                trial.protocol.train,
+                generator=torch.Generator().manual_seed(trial.seed),
+                device=self.device,
+                breathe=self.turn.breathe,
+                **options,
+            )
 
     def _rewinder(
         self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]
@@ -198,6 +218,23 @@ def _calibration(train: Split, count: int, seed: int) -> Tensor:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
         return train.images[order[:count].to(train.images.device)]
     return train.head(count)[0]
+
+
+def _handed_out(calibration: Tensor, splits: Splits) -> Iterator[tuple[str, Any]]:
+    """All that a trial can reach of the data, named as a reader knows it."""
+    yield "the calibration inputs", calibration
+    for name in ("train", "validation", "test"):
+        yield f"the data of the {name} split", getattr(splits, name)
+
+
+def require_inputs_kept(network: nn.Module, inputs: Tensor, name: str) -> None:
+    """Raise `PluginError` where a forward pass in evaluation mode changes its own input."""
+    tried = inputs.detach().clone()
+    before = tried._version
+    with evaluating(network), torch.no_grad():
+        network(tried)
+    if tried._version != before:
+        raise PluginError(f"the forward pass of {name} changes its input in place: write x = x - mean, not x -= mean")
 
 
 def weights_hash(network: nn.Module) -> str:
