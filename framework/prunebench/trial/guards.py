@@ -37,7 +37,7 @@ class Setting:
 
     words: str
     get: Callable[[], Any]
-    put: Callable[[Any], None]
+    put: Callable[[Any], object]
 
 
 def _flag(words: str, holder: Any, name: str) -> Setting:
@@ -67,11 +67,7 @@ SETTINGS = (
         lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
         lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
     ),
-    Setting(
-        "torch's flushing of denormals",
-        lambda: not float(_DENORMAL.mul(1.0)),
-        lambda value: None if torch.set_flush_denormal(value) else None,
-    ),
+    Setting("torch's flushing of denormals", lambda: not float(_DENORMAL.mul(1.0)), torch.set_flush_denormal),
     Setting("torch's float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     Setting("torch's anomaly detection", torch.is_anomaly_enabled, torch.set_anomaly_enabled),
     _autocast("cpu"),
