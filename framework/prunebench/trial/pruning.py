@@ -84,6 +84,7 @@ def _stage(
     before = dense.counts if is_first else counts(result.network, example, dense=dense.network)
     method = _method(bench, choice, shapes, before, result)
     task = _task(bench, trial, dense, shapes, is_first, position)
+    task.anatomy = dense.anatomy(result.network)
     bench.guard.enter(choice.use)
     started = time.monotonic()
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunebench.anatomy import Anatomy
 from prunebench.errors import NotApplicable, PluginError
 from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
@@ -54,6 +55,7 @@ class DenseNetwork:
     initial: Callable[[int], dict[str, Tensor]]
     handed_out: Fingerprint  # of the calibration inputs and of every split
     structure: tuple[Any, ...]  # as in `guards`
+    anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
 
 
 class Workbench:
@@ -148,6 +150,7 @@ class Workbench:
             self._rewinder(trial, model, splits, fresh),
             Fingerprint.of(_handed_out(calibration, splits)),
             structure(network),
+            model.anatomy,
         )
 
     def _builder(self, model: Model, class_count: int, seed: int) -> Callable[[], nn.Module]:
