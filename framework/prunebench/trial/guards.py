@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
 from types import FunctionType, ModuleType
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as module_globals
 
+from prunebench.errors import NotApplicable
 from prunebench.trial.fingerprints import Fingerprint
 from prunebench.trial.task import Memory
 
@@ -189,17 +191,33 @@ class Guard:
     data: Fingerprint = field(default_factory=Fingerprint)
     memory: Memory = field(default_factory=Memory)
     dense: tuple[nn.Module, tuple[Any, ...]] | None = None
+    is_spoilt: bool = False  # something was changed since this guard began
 
-    def begin(self, culprit: str) -> None:
-        """A trial begins with the code of `culprit`."""
+    @contextmanager
+    def watching(self, culprit: str) -> Iterator[None]:
+        """A stretch that begins with the code of `culprit`; raises `Spoiled` at its end, where no other error does."""
         self.culprit, self.before = culprit, Surroundings.now()
+        try:
+            yield
+        except NotApplicable:
+            self.enter("")
+            raise
+        except BaseException as error:
+            if found := self.found():
+                error.add_note(found)
+            raise
+        self.enter("")
 
     def hand_out(self, data: Fingerprint, memory: Memory, dense: nn.Module, built: tuple[Any, ...]) -> None:
         """From here on the trial can reach these; `built` is the dense network's `structure`."""
         self.data, self.memory, self.dense = data, memory, (dense, built)
 
+    def hand_back(self) -> None:
+        """Nothing is handed out any more."""
+        self.data, self.memory, self.dense = Fingerprint(), Memory(), None
+
     def enter(self, culprit: str) -> None:
-        """Raise `Spoiled` where the code that ran until now changed what is shared; `culprit`'s code comes next."""
+        """Raise `Spoiled` where the code that ran until now changed what is shared; that of `culprit` comes next."""
         found = self.found()
         if found:
             raise Spoiled(found)
@@ -211,6 +229,7 @@ class Guard:
             return ""
         left = self.before.restored()
         what = f"left {' and '.join(dict.fromkeys(left))}: restore it before you return" if left else self._changed()
+        self.is_spoilt = self.is_spoilt or bool(what)
         return f"{self.culprit} {what}" if what else ""
 
     def _changed(self) -> str:

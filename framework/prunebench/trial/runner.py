@@ -28,6 +28,7 @@ from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Res
 from prunebench.trial.guards import Spoiled
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
+from prunebench.trial.settled import settled
 from prunebench.trial.training import fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
 
@@ -88,14 +89,11 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
     measurement, status, reason, detail = None, "ok", "", ""
     try:
         measurement = _measured(trial, bench)
-    except Spoiled as spoiled:
-        status, reason = "failed", said(spoiled)
-        bench.discard()
     except NotApplicable as declined:
         status, reason = "skipped", said(declined) if declined.args else "the method declined without a reason"
     except (torch.OutOfMemoryError, MemoryError) as error:
         status, reason, detail = "oom", said(error), _trace()
-    except (PruneBenchError, BrokenPromise) as error:
+    except (PruneBenchError, BrokenPromise, Spoiled) as error:
         status, reason = "failed", said(error)
     except Exception as error:  # the border: a method may raise anything
         status = "oom" if is_lack_of_memory(error) else "failed"
@@ -103,8 +101,7 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
     except BaseException:
         bench.discard()  # what it left undone, nobody knows
         raise
-    if found := bench.guard.found():
-        measurement, status, reason = None, "failed", found
+    if bench.guard.is_spoilt:
         bench.discard()
     return Result(
         trial=trial,
@@ -119,8 +116,8 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
 
 
 def _measured(trial: Trial, bench: Workbench) -> Measurement:
-    with bench.turn.working():
-        bench.guard.begin(f"the data set {trial.dataset.use} or the model {trial.model.use}")
+    loaded = f"the data set {trial.dataset.use} or the model {trial.model.use}"
+    with bench.turn.working(), settled(trial.protocol.threads), bench.guard.watching(loaded):
         dense = bench.dense(trial)
         bench.progress("prune", None)
         pruned = pruned_network(bench, trial, dense)
@@ -144,7 +141,8 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
         )
         pruned.notes += declined
     bench.progress("time", None)
-    timings = _timings(trial, bench, dense, pruned)
+    with bench.guard.watching(f"the network that {trial.method.use} made"):
+        timings = _timings(trial, bench, dense, pruned)
     curve = (*(dense.curve if trial.method.use == "dense" else ()), *pruned.curve)
     return _measurement(scores, before, facts, timings, curve, dense, pruned)
 
@@ -252,7 +250,7 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
     is_known = dense is not None and dense.network_id == trial.network_id
     return provenance(
         str(bench.device),
-        torch.get_num_threads(),
+        trial.protocol.threads,
         dense_hash=dense.sha256 if is_known and dense else "",
         dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
         plugins=_sources(trial, bench),

@@ -99,13 +99,13 @@ class Workbench:
         """Drop the dense network and all shared work: the next trial starts from the checkpoint."""
         self._dense = None
         self.memory = Memory()
-        self.guard = Guard(self.guard.culprit, self.guard.before)
+        self.guard.hand_back()
 
     def discard(self) -> None:
         """Drop all that is kept, data too, and mark this process: a fresh one should run what follows."""
         self.forget()
         self._splits.clear()
-        self.is_spent = True
+        self.guard, self.is_spent = Guard(), True
 
     def splits(self, trial: Trial, input_shape: tuple[int, int, int]) -> Splits:
         """The trial's data set at `input_shape`, on the device when it fits."""
