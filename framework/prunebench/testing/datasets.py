@@ -7,13 +7,18 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from prunebench.errors import DataError
 from prunebench.plugins.contracts import Dataset
 from prunebench.records import Value
 from prunebench.splits import Split, Splits
-from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
+from prunebench.testing.findings import (
+    Finding,
+    class_findings,
+    documentation_findings,
+    instance_or_findings,
+    located,
+)
+from prunebench.trial.data import data_faults
 
 SHAPES = ((1, 12, 12), (3, 16, 16))
 
@@ -33,37 +38,40 @@ def check_dataset(
         return findings + _loaded_findings(dataset, folder or Path(temporary))
 
 
-def _loaded_findings(dataset: Dataset, folder: Path) -> list[Finding]:
-    if not dataset.available(folder):
+def untried(cls: type[Dataset], settings: Mapping[str, Value] | None = None, folder: Path | None = None) -> list[str]:
+    """What `check_dataset` cannot try here, in words: nothing of the data where it is not at hand."""
+    dataset, faults = instance_or_findings(cls, dict(settings or {}))
+    if faults:
+        return ["load, its splits and their values: there is no instance"]
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            is_here = bool(dataset.available(folder or Path(temporary)))
+    except Exception:  # check_dataset says what it raised
         return []
+    where = f"in {folder}" if folder else "(no --data-dir)"
+    return [] if is_here else [f"load, its splits and their values: available() says the data is not there {where}"]
+
+
+def _loaded_findings(dataset: Dataset, folder: Path) -> list[Finding]:
+    try:
+        if not dataset.available(folder):
+            return []
+    except Exception as error:
+        return [Finding("available", f"raised {located(error)}", "return True or False")]
     try:
         loaded = [dataset.load(shape, folder) for shape in SHAPES]
         again = dataset.load(SHAPES[0], folder)
     except DataError as error:
         return [Finding("available", f"available() says yes, load says: {error}", "make the two agree")]
     except Exception as error:
-        return [Finding("load", f"raised {type(error).__name__}: {error}", "raise DataError with the mend")]
-    findings = [f for splits, shape in zip(loaded, SHAPES, strict=True) for f in _splits_findings(splits, shape)]
+        return [Finding("load", f"raised {located(error)}", "raise DataError with the fix")]
+    faults = [fault for splits, shape in zip(loaded, SHAPES, strict=True) for fault in data_faults(splits, shape)]
+    findings = list(dict.fromkeys(Finding(fault.check, fault.seen, fault.fix) for fault in faults))
+    if any(fault.is_error for fault in faults):
+        return findings
     if not findings and _digest(loaded[0].test) != _digest(again.test):
         findings.append(Finding("determinism", "two loads gave other test samples", "split by a fixed seed"))
     return [*findings, *_overlap_findings(loaded[0])]
-
-
-def _splits_findings(splits: Splits, shape: tuple[int, int, int]) -> list[Finding]:
-    findings = []
-    for name, split in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
-        if len(split) == 0:
-            findings.append(Finding("splits", f"{name} is empty", "every split needs samples"))
-            continue
-        images, labels = split.head(64)
-        if tuple(images.shape[1:]) != shape or images.dtype != torch.float32:
-            seen = f"{name} has {images.dtype} {tuple(images.shape[1:])} instead of float32 {shape}"
-            findings.append(Finding("shape", seen, "resize to input_shape and return float32"))
-        if labels.dtype != torch.int64 or int(labels.min()) < 0 or int(labels.max()) >= splits.class_count:
-            findings.append(Finding("labels", f"{name} has labels outside [0, {splits.class_count})", "int64 labels"))
-    if not splits.fingerprint:
-        findings.append(Finding("fingerprint", "is empty", "hash the data itself"))
-    return findings
 
 
 def _rows(split: Split) -> set[str]:

@@ -139,7 +139,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
             bench.device,
             trial.protocol.evaluation_limit,
         )
-        pruned.notes += declined
+        pruned.notes += [*declined, *(note for notes in bench.advice.values() for note in notes)]
     bench.progress("time", None)
     with bench.guard.watching(f"the network that {trial.method.use} made"):
         timings = _timings(trial, bench, dense, pruned)

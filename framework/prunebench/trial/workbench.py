@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.anatomy import Anatomy
-from prunebench.errors import NotApplicable, PluginError
+from prunebench.errors import DataError, NotApplicable, PluginError
 from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
@@ -27,6 +27,7 @@ from prunebench.records import CurvePoint, Trial
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
 from prunebench.trial.checkpoints import Checkpoint, Checkpoints
+from prunebench.trial.data import require_sound
 from prunebench.trial.fingerprints import Fingerprint
 from prunebench.trial.guards import Guard, structure
 from prunebench.trial.task import Memory
@@ -83,6 +84,8 @@ class Workbench:
         self.memory = Memory()
         self.guard = Guard()
         self.is_spent = False  # whether this process should run no further trial
+        self.advice: dict[str, tuple[str, ...]] = {}  # of each data set that was loaded, for the rows' notes
+        self._unsound: dict[str, str] = {}  # data sets that cannot be used, and why
         self._splits: dict[str, Splits] = {}
         self._dense: DenseNetwork | None = None
 
@@ -114,11 +117,24 @@ class Workbench:
             self.progress("data", None)
             dataset = instance(self.installed, "dataset", trial.dataset)
             assert isinstance(dataset, Dataset)
-            loaded = dataset.load(input_shape, self.data_dir).map(self._placed)
+            loaded = self._loaded(dataset, input_shape).map(self._placed)
             while len(self._splits) >= DATASETS_KEPT:
                 self._splits.pop(next(iter(self._splits)))
             self._splits[key] = loaded
         return self._splits[key]
+
+    def _loaded(self, dataset: Dataset, input_shape: tuple[int, int, int]) -> Splits:
+        """What the data set loads, sound; what is wrong is found once, however many trials ask."""
+        key = f"{dataset!r} {input_shape}"
+        if key in self._unsound:
+            raise DataError(self._unsound[key])
+        try:
+            loaded = dataset.load(input_shape, self.data_dir)
+            self.advice[key] = require_sound(loaded, input_shape, dataset.name)
+        except DataError as error:
+            self._unsound[key] = str(error)
+            raise
+        return loaded
 
     def _placed(self, split: Split) -> Split:
         if not isinstance(split, TensorSplit):

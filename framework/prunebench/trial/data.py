@@ -1,0 +1,157 @@
+"""Whether a loaded data set keeps its contract: one function, whose words `bench check` and a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunebench.errors import DataError
+from prunebench.splits import Split, Splits, StreamSplit, TensorSplit
+
+HEAD = 64  # samples read of a stream
+CHUNK = 4096  # samples looked at at once
+LARGEST = 1e9  # beyond it squares and sums leave float32
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DataFault:
+    """One fault: the check's name, what was seen and how to fix it; one that is no `is_error` is only told."""
+
+    check: str
+    seen: str
+    fix: str
+    is_error: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.seen}; {self.fix}"
+
+
+def require_sound(loaded: Any, shape: tuple[int, ...], name: str) -> tuple[str, ...]:
+    """What is worth a note; raises `DataError`, naming the data set, the first fault and its fix."""
+    faults = data_faults(loaded, shape)
+    wrong = [fault for fault in faults if fault.is_error]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more: bench check {name})" if len(wrong) > 1 else ""
+        raise DataError(f"data set {name}: {wrong[0]}{more}")
+    return tuple(f"data set {name}: {fault}" for fault in faults)
+
+
+def data_faults(loaded: Any, shape: tuple[int, ...]) -> list[DataFault]:
+    """Every fault of what `load` returned for inputs of `shape`; each value of a split that is held whole is read once.
+
+    A split that streams is judged by its first samples.
+    """
+    if not isinstance(loaded, Splits):
+        return [DataFault("load", f"load returned {type(loaded).__name__}, not Splits", "return Splits(…)")]
+    if not isinstance(loaded.class_count, int) or loaded.class_count < 2:
+        return [DataFault("classes", f"class_count is {loaded.class_count}", "nothing to tell apart: have 2 or more")]
+    found: list[DataFault] = []
+    seen: dict[str, Tensor] = {}
+    for name in PARTS:
+        faults, labels = _split_faults(name, getattr(loaded, name), shape, loaded.class_count)
+        found += faults
+        if labels is not None and not faults:
+            seen[name] = labels
+    if not found:
+        found += _class_faults(loaded, seen)
+    if not loaded.fingerprint:
+        found.append(DataFault("fingerprint", "the fingerprint is empty", "hash the data itself", is_error=False))
+    return found
+
+
+def _split_faults(
+    name: str, split: Split, shape: tuple[int, ...], class_count: int
+) -> tuple[list[DataFault], Tensor | None]:
+    """Faults of one split, and its labels where they can be counted."""
+    try:
+        inputs, labels = _samples(split)
+    except Exception as error:  # a split of a plugin's own reads files, and may raise anything
+        seen = f"{name} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return [DataFault("splits", seen, "make every sample an (input, label) pair of tensors")], None
+    faults = list(_form_faults(name, inputs, labels, shape))
+    if not faults:
+        faults = [*_label_faults(name, labels, class_count), *_value_faults(name, inputs)]
+    return faults, labels if isinstance(labels, Tensor) else None
+
+
+def _samples(split: Split) -> tuple[Any, Any]:
+    if isinstance(split, TensorSplit):
+        return split.images, split.labels
+    if not len(split):
+        return torch.empty(0), torch.empty(0)
+    return split.head(HEAD)
+
+
+def _form_faults(name: str, inputs: Any, labels: Any, shape: tuple[int, ...]) -> Iterator[DataFault]:
+    """Types, lengths and shapes."""
+    for what, value in (("inputs", inputs), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            yield DataFault("type", f"the {what} of {name} are {kind}, not a tensor", "wrap them in torch.as_tensor")
+            return
+    if not len(inputs) or not len(labels):
+        yield DataFault("splits", f"{name} is empty", "every split needs samples")
+        return
+    if len(inputs) != len(labels):
+        seen = f"{name} has {len(inputs):,} inputs and {len(labels):,} labels"
+        yield DataFault("lengths", seen, "give every input one label")
+        return
+    if tuple(inputs.shape[1:]) != tuple(shape) or inputs.dtype != torch.float32:
+        seen = f"{name} has {inputs.dtype} {tuple(inputs.shape[1:])} instead of float32 {tuple(shape)}"
+        yield DataFault("shape", seen, "resize to input_shape, channels first, and return float32")
+    if labels.dtype != torch.int64 or labels.ndim != 1:
+        seen = f"{name} has {labels.dtype} labels of shape {tuple(labels.shape)} instead of int64 ({len(labels)},)"
+        yield DataFault("labels", seen, "give one int64 class number a sample")
+    if inputs.requires_grad:
+        yield DataFault("gradients", f"the inputs of {name} require gradients", "return inputs.detach()")
+
+
+def _label_faults(name: str, labels: Tensor, class_count: int) -> Iterator[DataFault]:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= class_count:
+        seen = f"{name} has labels from {low} to {high}, outside [0, {class_count})"
+        yield DataFault("labels", seen, "number the classes from 0 and leave samples without a class out")
+
+
+def _value_faults(name: str, inputs: Tensor) -> Iterator[DataFault]:
+    """Values that cannot be computed with; one pass, in chunks."""
+    low, high = float("inf"), float("-inf")
+    for start in range(0, len(inputs), CHUNK):
+        least, most = (float(bound) for bound in inputs[start : start + CHUNK].aminmax())
+        if not (least > float("-inf") and most < float("inf")):  # NaN fails both
+            finite = inputs[start : start + CHUNK].flatten(1).isfinite().all(1)
+            sample = start + int((~finite).nonzero()[0])
+            yield DataFault("values", f"{name} has NaN or infinity, first in sample {sample}", "clean the inputs")
+            return
+        low, high = min(low, least), max(high, most)
+    if max(abs(low), abs(high)) > LARGEST:
+        yield DataFault("values", f"{name} has values from {low:.2g} to {high:.2g}", "normalise them to about [-1, 1]")
+    elif low == high and len(inputs) > 1:
+        yield DataFault("values", f"every value of {name} is {low:g}", "load the inputs, not a constant")
+
+
+def _class_faults(loaded: Splits, seen: dict[str, Tensor]) -> Iterator[DataFault]:
+    """Classes that are never learnt, or never asked; nothing is said of a stream, of which the head alone is read."""
+    if any(
+        isinstance(getattr(loaded, name), StreamSplit) or len(seen[name]) < len(getattr(loaded, name)) for name in PARTS
+    ):
+        return
+    present = {name: set(labels.unique().tolist()) for name, labels in seen.items()}
+    if len(present["train"]) < 2:
+        only = next(iter(present["train"]))
+        yield DataFault("classes", f"train holds class {only} alone", "give it samples of every class")
+    elif unlearnt := sorted((present["test"] | present["validation"]) - present["train"]):
+        seen_words = f"test or validation has class {unlearnt[0]}, which train has not"
+        yield DataFault("classes", seen_words, "split so that train holds every class")
+    missing = sorted(set(range(loaded.class_count)) - present["test"])
+    if missing:
+        few = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
+        is_unused = not (set(missing) & present["train"])
+        fix = "lower class_count" if is_unused else "split so that test holds every class"
+        text = f"test holds no sample of {len(missing)} of {loaded.class_count} classes ({few})"
+        yield DataFault("classes", text, fix, is_error=False)
