@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from the publisher's archives: the binary ones, or the Python ones without running any code."""
+"""CIFAR-10 and CIFAR-100 from the publisher's archives: binary, or Python's without running any code."""
 
 from __future__ import annotations
 
@@ -120,6 +120,6 @@ def _fetch(name: str, source: CifarSource, folder: Path) -> None:
     except (OSError, RuntimeError, EOFError, zlib.error) as error:
         reason = str(getattr(error, "reason", error)).strip().splitlines()[-1]
         raise DataError(
-            f"{name} is not in {folder} and could not be fetched ({reason}): put {source.url} there, or name its folder "
-            f"with --data-dir"
+            f"{name} is not in {folder} and could not be fetched ({reason}): put {source.url} there, "
+            f"or name its folder with --data-dir"
         ) from error

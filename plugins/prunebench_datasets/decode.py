@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def decoded(data: bytes, name: str, size: tuple[int, int], channels: int = 3) -> Tensor:
-    """An encoded image as (C, H, W) uint8: colours as RGB on white where it is transparent, bilinear where it is larger.
+    """An encoded image as (C, H, W) uint8: RGB or grey, on white where it is transparent, resized bilinearly.
 
     `size` is (H, W). Raises DataError with `name` where the bytes are no image.
     """
@@ -22,10 +22,10 @@ def decoded(data: bytes, name: str, size: tuple[int, int], channels: int = 3) ->
             if image.size != (size[1], size[0]):
                 image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             array = np.array(image, dtype=np.uint8)
+    except Image.UnidentifiedImageError as error:
+        raise DataError(f"{name} is no image: replace or remove it") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{name} is not a readable image ({str(error).splitlines()[0]}): replace or remove it"
-        ) from error
+        raise DataError(f"{name} is a damaged image ({str(error).splitlines()[0]}): replace or remove it") from error
     tensor = torch.from_numpy(array)
     return tensor[None] if channels == 1 else tensor.permute(2, 0, 1).contiguous()
 

@@ -27,7 +27,7 @@ class Labelled(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """How bytes become inputs: to `shape` (C, H, W), divided by 255, minus `mean`, divided by `deviation`, per channel."""
+    """How bytes become inputs of `shape` (C, H, W): (byte / 255 - mean) / deviation, per channel."""
 
     shape: tuple[int, int, int]
     mean: tuple[float, ...]

@@ -51,7 +51,7 @@ class Cifar100(_Cifar):
 
 @dataclass(frozen=True)
 class Svhn(Dataset):
-    """Street View House Numbers (Netzer et al., 2011), cropped to 32×32: 73,257 to train and validate, 26,032 to test."""
+    """Street View House Numbers (Netzer et al., 2011), 32×32: 73,257 to train and validate, 26,032 to test."""
 
     name = "svhn"
     paper = "http://ufldl.stanford.edu/housenumbers/nips2011_housenumbers.pdf"

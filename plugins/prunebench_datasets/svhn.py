@@ -27,13 +27,14 @@ def read(folder: Path) -> tuple[Labelled, Labelled]:
 
 def _parsed(file: Path) -> Labelled:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         table = loadmat(file)
         images, labels = table["X"], table["y"].reshape(-1)
     except KeyError as error:
         raise DataError(f"{file} has no variable {error}: it is not a file of SVHN's cropped digits") from None
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
         raise DataError(f"{file} is not a readable MATLAB file ({error}): delete it and fetch it again") from error
     if images.ndim != 4 or images.shape[:3] != (32, 32, 3) or images.shape[3] != len(labels):
         raise DataError(f"{file}: images {images.shape} and labels {labels.shape} do not belong together")
@@ -54,4 +55,4 @@ def _fetch(folder: Path) -> None:
 
 
 def _missing(folder: Path, why: str) -> str:
-    return f"SVHN: {why}: put train_32x32.mat and test_32x32.mat of {URL} in {folder}, or name their folder with --data-dir"
+    return f"SVHN in {folder}: {why}: put the two .mat files of {URL} there, or name a folder with --data-dir"

@@ -22,7 +22,7 @@ class Timm(Model):
     arch: str = param("resnet18", "the architecture's name in timm")
     weights: str = param(
         "",
-        "a .safetensors file of timm's layout, or 'timm' to fetch timm's own; empty: trained here; 'untrained': left so",
+        "a .safetensors file of timm's layout, or 'timm' to fetch its own; empty: trained here; or 'untrained'",
     )
     image_size: int = param(224, "height and width of the input", at_least=8, unit="pixels")
     channels: int = param(3, "colour channels of the input", choices=(1, 3))

@@ -12,8 +12,8 @@ from prunebench import Dataset, Splits, param
 class PhotographCrops(Dataset):
     """Crops of the photographs that scikit-learn and scikit-image ship, labelled by the dense `efficientnet_lite0`.
 
-    Accuracy on it is agreement with that network, not truth: dense scores 1 by construction. It exists so that a network
-    with real ImageNet weights can be compared without a download. Train, validation and test are different photographs.
+    Accuracy on it is agreement with that network, not truth: dense scores 1 by construction. It lets networks with
+    real ImageNet weights be compared without a download. Train, validation and test are different photographs.
     """
 
     name = "photograph_crops"
