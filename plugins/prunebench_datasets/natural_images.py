@@ -107,15 +107,11 @@ class HfImages(Dataset):
     name = "hf_images"
     paper = "https://huggingface.co/docs/datasets/image_dataset"
     class_count: ClassVar[int] = 0  # as many as the files say
-    folder: str = param("", "the folder with the Parquet files; relative ones lie in the data folder")
+    folder: str = param("hf_images", "the folder with the Parquet files; relative ones lie in the data folder")
     image: str = param("image", "column of the images: structs of `bytes`, or bytes")
     label: str = param("label", "column of the labels, whole numbers from 0")
     validation_share: float = param(0.1, "share of the training images that choose", above=0, below=1)
     drawing: int = param(0, DRAWING, at_least=0)
-
-    def check(self) -> None:
-        if not self.folder:
-            raise ValueError("folder is empty: name the folder with the Parquet files")
 
     def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
         from prunebench_datasets.hf_images import read
@@ -127,8 +123,7 @@ class HfImages(Dataset):
         return splits_of(train, test, input_shape, count, validation, self.drawing)
 
     def available(self, folder: Path) -> bool:
-        place = folder / self.folder
-        return bool(self.folder) and any(place.glob("**/train-*.parquet"))
+        return any((folder / self.folder).glob("**/train-*.parquet"))
 
 
 DATASETS: list[type[Dataset]] = [Cifar10, Cifar100, Svhn, TinyImageNet, HfImages]

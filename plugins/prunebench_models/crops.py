@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from prunebench import DataError, Splits, TensorSplit
 from torch import Tensor, nn
+from torch.nn import functional
 
 from prunebench_models.outside_networks import efficientnet_lite0
 
@@ -19,22 +20,22 @@ PHOTOGRAPHS = {  # split: (package, file); the licences are those of the package
     "validation": (("sklearn", "flower.jpg"),),
     "test": (("skimage", "chelsea.png"), ("skimage", "coffee.png"), ("skimage", "motorcycle_left.png")),
 }
+SIDE = 224  # what the network that labels them sees
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 DISTRIBUTIONS = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
 def read(input_shape: tuple[int, int, int], crops: int, drawing: int) -> Splits:
     """Crops of 40 to 100 % of a photograph's shorter side, some mirrored, with the dense network's own answers."""
-    if input_shape != (3, 224, 224):
-        raise DataError(f"photograph_crops are for 'efficientnet_lite0' and its (3, 224, 224), got {input_shape}")
     generator = torch.Generator().manual_seed(drawing)
     images = {
-        split: torch.cat([_crops(_photograph(*source), crops, input_shape[1], generator) for source in sources])
+        split: torch.cat([_crops(_photograph(*source), crops, SIDE, generator) for source in sources])
         for split, sources in PHOTOGRAPHS.items()
     }
     images["train"] = images["train"][torch.randperm(len(images["train"]), generator=generator)]
     network = efficientnet_lite0(1000, is_trained=True).eval()
-    splits = [TensorSplit(held, _answers(network, held)) for held in images.values()]
+    splits = [TensorSplit(_resized(held, input_shape), _answers(network, held)) for held in images.values()]
     digest = hashlib.sha256()
     for part in splits:
         digest.update(part.images.numpy())
@@ -65,6 +66,17 @@ def _crops(photograph: Image.Image, count: int, side: int, generator: torch.Gene
         pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1) / 127.5 - 1
         crops[row] = pixels.flip(-1) if mirror < 0.5 else pixels
     return crops
+
+
+def _resized(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """As another network wants them: (N, C, H, W), grey by luminance."""
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise DataError(f"photographs fit models with 1 or 3 input channels, got {channels}: choose another model")
+    x = images if channels == 3 else (images * torch.tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+    if (height, width) == (SIDE, SIDE):
+        return x
+    return functional.interpolate(x, (height, width), mode="bilinear", antialias=True)
 
 
 def _answers(network: nn.Module, images: Tensor) -> Tensor:
