@@ -21,7 +21,8 @@ FLOORS = [
     ["engine", "testing"],
     ["trial", "report"],
     ["grid", "judging"],
-    ["measure", "plugins", "store"],
+    ["measure"],
+    ["plugins", "store"],
     ["splits", "shapes", "randomness"],
     ["records", "errors", "interrupts", "samples"],
 ]

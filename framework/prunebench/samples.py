@@ -95,7 +95,7 @@ def byte_count(tree: Tree) -> int:
 
 
 def call(network: nn.Module, inputs: Tree) -> Any:
-    """What the network answers: a tensor is its only argument, a tuple or list its arguments, a mapping its keywords."""
+    """What the network answers: a tensor is its argument, a tuple its arguments, a mapping its keywords."""
     if isinstance(inputs, Mapping):
         return network(**inputs)
     return network(*inputs) if isinstance(inputs, tuple | list) else network(inputs)

@@ -57,3 +57,10 @@ class Classification(Objective):
         from prunebench_objectives.probabilities import spread
 
         return spread(outputs, generator)
+
+    def example(self, count: int, generator: torch.Generator) -> tuple[Any, Any]:
+        """Random outputs."""
+        import torch
+
+        outputs = torch.randn(count, 7, generator=generator)
+        return outputs, torch.arange(count) % 7

@@ -60,3 +60,10 @@ class LanguageModelling(Objective):
         from prunebench_objectives.probabilities import spread
 
         return spread(outputs, generator)
+
+    def example(self, count: int, generator: torch.Generator) -> tuple[Any, Any]:
+        """Random outputs."""
+        import torch
+
+        outputs = torch.randn(count, 6, 11, generator=generator)
+        return outputs, (torch.arange(count)[:, None] + torch.arange(6)) % 11

@@ -57,3 +57,10 @@ class Regression(Objective):
 
         noise = torch.randn(outputs.shape, generator=generator, dtype=torch.float64)
         return noise.to(outputs.device, outputs.dtype)
+
+    def example(self, count: int, generator: torch.Generator) -> tuple[Any, Any]:
+        """Random outputs."""
+        import torch
+
+        targets = torch.randn(count, 2, generator=generator)
+        return targets + 0.5 * torch.randn(count, 2, generator=generator), targets

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from prunebench import InvalidOutput, Splits
 from torch import Tensor, nn
 

@@ -75,7 +75,7 @@ def evaluate(
     with evaluating(network), torch.inference_mode():
         judged = gathered(judged_batches(network, split, objective, device, limit=limit, breathe=breathe))
     require_unchanged(network, before)
-    return _scores(objective, judged)
+    return scores_of(objective, judged)
 
 
 @contextmanager
@@ -115,13 +115,13 @@ def judged_batches(
         breathe()
         inputs, targets = samples.rows(inputs, slice(left)), samples.rows(targets, slice(left))
         count = samples.count(targets)
-        yield _checked(objective, objective.judge(samples.call(network, inputs), targets), count)
+        yield checked_batch(objective, objective.judge(samples.call(network, inputs), targets), count)
         left -= count
         if left <= 0:
             return
 
 
-def _checked(objective: Objective, judged: Mapping[str, Tensor], count: int) -> Judged:
+def checked_batch(objective: Objective, judged: Mapping[str, Tensor], count: int) -> Judged:
     """What `judge` returned, held to its contract."""
     for name, value in judged.items():
         if not isinstance(value, Tensor) or (value.ndim and len(value) != count):
@@ -132,7 +132,9 @@ def _checked(objective: Objective, judged: Mapping[str, Tensor], count: int) -> 
     if objective.paired == "values" and judged["value"].ndim != 1:
         raise InvalidOutput(f"objective {objective.name}: `value` must be ({count},), got {_shape(judged['value'])}")
     if objective.paired == "bits" and (judged["value"].ndim != 1 or judged["value"].dtype != torch.bool):
-        raise InvalidOutput(f"objective {objective.name}: `value` must be bool ({count},), got {_shape(judged['value'])}")
+        raise InvalidOutput(
+            f"objective {objective.name}: `value` must be bool ({count},), got {_shape(judged['value'])}"
+        )
     return dict(judged)
 
 
@@ -152,7 +154,8 @@ def gathered(batches: Iterator[Judged]) -> Judged:
     }
 
 
-def _scores(objective: Objective, judged: Judged) -> Scores:
+def scores_of(objective: Objective, judged: Judged) -> Scores:
+    """The numbers of a split from all that was said of its samples; raises `InvalidOutput` for what is not finite."""
     _require_finite(judged)
     count = next(len(value) for value in judged.values() if value.ndim)
     numbers = checked_numbers(objective, objective.scores(judged))

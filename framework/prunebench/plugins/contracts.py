@@ -212,7 +212,8 @@ class Objective(ABC):
 
         `value` (B,) is what pairs of networks are compared by: bool (right or wrong) where `paired` is "bits", a loss
         summed over the sample (smaller is better) where it is "values", with `weight` (B,) as what it was summed over
-        (1 where left out). Raises `InvalidOutput` where the outputs do not fit the targets, or are not finite.
+        (1 where left out). `finite` (B,) bool says which outputs are; left out, `value` must be. Raises `InvalidOutput`
+        where the outputs do not fit the targets.
         """
 
     def scores(self, judged: Mapping[str, Tensor]) -> Mapping[str, float]:
@@ -232,6 +233,10 @@ class Objective(ABC):
         Methods that weigh a layer's responses by what they change draw it; raises `NotApplicable` where it is unknown.
         """
         raise NotApplicable(f"the objective {self.name} says nothing about the curvature of its loss")
+
+    def example(self, count: int, generator: torch.Generator) -> tuple[Any, Any]:
+        """Made-up outputs and targets of `count` samples, for the kit to try the objective with."""
+        raise NotImplementedError(f"the objective {self.name} has no example")
 
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""

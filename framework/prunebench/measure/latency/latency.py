@@ -45,7 +45,8 @@ def latency(
 ) -> tuple[Latency, ...]:
     """One record a batch size of the protocol; both networks are copied and left as they are.
 
-    `make_input` gives the input for a batch size, or is a tree of samples, which are begun again where they are too few. Raises `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and
+    `make_input` gives the input for a batch size, or is a tree of samples, which are begun again where they are too
+    few. Raises `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and
     `ChangedWeights` where its forward pass changes its own weights.
     """
     target = torch.device(device)
