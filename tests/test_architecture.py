@@ -23,7 +23,7 @@ FLOORS = [
     ["grid", "judging"],
     ["measure"],
     ["plugins", "store"],
-    ["splits", "shapes", "randomness"],
+    ["splits", "shapes", "randomness", "anatomy"],
     ["records", "errors", "interrupts", "samples"],
 ]
 FLOOR = {name: len(FLOORS) - number for number, names in enumerate(FLOORS) for name in names}

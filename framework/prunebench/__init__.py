@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from prunebench import samples
+    from prunebench.anatomy import Anatomy, Attention, Block, Mlp, Part
     from prunebench.engine.session import run
     from prunebench.errors import DataError, InvalidOutput, NotApplicable, PruneBenchError
     from prunebench.plugins.chart import Chart, Look
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "anatomy": ("Anatomy", "Attention", "Block", "Mlp", "Part"),
     "plugins.chart": ("Chart", "Look"),
     "plugins.contracts": (
         *("API_VERSION", "Dataset", "Method", "Metric", "Model", "Objective", "Paper", "Task"),
@@ -52,6 +54,9 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "API_VERSION",
+    "Anatomy",
+    "Attention",
+    "Block",
     "Chart",
     "DataError",
     "Dataset",
@@ -61,10 +66,12 @@ __all__ = [
     "Look",
     "Method",
     "Metric",
+    "Mlp",
     "Model",
     "NotApplicable",
     "Objective",
     "Paper",
+    "Part",
     "PruneBenchError",
     "Split",
     "Splits",

@@ -84,6 +84,7 @@ def _stage(
     method = _method(bench, choice, shapes, before, result)
     require_objective(f"the method {method.name}", method.objectives, dense.objective)
     task = _task(bench, trial, dense, shapes, is_first, position)
+    task.anatomy = dense.anatomy(result.network)
     started = time.monotonic()
     try:
         with seeded(trial.seed, bench.device):  # new layers draw start values: the same ones every time

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from prunebench import samples
+from prunebench.anatomy import Anatomy
 from prunebench.errors import NotApplicable
 from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
@@ -56,6 +57,7 @@ class DenseNetwork:
     objective: Objective
     floors: Mapping[str, float]  # headlines that need no network
     initial: Callable[[int], dict[str, Tensor]]
+    anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
 
     @property
     def example(self) -> Tree:
@@ -148,6 +150,7 @@ class Workbench:
             objective,
             objective.floors(splits),
             self._rewinder(trial, model, splits, fresh),
+            model.anatomy,
         )
 
     def objective(self, trial: Trial) -> Objective:
