@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from prunebench import Dataset, Model, hookimpl
 
-from prunebench_models import convolutional, fully_connected, outside, photographs, small_images, vision
+from prunebench_models import (
+    convolutional,
+    fully_connected,
+    outside,
+    perceptron,
+    photographs,
+    small_images,
+    vision,
+)
+
+FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, outside)
 
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Fully connected chains, small convolutional networks, networks for 32×32 images, torchvision's classifiers."""
-    return [*fully_connected.MODELS, *convolutional.MODELS, *small_images.MODELS, *vision.MODELS, *outside.MODELS]
+    """Fully connected chains, a perceptron for tables, networks for small images, torchvision's and timm's classifiers."""
+    return [model for family in FAMILIES for model in family.MODELS]
 
 
 @hookimpl
