@@ -19,7 +19,7 @@ FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, ou
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Fully connected chains, a perceptron for tables, networks for small images, torchvision's and timm's classifiers."""
+    """Chains, a perceptron for tables, networks for small images, and the classifiers of torchvision and timm."""
     return [model for family in FAMILIES for model in family.MODELS]
 
 
