@@ -42,10 +42,10 @@ def first_class_mostly(x, y):
 
 FAULTY: dict[str, tuple[Callable, str]] = {
     "labels_from_one": (each(lambda x, y: (x, y + 1)), "labels from 1 to 4, outside [0, 4)"),
-    "labels_int32": (each(lambda x, y: (x, y.int())), "torch.int32 labels"),
-    "labels_float": (each(lambda x, y: (x, y.float())), "torch.float32 labels"),
-    "labels_onehot": (each(lambda x, y: (x, torch.nn.functional.one_hot(y, 4))), "labels of shape (240, 4)"),
-    "labels_column": (each(lambda x, y: (x, y[:, None])), "labels of shape (240, 1)"),
+    "labels_int32": (each(lambda x, y: (x, y.int())), "int32 (240,) as labels instead of int64 (240,)"),
+    "labels_float": (each(lambda x, y: (x, y.float())), "float32 (240,) as labels"),
+    "labels_onehot": (each(lambda x, y: (x, torch.nn.functional.one_hot(y, 4))), "(240, 4) as labels"),
+    "labels_column": (each(lambda x, y: (x, y[:, None])), "(240, 1) as labels"),
     "labels_negative": (each(lambda x, y: (x, y - 1)), "labels from -1 to 2"),
     "ignore_label": (only(0, lambda x, y: (x, y.where(y != 3, -100))), "labels from -100 to 2"),
     "bytes_pictures": (each(lambda x, y: (x.mul(20).byte(), y)), "torch.uint8 (1, 4, 4) instead of float32"),
@@ -62,7 +62,7 @@ FAULTY: dict[str, tuple[Callable, str]] = {
     "empty_train": (only(0, lambda x, y: (x[:0], y[:0])), "train is empty"),
     "empty_validation": (only(1, lambda x, y: (x[:0], y[:0])), "validation is empty"),
     "empty_test": (only(2, lambda x, y: (x[:0], y[:0])), "test is empty"),
-    "more_labels": (only(0, lambda x, y: (x, y[:-1])), "train has 240 inputs and 239 labels"),
+    "more_labels": (only(0, lambda x, y: (x, y[:-1])), "train has 240 inputs and 239 targets"),
     "one_sample_train": (only(0, lambda x, y: (x[:1], y[:1])), "train holds class 0 alone"),
     "grad_pictures": (each(lambda x, y: (x.clone().requires_grad_(), y)), "require gradients"),
     "huge_pictures": (each(lambda x, y: (x * 1e30, y)), "normalise them"),
@@ -130,7 +130,11 @@ def test_a_sound_data_set_runs_and_what_is_odd_is_a_note(tmp_path, name):
     change, words = SOUND[name]
     result = result_of(tmp_path, dataset_of(name, change))
     assert result.status == "ok", result.reason
-    assert any(words in note for note in result.measurement.notes) if words else not result.measurement.notes
+    assert (
+        any(words in note for note in result.measurement.notes)
+        if words
+        else not any(name in note for note in result.measurement.notes)
+    )
     assert bool(check_dataset(dataset_of(name, change))) == bool(words)
 
 
@@ -155,10 +159,12 @@ def test_the_check_says_what_it_could_not_try(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("PRUNEBENCH_DATA", raising=False)
     plugin = tmp_path / "plugin.py"
     plugin.write_text(PLUGIN)
-    assert main(["check", "nonsense", "--plugin", str(plugin)]) == 0
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["check", "nonsense", "--plugin", str(plugin)])
     without = capsys.readouterr().out
     assert "not tried: load, its splits and their values" in without and "publish it" not in without
     (tmp_path / "nonsense").mkdir()
-    assert main(["check", "nonsense", "--plugin", str(plugin), "--data-dir", str(tmp_path)]) == 1
+    with pytest.raises(SystemExit, match=r"^1$"):
+        main(["check", "nonsense", "--plugin", str(plugin), "--data-dir", str(tmp_path)])
     tried = capsys.readouterr().out
     assert "load returned str, not Splits" in tried and "not tried" not in tried

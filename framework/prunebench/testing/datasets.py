@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from prunebench import samples
 from prunebench.errors import DataError
 from prunebench.plugins.contracts import Dataset
+from prunebench.plugins.discovery import find_installed
 from prunebench.records import Value
 from prunebench.splits import Split, Splits
 from prunebench.testing.findings import (
@@ -58,15 +60,17 @@ def _loaded_findings(dataset: Dataset, folder: Path) -> list[Finding]:
             return []
     except Exception as error:
         return [Finding("available", f"raised {located(error)}", "return True or False")]
+    findings = _named_findings(dataset)
     try:
-        loaded = [dataset.load(shape, folder) for shape in SHAPES]
-        again = dataset.load(SHAPES[0], folder)
+        shapes = _shapes(dataset, folder)
+        loaded = [dataset.load(shape, folder) for shape in shapes]
+        again = dataset.load(shapes[0], folder)
     except DataError as error:
-        return [Finding("available", f"available() says yes, load says: {error}", "make the two agree")]
+        return [*findings, Finding("available", f"available() says yes, load says: {error}", "make the two agree")]
     except Exception as error:
-        return [Finding("load", f"raised {located(error)}", "raise DataError with the fix")]
-    faults = [fault for splits, shape in zip(loaded, SHAPES, strict=True) for fault in data_faults(splits, shape)]
-    findings = list(dict.fromkeys(Finding(fault.check, fault.seen, fault.fix) for fault in faults))
+        return [*findings, Finding("load", f"raised {located(error)}", "raise DataError with the fix")]
+    faults = [fault for splits, shape in zip(loaded, shapes, strict=True) for fault in data_faults(splits, shape)]
+    findings += dict.fromkeys(Finding(fault.check, fault.seen, fault.fix) for fault in faults)
     if any(fault.is_error for fault in faults):
         return findings
     if not findings and _digest(loaded[0].test) != _digest(again.test):
@@ -74,9 +78,27 @@ def _loaded_findings(dataset: Dataset, folder: Path) -> list[Finding]:
     return [*findings, *_overlap_findings(loaded[0])]
 
 
+def _named_findings(dataset: Dataset) -> list[Finding]:
+    if dataset.objective in find_installed().of_kind("objective"):
+        return []
+    known = ", ".join(find_installed().of_kind("objective"))
+    return [Finding("objective", f"{dataset.objective!r} is not installed", f"name one of {known}, or bring it")]
+
+
+def _shapes(dataset: Dataset, folder: Path) -> tuple[tuple[int, ...] | None, ...]:
+    """Two shapes of images where the data can be had as such, else the data's own."""
+    try:
+        dataset.load(SHAPES[0], folder)
+    except DataError:
+        return (None,)
+    return SHAPES
+
+
 def _rows(split: Split) -> set[str]:
-    images, _ = split.head(500)
-    return {hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images}
+    inputs, _ = split.head(500)
+    count = samples.count(inputs)
+    found = [samples.leaves(samples.rows(inputs, place)) for place in range(count)]
+    return {hashlib.sha256(b"".join(leaf.numpy().tobytes() for leaf in row)).hexdigest() for row in found}
 
 
 def _digest(split: Split) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prunebench import samples
 from prunebench.errors import DataError
 from prunebench.splits import Split, Splits, StreamSplit, TensorSplit
 
@@ -31,7 +32,7 @@ class DataFault:
         return f"{self.seen}; {self.fix}"
 
 
-def require_sound(loaded: Any, shape: tuple[int, ...], name: str) -> tuple[str, ...]:
+def require_sound(loaded: Any, shape: tuple[int, ...] | None, name: str) -> tuple[str, ...]:
     """What is worth a note; raises `DataError`, naming the data set, the first fault and its fix."""
     faults = data_faults(loaded, shape)
     wrong = [fault for fault in faults if fault.is_error]
@@ -41,23 +42,25 @@ def require_sound(loaded: Any, shape: tuple[int, ...], name: str) -> tuple[str, 
     return tuple(f"data set {name}: {fault}" for fault in faults)
 
 
-def data_faults(loaded: Any, shape: tuple[int, ...]) -> list[DataFault]:
-    """Every fault of what `load` returned for inputs of `shape`; each value of a split that is held whole is read once.
+def data_faults(loaded: Any, shape: tuple[int, ...] | None) -> list[DataFault]:
+    """Every fault of what `load` returned for inputs of `shape` (None: any).
 
-    A split that streams is judged by its first samples.
+    Each value of a split that is held whole is read once; one that streams is judged by its first samples.
     """
     if not isinstance(loaded, Splits):
         return [DataFault("load", f"load returned {type(loaded).__name__}, not Splits", "return Splits(…)")]
-    if not isinstance(loaded.class_count, int) or loaded.class_count < 2:
+    if loaded.class_count is None and loaded.outputs is None:
+        return [DataFault("outputs", "says neither class_count nor outputs", "Splits(…, outputs=1)")]
+    if loaded.class_count is not None and loaded.class_count < 2:
         return [DataFault("classes", f"class_count is {loaded.class_count}", "nothing to tell apart: have 2 or more")]
     found: list[DataFault] = []
     seen: dict[str, Tensor] = {}
     for name in PARTS:
         faults, labels = _split_faults(name, getattr(loaded, name), shape, loaded.class_count)
         found += faults
-        if labels is not None and not faults:
+        if loaded.class_count is not None and labels is not None and not faults:
             seen[name] = labels
-    if not found:
+    if not found and loaded.class_count is not None:
         found += _class_faults(loaded, seen)
     if not loaded.fingerprint:
         found.append(DataFault("fingerprint", "the fingerprint is empty", "hash the data itself", is_error=False))
@@ -65,73 +68,97 @@ def data_faults(loaded: Any, shape: tuple[int, ...]) -> list[DataFault]:
 
 
 def _split_faults(
-    name: str, split: Split, shape: tuple[int, ...], class_count: int
+    name: str, split: Split, shape: tuple[int, ...] | None, class_count: int | None
 ) -> tuple[list[DataFault], Tensor | None]:
-    """Faults of one split, and its labels where they can be counted."""
+    """Faults of one split, and its targets where they are one tensor."""
     try:
-        inputs, labels = _samples(split)
+        inputs, targets = _samples(split)
     except Exception as error:  # a split of a plugin's own reads files, and may raise anything
         seen = f"{name} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return [DataFault("splits", seen, "make every sample an (input, label) pair of tensors")], None
-    faults = list(_form_faults(name, inputs, labels, shape))
+        return [DataFault("splits", seen, "make every sample an (input, target) pair of tensors")], None
+    faults = list(_form_faults(name, inputs, targets))
     if not faults:
-        faults = [*_label_faults(name, labels, class_count), *_value_faults(name, inputs)]
-    return faults, labels if isinstance(labels, Tensor) else None
+        faults = [*_shape_faults(name, inputs, shape), *_class_form_faults(name, targets, class_count)]
+    if not faults:
+        faults = [*_label_faults(name, targets, class_count), *_value_faults(name, inputs)]
+    return faults, targets if isinstance(targets, Tensor) else None
 
 
 def _samples(split: Split) -> tuple[Any, Any]:
     if isinstance(split, TensorSplit):
-        return split.images, split.labels
+        return split.inputs, split.targets
     if not len(split):
         return torch.empty(0), torch.empty(0)
     return split.head(HEAD)
 
 
-def _form_faults(name: str, inputs: Any, labels: Any, shape: tuple[int, ...]) -> Iterator[DataFault]:
-    """Types, lengths and shapes."""
-    for what, value in (("inputs", inputs), ("labels", labels)):
-        if not isinstance(value, Tensor):
-            kind = type(value).__name__
+def _form_faults(name: str, inputs: Any, targets: Any) -> Iterator[DataFault]:
+    """Trees of tensors, of one length, that no training reaches through."""
+    for what, tree in (("inputs", inputs), ("targets", targets)):
+        if not samples.leaves(tree):
+            kind = type(tree).__name__
             yield DataFault("type", f"the {what} of {name} are {kind}, not a tensor", "wrap them in torch.as_tensor")
             return
-    if not len(inputs) or not len(labels):
+    lengths = [{len(leaf) if leaf.ndim else 0 for leaf in samples.leaves(tree)} for tree in (inputs, targets)]
+    if 0 in lengths[0] | lengths[1]:
         yield DataFault("splits", f"{name} is empty", "every split needs samples")
-        return
-    if len(inputs) != len(labels):
-        seen = f"{name} has {len(inputs):,} inputs and {len(labels):,} labels"
-        yield DataFault("lengths", seen, "give every input one label")
-        return
-    if tuple(inputs.shape[1:]) != tuple(shape) or inputs.dtype != torch.float32:
-        seen = f"{name} has {inputs.dtype} {tuple(inputs.shape[1:])} instead of float32 {tuple(shape)}"
-        yield DataFault("shape", seen, "resize to input_shape, channels first, and return float32")
-    if labels.dtype != torch.int64 or labels.ndim != 1:
-        seen = f"{name} has {labels.dtype} labels of shape {tuple(labels.shape)} instead of int64 ({len(labels)},)"
-        yield DataFault("labels", seen, "give one int64 class number a sample")
-    if inputs.requires_grad:
+    elif len(lengths[0] | lengths[1]) > 1:
+        counts = " and ".join(
+            f"{'/'.join(f'{size:,}' for size in sorted(sizes))} {what}"
+            for sizes, what in zip(lengths, ("inputs", "targets"), strict=True)
+        )
+        yield DataFault("lengths", f"{name} has {counts}", "give every input one target")
+    elif any(leaf.requires_grad for leaf in samples.leaves(inputs)):
         yield DataFault("gradients", f"the inputs of {name} require gradients", "return inputs.detach()")
 
 
-def _label_faults(name: str, labels: Tensor, class_count: int) -> Iterator[DataFault]:
+def _shape_faults(name: str, inputs: Any, shape: tuple[int, ...] | None) -> Iterator[DataFault]:
+    """What a model that asks for inputs of a `shape` is not given."""
+    if shape is None:
+        return
+    if not isinstance(inputs, Tensor) or tuple(inputs.shape[1:]) != tuple(shape) or inputs.dtype != torch.float32:
+        one = f"{inputs.dtype} {tuple(inputs.shape[1:])}" if isinstance(inputs, Tensor) else samples.shapes(inputs)
+        seen = f"{name} has {one} instead of float32 {tuple(shape)}"
+        yield DataFault("shape", seen, "resize to input_shape, channels first, and return float32")
+
+
+def _class_form_faults(name: str, targets: Any, class_count: int | None) -> Iterator[DataFault]:
+    if class_count is None:
+        return
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 1:
+        seen = f"{name} has {samples.shapes(targets)} as labels instead of int64 ({samples.count(targets)},)"
+        yield DataFault("labels", seen, "give one int64 class number a sample")
+
+
+def _label_faults(name: str, labels: Any, class_count: int | None) -> Iterator[DataFault]:
+    if class_count is None:
+        return
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= class_count:
         seen = f"{name} has labels from {low} to {high}, outside [0, {class_count})"
         yield DataFault("labels", seen, "number the classes from 0 and leave samples without a class out")
 
 
-def _value_faults(name: str, inputs: Tensor) -> Iterator[DataFault]:
+def _value_faults(name: str, inputs: Any) -> Iterator[DataFault]:
     """Values that cannot be computed with; one pass, in chunks."""
+    for leaf in samples.leaves(inputs):
+        if leaf.is_floating_point():
+            yield from _number_faults(name, leaf)
+
+
+def _number_faults(name: str, leaf: Tensor) -> Iterator[DataFault]:
     low, high = float("inf"), float("-inf")
-    for start in range(0, len(inputs), CHUNK):
-        least, most = (float(bound) for bound in inputs[start : start + CHUNK].aminmax())
+    for start in range(0, len(leaf), CHUNK):
+        least, most = (float(bound) for bound in leaf[start : start + CHUNK].aminmax())
         if not (least > float("-inf") and most < float("inf")):  # NaN fails both
-            finite = inputs[start : start + CHUNK].flatten(1).isfinite().all(1)
+            finite = leaf[start : start + CHUNK].reshape(len(leaf[start : start + CHUNK]), -1).isfinite().all(1)
             sample = start + int((~finite).nonzero()[0])
             yield DataFault("values", f"{name} has NaN or infinity, first in sample {sample}", "clean the inputs")
             return
         low, high = min(low, least), max(high, most)
     if max(abs(low), abs(high)) > LARGEST:
         yield DataFault("values", f"{name} has values from {low:.2g} to {high:.2g}", "normalise them to about [-1, 1]")
-    elif low == high and len(inputs) > 1:
+    elif low == high and len(leaf) > 1:
         yield DataFault("values", f"every value of {name} is {low:g}", "load the inputs, not a constant")
 
 
@@ -148,6 +175,7 @@ def _class_faults(loaded: Splits, seen: dict[str, Tensor]) -> Iterator[DataFault
     elif unlearnt := sorted((present["test"] | present["validation"]) - present["train"]):
         seen_words = f"test or validation has class {unlearnt[0]}, which train has not"
         yield DataFault("classes", seen_words, "split so that train holds every class")
+    assert loaded.class_count is not None
     missing = sorted(set(range(loaded.class_count)) - present["test"])
     if missing:
         few = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
