@@ -55,17 +55,17 @@ def inverse_root(moment: Tensor, damp: float) -> Tensor:
 
 def sweep(weight: Tensor, root: Tensor, chooser: Chooser, block: int = BLOCK) -> Tensor:
     """The new weight (m, n): every column as `chooser` has it, corrections of later blocks made a block at a time."""
-    work, root = weight.clone(), root.to(weight.dtype)
-    done = torch.empty_like(work)
-    for first in range(0, work.shape[1], block):
-        last = min(first + block, work.shape[1])
-        part, triangle = work[:, first:last].clone(), root[first:last, first:last]
-        chooser.begin(part, first, triangle.diagonal())
+    root = root.to(weight.dtype)
+    work = weight.T.clone(memory_format=torch.contiguous_format)  # (n, m): a column of W lies together
+    for first in range(0, len(work), block):
+        last = min(first + block, len(work))
+        part, triangle = work[first:last], root[first:last, first:last]
+        chooser.begin(part.T, first, triangle.diagonal())
         errors = torch.empty_like(part)
         for place in range(last - first):
-            chosen = chooser.column(part, place, first)
-            done[:, first + place] = chosen
-            errors[:, place] = (part[:, place] - chosen) / triangle[place, place]
-            part[:, place:] -= torch.outer(errors[:, place], triangle[place, place:])
-        work[:, last:] -= errors @ root[first:last, last:]
-    return done
+            chosen = chooser.column(part.T, place, first)
+            torch.sub(part[place], chosen, out=errors[place]).div_(triangle[place, place])
+            part[place + 1 :].addr_(triangle[place, place + 1 :], errors[place], alpha=-1)
+            part[place] = chosen
+        work[last:].addmm_(root[first:last, last:].T, errors, alpha=-1)
+    return work.T
