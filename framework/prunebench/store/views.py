@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from prunebench.records import COUNTING_RULE
 from prunebench.store.ingest import joined_kind, quoted, statements
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def _filled(sql: str, columns: dict[tuple[str, str], str]) -> str:
         for (name, kind), column in columns.items()
     ]
     sql = sql.replace("$parameters", "".join(solved)).replace("$settings", "".join(asked))
+    sql = sql.replace("$counting_rule", str(COUNTING_RULE))
     sql = re.sub(r"\$t\(([\w.]+)\)", lambda match: _t_quantile(match[1]), sql)
     return re.sub(r"\$erfc\(([\w.]+)\)", lambda match: _erfc(match[1]), sql)
 
