@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prunebench.anatomy import Anatomy, Attention, Block, Mlp, Part
     from prunebench.engine.session import run
     from prunebench.errors import DataError, NotApplicable, PruneBenchError
+    from prunebench.measure.storage import stored_byte_count
     from prunebench.plugins.chart import Chart, Look
     from prunebench.plugins.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper, Task, param
     from prunebench.plugins.hookspecs import hookimpl
@@ -30,6 +31,7 @@ _HOMES = {
     "plugins.contracts": ("API_VERSION", "Dataset", "Method", "Metric", "Model", "Paper", "Task", "param"),
     "errors": ("DataError", "NotApplicable", "PruneBenchError"),
     "plugins.hookspecs": ("hookimpl",),
+    "measure.storage": ("stored_byte_count",),
     "report.results": ("open_results",),
     "engine.session": ("run",),
     "shapes": ("LayerCounts", "LayerShape"),
@@ -66,6 +68,7 @@ __all__ = [
     "open_results",
     "param",
     "run",
+    "stored_byte_count",
 ]
 
 
