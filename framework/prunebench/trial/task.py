@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from prunebench.plugins.contracts import Method
+from prunebench.anatomy import Anatomy
+from prunebench.plugins.contracts import Method, Objective
 from prunebench.records import CurvePoint, Recipe, Value
+from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits
 from prunebench.trial.training import fit
@@ -77,15 +79,18 @@ class TrialTask:
     train: Split
     validation: Split
     recipe: Recipe
-    calibration: Tensor
-    example_input: Tensor
+    calibration: Tree
+    example_input: Tree
     shapes: tuple[LayerShape, ...]
-    class_count: int
+    class_count: int | None
+    outputs: int
+    objective: Objective
     memory: Memory | None  # None where the network is not the dense one
     initial: Callable[[int], dict[str, Tensor]]
     make: Callable[[str, dict[str, Value]], Method]
     breathe: Callable[[], None]
     generator: torch.Generator
+    anatomy: Anatomy | None = None
     shared_seconds: float = 0.0  # what `once` saved
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -107,6 +112,7 @@ class TrialTask:
             self.train,
             self.validation,
             replace(self.finetune, **recipe),
+            objective=self.objective,
             generator=self.generator,
             device=self.device,
             phase="finetune",
