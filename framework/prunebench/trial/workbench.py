@@ -56,6 +56,7 @@ class DenseNetwork:
     splits: Splits
     objective: Objective
     floors: Mapping[str, float]  # headlines that need no network
+    batch_size: int  # calibration samples in one forward pass
     initial: Callable[[int], dict[str, Tensor]]
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
 
@@ -149,6 +150,7 @@ class Workbench:
             splits,
             objective,
             objective.floors(splits),
+            samples.batch_size(network, example),
             self._rewinder(trial, model, splits, fresh),
             model.anatomy,
         )
