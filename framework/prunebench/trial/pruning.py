@@ -107,10 +107,9 @@ def _stage(
     if count > 1:
         result.stages.append(_stage_record(bench, dense, result, method, choice, position, after, seconds))
     if choice.target:
-        result.achieved.update(
-            compression=dense.counts.parameter_count / max(1, after.nonzero_parameter_count),
-            theoretical_speedup=(dense.counts.mac_count or 0) / max(1, after.mac_count or 1),
-        )
+        result.achieved["compression"] = dense.counts.parameter_count / max(1, after.nonzero_parameter_count)
+        if dense.counts.mac_count is not None and after.mac_count is not None:
+            result.achieved["theoretical_speedup"] = dense.counts.mac_count / max(1, after.mac_count)
 
 
 def _method(bench: Workbench, choice: Choice, shapes: tuple[LayerShape, ...], before: Counts, result: Pruned) -> Method:

@@ -16,7 +16,7 @@ from torch import nn
 from prunebench import samples
 from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
 from prunebench.grid.plan import instance
-from prunebench.measure.counts import Counts, counts
+from prunebench.measure.counts import Counts, counting_notes, counts
 from prunebench.measure.environment import provenance
 from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency.latency import latency
@@ -26,7 +26,16 @@ from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
 from prunebench.plugins.contracts import Metric, Objective
 from prunebench.plugins.parameters import complete, create
-from prunebench.records import CurvePoint, Latency, Measurement, ObjectiveFacts, Provenance, Result, Trial
+from prunebench.records import (
+    COUNTING_RULE,
+    CurvePoint,
+    Latency,
+    Measurement,
+    ObjectiveFacts,
+    Provenance,
+    Result,
+    Trial,
+)
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.settled import settled
@@ -175,6 +184,7 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
     """Counts, sizes, layers and memory of the finished network."""
     example = dense.example
     after = counts(pruned.network, example, dense=dense.network)
+    pruned.notes += counting_notes(pruned.network, after, example)
     if not after.parameter_count:
         raise InvalidOutput("the network has no parameters: there is nothing to compare with the dense one")
     formats: dict[str, int] = {}
@@ -187,6 +197,7 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
         "parameter_count": after.parameter_count,
         "nonzero_parameter_count": after.nonzero_parameter_count,
         "mac_count": after.mac_count,
+        "counting_rule": COUNTING_RULE,
         "stored_bytes": stored_bytes,
         "gzip_bytes": gzip_bytes,
         "storage": storage,

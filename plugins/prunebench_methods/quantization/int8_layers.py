@@ -139,7 +139,7 @@ def quantized(network: nn.Module, layers: Mapping[str, Layer], task: Task) -> nn
 
 
 def input_spans(
-    network: nn.Module, layers: Mapping[str, Layer], calibration: samples.Tree
+    network: nn.Module, layers: Mapping[str, Layer], calibration: samples.Tree, size: int = BATCH
 ) -> dict[str, tuple[float, float]]:
     """The smallest and the largest input of each layer over the calibration samples."""
     lows: dict[str, list[Tensor]] = {name: [] for name in layers}
