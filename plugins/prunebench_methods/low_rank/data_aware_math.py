@@ -17,11 +17,9 @@ from prunebench_methods.low_rank.responses import (
     Fit,
     Responses,
     Solution,
-    chosen_positions,
     damped_fit,
     dense_responses_of,
     from_inputs,
-    patches,
     responses,
 )
 from prunebench_methods.shared.calibration import (
@@ -35,6 +33,7 @@ from prunebench_methods.shared.calibration import (
 )
 from prunebench_methods.shared.layers import two_layers
 from prunebench_methods.shared.numerics import flattened
+from prunebench_methods.shared.patches import chosen_positions, patches
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 
 if TYPE_CHECKING:
