@@ -162,6 +162,7 @@ def _task(
         example_input=dense.example,
         objective=dense.objective,
         outputs=dense.splits.output_count,
+        batch_size=dense.batch_size,
         shapes=shapes,
         class_count=dense.splits.class_count,
         memory=bench.memory if is_first else None,

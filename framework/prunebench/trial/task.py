@@ -100,6 +100,7 @@ class TrialTask:
     breathe: Callable[[], None]
     generator: torch.Generator
     anatomy: Anatomy | None = None
+    batch_size: int = 256
     shared_seconds: float = 0.0  # what `once` saved
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

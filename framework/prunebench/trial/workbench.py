@@ -59,6 +59,7 @@ class DenseNetwork:
     splits: Splits
     objective: Objective
     floors: Mapping[str, float]  # headlines that need no network
+    batch_size: int  # calibration samples in one forward pass
     initial: Callable[[int], dict[str, Tensor]]
     handed_out: Fingerprint  # of the calibration inputs and of every split
     structure: tuple[Any, ...]  # as in `guards`
@@ -180,6 +181,7 @@ class Workbench:
             splits,
             objective,
             objective.floors(splits),
+            samples.batch_size(network, example),
             self._rewinder(trial, model, splits, fresh),
             Fingerprint.of(_handed_out(calibration, splits)),
             structure(network),
