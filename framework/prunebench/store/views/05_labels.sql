@@ -52,8 +52,19 @@ join cells as c
     and c.environment_number = r.environment
 where not exists (select 1 from superseded where superseded.result = r.id);
 
--- The dense network of each baseline.
+-- The dense networks of each baseline, one row for each hash of weights and, under the empty hash, the best one. An id
+-- may have several dense networks (other threads, another machine): each result is compared with its own, a result that
+-- does not know its own with the best one.
 create or replace view dense_twins as
-select *
+select *, count(*) over (partition by baseline) as network_count, coalesce(dense_hash, '') as of_hash
 from result
-where is_dense and status = 'ok' and not exists (select 1 from superseded where superseded.result = result.id);
+where is_dense and status = 'ok'
+qualify row_number() over (
+    partition by baseline, dense_hash
+    order by id in (select superseded.result from superseded), started_at desc nulls last, attempt desc, id desc
+) = 1
+union all by name
+select *, null as network_count, '' as of_hash
+from result
+where is_dense and status = 'ok' and dense_hash is not null
+    and not exists (select 1 from superseded where superseded.result = result.id);

@@ -66,6 +66,7 @@ select
     provenance.device,
     provenance.provenance_id,
     r.dense_hash,
+    dense.network_count as dense_network_count,
     baseline.dense_id,
     baseline.network_id,
     r.seconds,
@@ -75,4 +76,4 @@ select
 from labelled_trials as r
 join baseline on baseline.id = r.baseline
 join provenance on provenance.id = r.provenance
-left join dense_twins as dense on dense.baseline = r.baseline;
+left join dense_twins as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '');

@@ -32,7 +32,7 @@ with good as (
         r.latency_ms,
         r.dense_latency_ms
     from result as r
-    left join dense_twins as dense on dense.baseline = r.baseline
+    left join dense_twins as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '')
     where r.status = 'ok' and not exists (select 1 from superseded where superseded.result = r.id)
 ),
 grouped as (
