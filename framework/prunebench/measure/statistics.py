@@ -111,6 +111,16 @@ def unpack_bits(text: str, count: int) -> Bits:
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(np.bool_)
 
 
+def pack_values(values: NDArray[np.float32]) -> str:
+    """Base64 of little-endian float32, in order."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
+
+
+def unpack_values(text: str) -> NDArray[np.float32]:
+    """The numbers that `pack_values` wrote."""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
+
+
 def mcnemar_statistic(lost: int, won: int) -> float:
     """Chi-squared with continuity correction, one degree of freedom; 0 where the networks never differ."""
     return max(abs(lost - won) - 1, 0) ** 2 / (lost + won) if lost + won else 0.0
