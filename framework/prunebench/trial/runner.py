@@ -110,13 +110,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
         pruned = pruned_network(bench, trial, dense)
         before = _finetuned(trial, bench, dense, pruned)
         bench.progress("measure", None)
-        scores = evaluate(
-            pruned.network,
-            dense.splits.test,
-            bench.device,
-            limit=trial.protocol.evaluation_limit,
-            breathe=bench.turn.breathe,
-        )
+        scores = _scored(trial, bench, dense, pruned)
         facts = _facts(trial, bench, dense, pruned)
         facts["metrics"], declined = all_readings(
             _metrics(trial, bench),
@@ -139,13 +133,19 @@ def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
     return [create(cls, complete(cls, {})) for cls in classes]
 
 
+def _scored(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> Scores:
+    """The pruned network on the test split; whoever waits to time something is let through between batches."""
+    limit = trial.protocol.evaluation_limit
+    return evaluate(pruned.network, dense.splits.test, bench.device, limit=limit, breathe=bench.turn.breathe)
+
+
 def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[float | None, float]:
     """Fine-tune in place by the protocol; top-1 accuracy before it and the seconds it took."""
     recipe = trial.protocol.finetune
     is_own = trial.method.use == "dense" or any(method.trains for method in pruned.methods)
     if not recipe.epochs or is_own:
         return None, 0.0
-    before = evaluate(pruned.network, dense.splits.test, bench.device, limit=trial.protocol.evaluation_limit)
+    before = _scored(trial, bench, dense, pruned)
     started = time.monotonic()
     bench.progress("finetune", 0.0)
     pruned.curve += fit(
