@@ -10,7 +10,11 @@ asked as (
         top1_accuracy,
         dense_top1_accuracy,
         $column,
-        panel(dataset_label, model_label, protocol_id, environment_id) as panel
+        concat_ws(
+            ' · ',
+            panel(dataset_label, model_label, protocol_id, environment_id),
+            case when '$column' = 'theoretical_speedup' and counting_rule < max(counting_rule) over () then 'MACs by an older rule' end
+        ) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
 ),

@@ -22,7 +22,8 @@ select
     l.mac_count_after,
     l.weight_error,
     l.output_error,
-    l.left_alone
+    l.left_alone,
+    coalesce(r.counting_rule, 1) as counting_rule
 from layer as l
 join labelled_trials as r using (result);
 
@@ -63,7 +64,8 @@ select
     s.mac_count,
     s.validation_accuracy,
     s.prune_seconds,
-    s.stored_bytes
+    s.stored_bytes,
+    coalesce(r.counting_rule, 1) as counting_rule
 from stage as s
 join labelled_trials as r using (result);
 
