@@ -139,7 +139,9 @@ def ptb(folder: Path) -> Corpus:
     for name in ("train", "valid", "test"):
         file = next((f for f in (folder / "ptb" / f"ptb.{name}.txt", folder / f"ptb.{name}.txt") if f.is_file()), None)
         if file is None:
-            raise DataError(f"Penn Treebank is not in {folder}: put ptb.train.txt, ptb.valid.txt, ptb.test.txt into ptb/")
+            raise DataError(
+                f"Penn Treebank is not in {folder}: put ptb.train.txt, ptb.valid.txt, ptb.test.txt into ptb/"
+            )
         texts.append(" ".join(line.strip() for line in _decoded(file).splitlines()))
     return Corpus(*texts, join="space", source="ptb_text_only", is_one=True)
 

@@ -59,7 +59,7 @@ class Text(_Windows):
 
     def check(self) -> None:
         super().check()
-        if self.path and self.package or self.test_path and self.test_package:
+        if (self.path and self.package) or (self.test_path and self.test_package):
             raise ValueError("name a path or a package, not both")
 
 

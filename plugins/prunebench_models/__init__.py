@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prunebench import Model, hookimpl
 
-from prunebench_models import convolutional, fully_connected, vision
+from prunebench_models import convolutional, fully_connected, language, perceptron, vision
 
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Fully connected chains, small convolutional networks, torchvision's classifiers."""
-    return [*fully_connected.MODELS, *convolutional.MODELS, *vision.MODELS]
+    """Fully connected chains, a perceptron for tables, small convolutional networks, torchvision's classifiers."""
+    return [*fully_connected.MODELS, *convolutional.MODELS, *perceptron.MODELS, *vision.MODELS, *language.MODELS]

