@@ -8,7 +8,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prunebench import DataError
 
@@ -116,11 +116,10 @@ def wikitext2(folder: Path) -> Corpus:
 
 
 def _wiki_rows(folder: Path, name: str) -> list[str]:
-    for place in (folder / "wikitext-2-raw", folder / "wikitext", folder):
-        raw = place / f"wiki.{name}.raw"
-        if raw.is_file():
-            with open(raw, encoding="utf-8", newline="\n") as lines:
-                return [line if line.strip() else "" for line in lines]
+    raw = _first(folder, ("wikitext-2-raw", "wikitext", "."), f"wiki.{name}.raw")
+    if raw is not None:
+        with open(raw, encoding="utf-8", newline="\n") as lines:
+            return [line if line.strip() else "" for line in lines]
     for place in (folder / "wikitext" / "wikitext-2-raw-v1", folder / "wikitext-2-raw-v1"):
         files = sorted(place.glob(f"{'validation' if name == 'valid' else name}-*.parquet"))
         if files:
@@ -133,24 +132,51 @@ def _wiki_rows(folder: Path, name: str) -> list[str]:
     )
 
 
+def _first(folder: Path, places: tuple[str, ...], name: str) -> Path | None:
+    return next((folder / place / name for place in places if (folder / place / name).is_file()), None)
+
+
+def _ptb_file(folder: Path, name: str) -> Path:
+    file = _first(folder, ("ptb", "."), f"ptb.{name}.txt")
+    if file is None:
+        raise DataError(f"Penn Treebank is not in {folder}: put ptb.train.txt, ptb.valid.txt, ptb.test.txt into ptb/")
+    return file
+
+
+def _c4_file(folder: Path, shard: str) -> Path:
+    file = _first(folder, ("c4/en", "c4", "."), shard)
+    if file is None:
+        raise DataError(f"C4 is not in {folder}: put en/{shard} of allenai/c4 into c4/en/")
+    return file
+
+
+def is_here(data: Any, folder: Path) -> bool:
+    """Whether the data set's files are on this machine."""
+    try:
+        if data.name == "c4":
+            _c4_file(folder, C4_TRAIN), _c4_file(folder, C4_VALIDATION)
+        elif data.name == "ptb":
+            _ptb_file(folder, "train")
+        elif data.name == "wikitext2":
+            _wiki_rows(folder, "test")
+        else:
+            read_text(data.path, data.package, folder)
+    except DataError:
+        return False
+    return True
+
+
 def ptb(folder: Path) -> Corpus:
     """Penn Treebank: sentences without the spaces around them, joined by a space."""
     texts = []
     for name in ("train", "valid", "test"):
-        file = next((f for f in (folder / "ptb" / f"ptb.{name}.txt", folder / f"ptb.{name}.txt") if f.is_file()), None)
-        if file is None:
-            raise DataError(
-                f"Penn Treebank is not in {folder}: put ptb.train.txt, ptb.valid.txt, ptb.test.txt into ptb/"
-            )
-        texts.append(" ".join(line.strip() for line in _decoded(file).splitlines()))
+        texts.append(" ".join(line.strip() for line in _decoded(_ptb_file(folder, name)).splitlines()))
     return Corpus(*texts, join="space", source="ptb_text_only", is_one=True)
 
 
 def c4_documents(folder: Path, shard: str) -> Iterator[str]:
     """Documents of one published shard, in order."""
-    file = next((f for f in (folder / "c4" / "en" / shard, folder / "c4" / shard, folder / shard) if f.is_file()), None)
-    if file is None:
-        raise DataError(f"C4 is not in {folder}: put en/{shard} of allenai/c4 into c4/en/")
+    file = _c4_file(folder, shard)
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             for line in lines:

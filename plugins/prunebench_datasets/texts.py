@@ -36,6 +36,11 @@ class _Windows(Dataset):
     def load_for(self, model: Model, folder: Path) -> Splits:
         return self._windows(model.tokenizer(), model.input_shape, folder)
 
+    def available(self, folder: Path) -> bool:
+        from prunebench_datasets.corpora import is_here
+
+        return is_here(self, folder)
+
     def _windows(self, tokenizer: Tokenizer | None, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.windows import splits_of
 
@@ -44,7 +49,7 @@ class _Windows(Dataset):
 
 @dataclass(frozen=True)
 class Text(_Windows):
-    """Text from files or from an installed package, cut into pieces of 8,192 characters: 8 of 10 train, 1 each for others.
+    """Text from files or from an installed package, in pieces of 8,192 characters: of ten, eight train and one tests.
 
     A path is a UTF-8 text file, or a folder whose .txt files are read in the order of their names. Of a package its
     .txt files are read or, of a module, its longer string constants; none of its code is run. Python itself carries

@@ -114,7 +114,7 @@ def _c4_parts(data: Any, coder: Tokenizer, length: int, folder: Path) -> tuple[W
     train = _drawn(documents, coder, length, data.train_windows, random.Random(data.drawing))
     texts = [" ".join(part) for part in (held[corpora.TEST_DOCUMENTS :], held[: corpora.TEST_DOCUMENTS])]
     validation = in_windows(tokens_of(coder, texts[0]), length, length)[:C4_TEST_WINDOWS]
-    test = in_windows(tokens_of(coder, texts[1])[:2], length, data.stride or length)[:C4_TEST_WINDOWS]
+    test = in_windows(tokens_of(coder, texts[1]), length, data.stride or length)[:C4_TEST_WINDOWS]
     return train, validation, test, Corpus("", "", "", "space", "c4 en, first shards", False)
 
 
