@@ -132,6 +132,7 @@ class Protocol:
     calibration: int = 1024  # training samples a data-aware method is given
     evaluation_limit: int = 0  # test samples, 0 for all of them
     metrics: tuple[str, ...] = ()  # plugins that measure more
+    threads: int = 1  # of torch, while a network is trained, pruned and scored: sums come out otherwise with others
 
     @cached_property
     def text(self) -> str:
@@ -142,6 +143,8 @@ class Protocol:
         if not self.latency.in_place:
             table["latency"].pop("in_place", None)
         table["train"], table["finetune"] = _recipe_table(self.train), _recipe_table(self.finetune)
+        if self.threads == 1:
+            table.pop("threads", None)
         return encode(table).decode()
 
     @cached_property
@@ -174,6 +177,8 @@ class Trial:
     def network_id(self) -> str:
         """Content hash of what decides the dense network's weights: its checkpoint's name."""
         recipe = self.protocol.train.text
+        if self.protocol.threads != 1:  # as every network before the key was there
+            recipe += f"\nthreads {self.protocol.threads}"
         return short_hash(f"{self.dataset.text}\n{self.model.text}\n{self.seed}\n{recipe}")
 
     def _id_with(self, method: Choice) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prunebench import Dataset, hookimpl
 
-from prunebench_datasets import handwriting, photographs, texts
+from prunebench_datasets import handwriting, natural_images, photographs, texts
 
 
 @hookimpl
 def datasets() -> list[type[Dataset]]:
-    """Handwriting, synthetic letters, photographs, text."""
-    return [*handwriting.DATASETS, *photographs.DATASETS, *texts.DATASETS]
+    """Handwriting, synthetic letters, small colour images, photographs, text."""
+    return [*handwriting.DATASETS, *natural_images.DATASETS, *photographs.DATASETS, *texts.DATASETS]

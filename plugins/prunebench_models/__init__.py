@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from prunebench import Model, hookimpl
+from prunebench import Dataset, Model, hookimpl
 
-from prunebench_models import convolutional, fully_connected, language, perceptron, vision
+from prunebench_models import (
+    convolutional,
+    fully_connected,
+    language,
+    outside,
+    perceptron,
+    photographs,
+    small_images,
+    vision,
+)
+
+FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, language, outside)
 
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Fully connected chains, a perceptron for tables, small convolutional networks, torchvision's classifiers."""
-    return [*fully_connected.MODELS, *convolutional.MODELS, *perceptron.MODELS, *vision.MODELS, *language.MODELS]
+    """Chains, a perceptron for tables, networks for small images, and the classifiers of torchvision and timm."""
+    return [model for family in FAMILIES for model in family.MODELS]
+
+
+@hookimpl
+def datasets() -> list[type[Dataset]]:
+    """Photographs as a network of this package sees them."""
+    return photographs.DATASETS
