@@ -34,8 +34,8 @@ class DropBlocks(_Drop):
 
     Men et al. (ShortGPT, 2024): "influence" is 1 minus the mean cosine between what goes into a block and what comes
     out, over all positions, and the lowest blocks go. "angular" is the form of Gromov et al. (2024): the run of blocks
-    whose input and output have the smallest angle, at the last position where the network is causal. Without
-    retraining. Always as much faster as there are fewer blocks, and so the control for every method that promises speed.
+    whose input and output have the smallest angle, at the last position where the network is causal. Nothing is
+    retrained. It is as much faster as there are fewer blocks: the control for every method that promises speed.
     """
 
     name = "drop_blocks"

@@ -48,10 +48,10 @@ class MlpWidth(_Width):
     """Keeps the inner channels of each MLP whose activations weigh most, and refits the layer that reads them.
 
     The refit is part I of MoDeGPT (Lin et al., 2024): with C the second moment of the inner activations and S the kept
-    channels, W_down becomes W_down C[:, S] (C[S, S])⁻¹, the least-squares answer to what the whole MLP answered. Departs
-    from it in the score: root mean square of a channel times the norm of the weights that read it ("activation"), which
-    was found to choose as well as ridge leverage, theirs ("leverage"). Statistics are of the dense network. No matrix is
-    added: a model of the same kind, narrower, and as fast as its shapes allow.
+    channels, W_down becomes W_down C[:, S] (C[S, S])⁻¹, the least-squares answer to what the whole MLP answered. It
+    departs from the paper in the score: root mean square of a channel times the norm of the weights that read it
+    ("activation"), which was found to choose as well as ridge leverage, theirs ("leverage"). Statistics are of the
+    dense network. No matrix is added: a model of the same kind, narrower, and as fast as its shapes allow.
     """
 
     name = "mlp_width"

@@ -163,7 +163,8 @@ def c4_files(folder: Path) -> None:
     for shard in ("c4-train.00000-of-01024.json.gz", "c4-validation.00000-of-00008.json.gz"):
         with gzip.open(place / shard, "wt", encoding="utf-8") as file:
             for row in range(1300):
-                text = f"{shard[:8]} document {row} " + ("".join(f"{shard[3]}{row} more of its text " for _ in range(6)) if row % 2 else "")
+                more = f"{shard[3]}{row} more of its text " * 6 if row % 2 else ""
+                text = f"{shard[:8]} document {row} {more}"
                 file.write(json.dumps({"text": text, "timestamp": "2019", "url": "x"}) + "\n")
 
 
