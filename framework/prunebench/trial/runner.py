@@ -21,6 +21,7 @@ from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
+from prunebench.plugins.code import plugins_of
 from prunebench.plugins.contracts import Metric
 from prunebench.plugins.parameters import complete, create
 from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Result, Trial
@@ -239,14 +240,12 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
         dense_hash=dense.sha256 if is_known and dense else "",
         dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
         plugins=_sources(trial, bench),
+        code=bench.codes.of_trial(trial),
     )
 
 
 def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
-    methods = trial.method.stages or (trial.method,)
-    wanted = [("dataset", trial.dataset), ("model", trial.model), *(("method", method) for method in methods)]
-    named = [*((kind, choice.use) for kind, choice in wanted), *(("metric", name) for name in trial.protocol.metrics)]
-    return {f"{kind}:{name}": bench.installed.find(kind, name).source for kind, name in named}
+    return {f"{kind}:{name}": bench.installed.find(kind, name).source for kind, name in plugins_of(trial)}
 
 
 def _trace() -> str:

@@ -19,6 +19,7 @@ from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
+from prunebench.plugins.code import Codes, now
 from prunebench.plugins.contracts import Dataset, Model
 from prunebench.plugins.discovery import find_installed
 from prunebench.randomness import seeded
@@ -72,12 +73,21 @@ class Workbench:
         self.device = torch.device(device)
         self.data_dir = Path(data_dir)
         self.checkpoints = Checkpoints(Path(checkpoints))
+        self._loaded_at = now()
         self.installed = find_installed(plugin_files, disabled_plugins)
         self.turn = Turn(device=device)
         self.progress = progress
         self.memory = Memory()
         self._splits: dict[str, Splits] = {}
         self._dense: DenseNetwork | None = None
+        self._codes: Codes | None = None
+
+    @property
+    def codes(self) -> Codes:
+        """What code the plugins are of."""
+        if self._codes is None or self._codes.installed is not self.installed:
+            self._codes = Codes(self.installed, self._loaded_at)
+        return self._codes
 
     def dense(self, trial: Trial) -> DenseNetwork:
         """The dense network of `trial`: kept from the last trial, read from its checkpoint, or trained now."""
@@ -143,12 +153,13 @@ class Workbench:
         return fresh
 
     def _checkpoint(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
-        found = self.checkpoints.read(trial.network_id)
+        code = self._network_code(trial)
+        found = self.checkpoints.read(trial.network_id, code)
         if found is not None:
             return found
         self.progress("waiting", None)
         with self.checkpoints.training(trial.network_id):
-            found = self.checkpoints.read(trial.network_id)
+            found = self.checkpoints.read(trial.network_id, code)
             return found if found is not None else self._trained(trial, model, splits, fresh)
 
     def _trained(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
@@ -160,7 +171,12 @@ class Workbench:
             self.progress("train", 0.0)
             curve = self._fit(network, splits, trial, on_epoch=lambda epoch: self.progress("train", epoch / epochs))
         seconds = time.monotonic() - started
-        return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve)
+        return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve, self._network_code(trial))
+
+    def _network_code(self, trial: Trial) -> dict[str, str]:
+        """Of what decides the dense network beside its id."""
+        named = (("dataset", trial.dataset.use), ("model", trial.model.use))
+        return {f"{kind}:{name}": self.codes.of(kind, name) for kind, name in named}
 
     def _fit(self, network: nn.Module, splits: Splits, trial: Trial, **options: Any) -> tuple[CurvePoint, ...]:
         return fit(
