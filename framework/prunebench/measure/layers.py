@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunebench import samples
 from prunebench.measure import weights
 from prunebench.measure.counts import macs_by_module
 from prunebench.measure.probes import output_of, weight_error
 from prunebench.measure.scores import evaluating
 from prunebench.records import LayerRecord
+from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 
 SAMPLES = 64  # calibration samples for the output error, at most
@@ -32,7 +34,7 @@ def layer_records(
     dense: nn.Module,
     pruned: nn.Module,
     notes: Mapping[str, Mapping[str, Any]],
-    calibration: Tensor,
+    calibration: Tree,
     dense_shapes: Sequence[LayerShape],
 ) -> tuple[LayerRecord, ...]:
     """A record for each of `dense_shapes`, with what stands under the same name in `pruned`.
@@ -43,7 +45,7 @@ def layer_records(
     before, after = dict(dense.named_modules()), dict(pruned.named_modules())
     changed = {s.name for s in dense_shapes if not _is_unchanged(before[s.name], after.get(s.name))}
     macs = macs_by_module(pruned, calibration)
-    x = calibration[: _sample_count(dense_shapes)]
+    x = samples.rows(calibration, slice(_sample_count(dense_shapes)))
     outputs = _output_errors(dense, {name: after[name] for name in changed if name in after}, x)
     with evaluating(pruned), torch.no_grad():
         return tuple(
@@ -69,7 +71,7 @@ def _record(
     before: nn.Module,
     after: nn.Module | None,
     is_changed: bool,
-    macs: Mapping[str, int],
+    macs: Mapping[str, int | None],
     outputs: Mapping[str, float],
     notes: Mapping[str, Any],
 ) -> LayerRecord:
@@ -116,7 +118,7 @@ def _is_weight(value: Tensor) -> bool:
     return value.is_floating_point() or value.is_complex() or value.is_quantized or value.element_size() == 1
 
 
-def _output_errors(dense: nn.Module, replaced: Mapping[str, nn.Module], x: Tensor) -> dict[str, float]:
+def _output_errors(dense: nn.Module, replaced: Mapping[str, nn.Module], x: Tree) -> dict[str, float]:
     """Relative Frobenius error of each replaced layer, summed over its calls, fed as the dense network feeds it."""
     sums: dict[str, Tensor] = {}  # name -> (squared error, squared norm)
     modules = dict(dense.named_modules())
@@ -128,12 +130,14 @@ def _output_errors(dense: nn.Module, replaced: Mapping[str, nn.Module], x: Tenso
             sums[name] = sums.get(name, torch.zeros_like(pair)) + pair
 
     handles = [
-        modules[name].register_forward_hook(lambda _, args, y, name=name: compare(name, args[0], y))
+        modules[name].register_forward_hook(
+            lambda _, args, kwargs, y, name=name: compare(name, (*args, *kwargs.values())[0], y), with_kwargs=True
+        )
         for name in replaced
     ]
     try:
         with evaluating(dense), evaluating(nn.ModuleList(replaced.values())), torch.no_grad():
-            dense(x)
+            samples.call(dense, x)
     finally:
         for handle in handles:
             handle.remove()

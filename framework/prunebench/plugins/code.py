@@ -45,7 +45,10 @@ class Codes:
 
     def of_trial(self, trial: Trial) -> dict[str, str]:
         """`kind:name` -> code, of every plugin that the trial's result depends on."""
-        found = {f"{kind}:{name}": self.of(kind, name) for kind, name in plugins_of(trial)}
+        named = plugins_of(trial)
+        for dataset in self.installed.by_name.get(("dataset", trial.dataset.use), [])[:1]:
+            named.append(("objective", str(getattr(dataset.cls, "objective", ""))))
+        found = {f"{kind}:{name}": self.of(kind, name) for kind, name in named}
         return {key: code for key, code in found.items() if code}
 
     def _of(self, plugin: Plugin) -> str:

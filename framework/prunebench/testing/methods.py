@@ -169,7 +169,7 @@ def _counts(method: Method, one: Attempt) -> Iterator[Row]:
         yield "counts", f"declared {parameters:,} parameters, counted {after.parameter_count:,}", mend
     if after.nonzero_parameter_count > nonzero:
         yield "counts", f"declared {nonzero:,} nonzero, counted {after.nonzero_parameter_count:,}", mend
-    if after.mac_count is not None and macs != after.mac_count:
+    if before.mac_count is not None and after.mac_count is not None and macs != after.mac_count:
         yield "counts", f"declared {macs:,} MACs, counted {after.mac_count:,}", mend
 
 

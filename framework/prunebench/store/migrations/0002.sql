@@ -1,3 +1,2 @@
--- What code a result's plugins were made of: "kind:name" -> "editable hash", "file hash" or "distribution version".
-
-alter table provenance add column code json;
+-- By which rule `mac_count` was counted (`records.COUNTING_RULE` of that time): empty in rows that are older than this.
+alter table result add column counting_rule integer;
