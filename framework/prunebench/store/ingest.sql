@@ -25,10 +25,11 @@ from (
     group by 1
 );
 
-insert into to.provenance
+insert into to.provenance by name
 select
-    (select coalesce(max(id), 0) from provenance) + row_number() over (order by n),
-    provenance_id, e.id, p.device, p.threads, p.prunebench, p.git_commit, p.dataset_fingerprint, p.packages, p.plugins
+    (select coalesce(max(id), 0) from provenance) + row_number() over (order by n) as id,
+    provenance_id, e.id as environment, p.device, p.threads, p.prunebench, p.git_commit, p.dataset_fingerprint,
+    p.packages, p.plugins, nullif(p.code, '{}') as code
 from (
     select
         r.keys.provenance_id as provenance_id, any_value(r.keys.environment_id) as environment_id,
@@ -135,7 +136,8 @@ select
     m.parameter_count, m.nonzero_parameter_count, m.mac_count, m.stored_bytes, m.gzip_bytes,
     m.prune_seconds, m.finetune_seconds, m.train_seconds, m.peak_memory_bytes, m.realised,
     nullif(m.achieved, '{}'), nullif(m.solved, '{}'), nullif(m.storage, '{}'), m.notes,
-    h.batch, h.speedup, h.speedup_low, h.speedup_high, h.latency_ms, h.dense_latency_ms
+    h.batch, h.speedup, h.speedup_low, h.speedup_high, h.latency_ms, h.dense_latency_ms,
+    case when m is not null then coalesce(m.counting_rule, 1) end
 from (
     select
         *, r.result.measurement as m,

@@ -10,7 +10,6 @@ import torch
 from prunebench import Anatomy, NotApplicable, Part, Task, samples
 from torch import Tensor, nn
 
-TOKENS = 1024  # positions in one forward pass, so that logits over a large vocabulary stay within memory
 Watcher = Callable[[Tensor], None]
 
 
@@ -85,9 +84,7 @@ def _stop(module: nn.Module, args: Any) -> None:
 
 
 def _run(network: nn.Module, task: Task) -> None:
-    count = samples.count(task.calibration)
-    example = samples.leaves(task.calibration)[0]
-    size = max(1, TOKENS // max(1, example.shape[1] if not example.is_floating_point() else 32))
+    count, size = samples.count(task.calibration), task.batch_size
     with torch.no_grad(), _layer_by_layer():
         for start in range(0, count, size):
             with contextlib.suppress(_Enough):
