@@ -156,7 +156,8 @@ class Workbench:
             raise DataError(self._unsound[key])
         try:
             loaded = dataset.load_for(model, self.data_dir)
-            self.advice[key] = require_sound(loaded, input_shape, dataset.name)
+            shape = None if "window" in loaded.facts else input_shape  # a window may be shorter than the model's
+            self.advice[key] = require_sound(loaded, shape, dataset.name)
         except DataError as error:
             self._unsound[key] = str(error)
             raise
