@@ -24,6 +24,7 @@ from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
+from prunebench.plugins.code import plugins_of
 from prunebench.plugins.contracts import Metric, Objective
 from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
@@ -265,7 +266,7 @@ def _measurement(
         stages=tuple(pruned.stages),
         achieved=pruned.achieved,
         solved=pruned.solved,
-        notes=tuple(dict.fromkeys(pruned.notes)),
+        notes=tuple(dict.fromkeys((*pruned.notes, *dense.remarks))),
         objective=facts_of(dense.objective, dense.floors),
         score=scores.score,
         scores=dict(scores.numbers),
@@ -299,13 +300,12 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
         dense_hash=dense.sha256 if is_known and dense else "",
         dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
         plugins=_sources(trial, bench),
+        code=bench.codes.of_trial(trial),
     )
 
 
 def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
-    methods = trial.method.stages or (trial.method,)
-    wanted = [("dataset", trial.dataset), ("model", trial.model), *(("method", method) for method in methods)]
-    named = [*((kind, choice.use) for kind, choice in wanted), *(("metric", name) for name in trial.protocol.metrics)]
+    named = plugins_of(trial)
     objective = str(instance(bench.installed, "dataset", trial.dataset).objective)
     if objective in bench.installed.of_kind("objective"):
         named.append(("objective", objective))

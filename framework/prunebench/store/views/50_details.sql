@@ -217,6 +217,7 @@ select
     p.git_commit,
     p.dataset_fingerprint,
     p.packages,
-    p.plugins
+    p.plugins,
+    p.code
 from provenance as p
 join environment as e on e.id = p.environment;
