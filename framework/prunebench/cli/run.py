@@ -86,7 +86,7 @@ def command(
 
 def _announce(prepared: Any, as_json: bool) -> None:
     plan = prepared.plan
-    for warning in (*plan.warnings, *prepared.installed.warnings):
+    for warning in (*plan.warnings, *prepared.installed.warnings, *prepared.remarks):
         click.echo(f"bench: {warning}", err=True)
     for fault in prepared.installed.broken:
         click.echo(f"bench: plugin {fault.name} ({fault.distribution}) is left out: {fault.reason}", err=True)
