@@ -204,12 +204,17 @@ def run(
     check_writable(Path(db).parent)
     _execute(prepared, workers, outcome, on_event)
     if report:
-        try:
-            outcome.report = _report(prepared, Path(db), outcome.run_id)
-        except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
-            outcome.notes = (*outcome.notes, f"no report: {error}")
+        _add_report(prepared, Path(db), outcome)
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _add_report(prepared: Prepared, db: Path, outcome: Outcome) -> None:
+    """The page of the run; where it cannot be written, a note says why."""
+    try:
+        outcome.report = _report(prepared, db, outcome.run_id)
+    except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
+        outcome.notes = (*outcome.notes, f"no report: {error}")
 
 
 def origin(trial: Trial, installed: Installed) -> str:

@@ -51,7 +51,7 @@ def _journal_faults(path: Path) -> Iterator[str]:
 
 
 def _keys(path: Path) -> Iterator[tuple[str, int]]:
-    from prunebench.store.store import tail_outcomes
+    from prunebench.store.tails import tail_outcomes
 
     for tail in read_tails(path):
         yield from ((trial_id, attempt) for trial_id, _, _, attempt in tail_outcomes(tail))

@@ -17,7 +17,8 @@ from prunebench.store.publish import merge_lock
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from prunebench.store.store import MergeReport, Store
+    from prunebench.store.merger import MergeReport
+    from prunebench.store.store import Store
 
 
 @dataclass(frozen=True)
