@@ -68,7 +68,8 @@ select
     l.seconds,
     limits.floor,
     case
-        when r.is_dense or (l.clock = 'wall' and l.contention > 0.3) then 'can''t tell'
+        when r.is_dense or (l.clock = 'wall' and l.contention > 0.3) or list_contains(l.flags, 'other-threads')
+            then 'can''t tell'
         when l.speedup_low > 0
             and ln(l.speedup) > ln(1 + greatest(0.01, coalesce(limits.floor, 0)))
             and ln(l.speedup) > 1.25 * ln(l.speedup / l.speedup_low) then 'faster'
