@@ -3,9 +3,9 @@
     python benchmarks/zoo.py [--networks NAME,…] [--methods NAME,…] [--out zoo.json] [--seconds N]
 
 A cell is right when the trial is ok and its parameters, nonzeros, MACs and bytes equal the counts below, and at the
-loosest setting its outputs are those of the dense network within 1e-3; or when it declines with a reason. Every cell is
-kept in the JSON file as soon as it is known, so that a run that was stopped goes on where it was. `docs/applicability.md`
-is made from that file by `docs/make/applicability.py`.
+loosest setting its outputs are those of the dense network within 1e-3; or when it declines with a reason. Every cell
+is kept in the JSON file as soon as it is known, so that a run that was stopped goes on where it was.
+`docs/make/zoo.py` makes a table of that file.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Zoo:
 
     def cell(self, network: str, method: str, setting: str) -> dict[str, Any]:
         """`status` (ok, declined, failed, wrong), `reason` and seconds of one trial."""
-        fields = "".join(f", {key} = {json.dumps(v)}" for key, v in settings_of(self.methods()[method])[setting].items())
+        fields = "".join(
+            f", {key} = {json.dumps(v)}" for key, v in settings_of(self.methods()[method])[setting].items()
+        )
         text = f'{PROTOCOL}model = "{network}"\nmethod = {{ use = "{method}"{fields} }}\n'
         started = time.monotonic()
         try:
@@ -157,7 +159,8 @@ def own_parameters(network: nn.Module, dense: nn.Module) -> list[Tensor]:
     added = [
         value
         for name, value in network.named_buffers()
-        if (value.is_floating_point() or value.dtype in (torch.int8, torch.uint8)) and value.numel() > known.get(name, 0)
+        if (value.is_floating_point() or value.dtype in (torch.int8, torch.uint8))
+        and value.numel() > known.get(name, 0)
     ]
     return [*{id(value): value for value in network.parameters()}.values(), *added]
 
@@ -182,7 +185,9 @@ def own_macs(network: nn.Module, x: Tensor) -> int:
     torch.backends.mha.set_fastpath_enabled(False)
     torch.backends.mkldnn.enabled = was[1] and not is_recurrent
     try:
-        counter = FlopCounterMode(display=False)
+        counter = FlopCounterMode(
+            display=False, custom_mapping={torch.ops.aten.mv: _matrix, torch.ops.aten.dot: _vector}
+        )
         with sdpa_kernel(SDPBackend.MATH), torch.compiler.set_stance("force_eager"), torch.no_grad(), counter:
             network.eval()(x)
     finally:
@@ -191,6 +196,14 @@ def own_macs(network: nn.Module, x: Tensor) -> int:
         for handle in handles:
             handle.remove()
     return counter.get_total_flops() // 2 + extra[0]
+
+
+def _matrix(a: Any, b: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
+    return 2 * a[0] * a[1]
+
+
+def _vector(a: Any, b: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
+    return 2 * a[0]
 
 
 def difference(dense: nn.Module, pruned: nn.Module, x: Tensor) -> float:

@@ -57,12 +57,24 @@ def photo(name: str, build: Build, shape: tuple[int, int, int] = PHOTO) -> None:
 
 def _vgg(c: int) -> nn.Module:
     features = tv.vgg.make_layers([8, "M", 16, "M", 16, 16, "M"], batch_norm=True)
-    return nn.Sequential(features, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, c))
+    return nn.Sequential(
+        features, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, c)
+    )
 
 
 def _alexnet(c: int) -> nn.Module:
-    return nn.Sequential(conv(3, 8, 5, stride=2), nn.ReLU(), nn.MaxPool2d(2), conv(8, 16), nn.ReLU(), nn.Flatten(),
-                         nn.Dropout(), nn.Linear(1024, 24), nn.ReLU(), nn.Linear(24, c))  # fmt: skip
+    return nn.Sequential(
+        conv(3, 8, 5, stride=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        conv(8, 16),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(1024, 24),
+        nn.ReLU(),
+        nn.Linear(24, c),
+    )
 
 
 def _googlenet(c: int) -> nn.Module:
@@ -86,13 +98,16 @@ def _convnext(c: int) -> nn.Module:
 
 
 def _regnet(c: int) -> nn.Module:
-    return tv.RegNet(tv.regnet.BlockParams([1, 1], [8, 16], [4, 4], [1, 1], [2, 2], se_ratio=0.25), num_classes=c,
-                     stem_width=8)  # fmt: skip
+    return tv.RegNet(
+        tv.regnet.BlockParams([1, 1], [8, 16], [4, 4], [1, 1], [2, 2], se_ratio=0.25), num_classes=c, stem_width=8
+    )
 
 
 def _squeezenet(c: int) -> nn.Module:
     fires = (tv.squeezenet.Fire(8, 4, 8, 8), tv.squeezenet.Fire(16, 4, 8, 8))
-    return nn.Sequential(conv(3, 8, stride=2), nn.ReLU(), *fires, nn.Conv2d(16, c, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(
+        conv(3, 8, stride=2), nn.ReLU(), *fires, nn.Conv2d(16, c, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
 
 
 def _resnet(c: int, **options) -> nn.Module:
@@ -117,8 +132,19 @@ photo("shufflenet", lambda c: tv.ShuffleNetV2([1, 1, 1], [8, 16, 16, 32, 32], nu
 photo("densenet", lambda c: tv.DenseNet(4, (2, 2), 8, num_classes=c))
 photo("vit", lambda c: tv.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=c))
 photo("swin", lambda c: tv.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=c))
-photo("swin_v2", lambda c: tv.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=c,
-      block=tv.swin_transformer.SwinTransformerBlockV2, downsample_layer=tv.swin_transformer.PatchMergingV2))  # fmt: skip
+photo(
+    "swin_v2",
+    lambda c: tv.SwinTransformer(
+        [4, 4],
+        8,
+        [1, 1],
+        [2, 2],
+        [4, 4],
+        num_classes=c,
+        block=tv.swin_transformer.SwinTransformerBlockV2,
+        downsample_layer=tv.swin_transformer.PatchMergingV2,
+    ),
+)
 photo("maxvit", lambda c: tv.MaxVit((32, 32), 8, 4, [8], [1], 8, 0.0, num_classes=c))
 
 
@@ -165,21 +191,44 @@ def residual(c: int) -> nn.Module:
 
 @kind()
 def depthwise(c: int) -> nn.Module:
-    return nn.Sequential(conv(1, 8), nn.BatchNorm2d(8), nn.ReLU6(), conv(8, 8, groups=8, bias=False), nn.BatchNorm2d(8),
-                         nn.Conv2d(8, 12, 1), nn.ReLU(), head(12, c))  # fmt: skip
+    return nn.Sequential(
+        conv(1, 8),
+        nn.BatchNorm2d(8),
+        nn.ReLU6(),
+        conv(8, 8, groups=8, bias=False),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 12, 1),
+        nn.ReLU(),
+        head(12, c),
+    )
 
 
 @kind()
 def unusual_geometry(c: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(1, 8, (1, 3), padding="same"), nn.ReLU(), nn.Conv2d(8, 8, 3, padding="valid"), nn.ReLU(),
-                         nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular", dilation=1), nn.ReLU(),
-                         nn.Conv2d(8, 12, 3, padding=2, dilation=2), head(12, c))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(1, 8, (1, 3), padding="same"),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding="valid"),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular", dilation=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 12, 3, padding=2, dilation=2),
+        head(12, c),
+    )
 
 
 @kind()
 def one_channel(c: int) -> nn.Module:
-    return nn.Sequential(conv(1, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 1), nn.BatchNorm2d(1), nn.ReLU(), nn.Flatten(),
-                         nn.Linear(64, c))  # fmt: skip
+    return nn.Sequential(
+        conv(1, 8),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        conv(8, 1),
+        nn.BatchNorm2d(1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, c),
+    )
 
 
 @kind()
@@ -258,14 +307,21 @@ def one_dimensional(c: int) -> nn.Module:
 
 @kind()
 def lstm(c: int) -> nn.Module:
-    return Net(lambda m, x: m.out(m.rnn(m.a(x[:, 0]))[0][:, -1]), a=nn.Linear(8, 12),
-               rnn=nn.LSTM(12, 10, batch_first=True), out=nn.Linear(10, c))  # fmt: skip
+    return Net(
+        lambda m, x: m.out(m.rnn(m.a(x[:, 0]))[0][:, -1]),
+        a=nn.Linear(8, 12),
+        rnn=nn.LSTM(12, 10, batch_first=True),
+        out=nn.Linear(10, c),
+    )
 
 
 @kind()
 def gru_both_ways(c: int) -> nn.Module:
-    return Net(lambda m, x: m.out(m.rnn(x[:, 0])[0][:, -1]), rnn=nn.GRU(8, 10, bidirectional=True, batch_first=True),
-               out=nn.Linear(20, c))  # fmt: skip
+    return Net(
+        lambda m, x: m.out(m.rnn(x[:, 0])[0][:, -1]),
+        rnn=nn.GRU(8, 10, bidirectional=True, batch_first=True),
+        out=nn.Linear(20, c),
+    )
 
 
 @kind()
@@ -297,8 +353,9 @@ def multihead_attention(c: int) -> nn.Module:
         x = m.embed(x[:, 0])
         return m.out((x + m.attention(x, x, x, need_weights=False)[0]).mean(1))
 
-    return Net(forward, embed=nn.Linear(8, 16), attention=nn.MultiheadAttention(16, 2, batch_first=True),
-               out=nn.Linear(16, c))  # fmt: skip
+    return Net(
+        forward, embed=nn.Linear(8, 16), attention=nn.MultiheadAttention(16, 2, batch_first=True), out=nn.Linear(16, c)
+    )
 
 
 @kind()
@@ -314,16 +371,21 @@ def functional_attention(c: int) -> nn.Module:
 @kind()
 def encoder_layer(c: int) -> nn.Module:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
-    return Net(lambda m, x: m.out(m.layer(m.embed(x[:, 0])).mean(1)), embed=nn.Linear(8, 16), layer=layer,
-               out=nn.Linear(16, c))  # fmt: skip
+    return Net(
+        lambda m, x: m.out(m.layer(m.embed(x[:, 0])).mean(1)), embed=nn.Linear(8, 16), layer=layer, out=nn.Linear(16, c)
+    )
 
 
 @kind()
 def encoder_norm_first(c: int) -> nn.Module:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True)
     encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-    return Net(lambda m, x: m.out(m.encoder(m.embed(x[:, 0])).mean(1)), embed=nn.Linear(8, 16), encoder=encoder,
-               out=nn.Linear(16, c))  # fmt: skip
+    return Net(
+        lambda m, x: m.out(m.encoder(m.embed(x[:, 0])).mean(1)),
+        embed=nn.Linear(8, 16),
+        encoder=encoder,
+        out=nn.Linear(16, c),
+    )
 
 
 class Standardized(nn.Conv2d):
@@ -411,9 +473,20 @@ _wrapped("old_spectral_norm", nn.utils.spectral_norm)
 
 @kind()
 def norms_of_all_kinds(c: int) -> nn.Module:
-    return nn.Sequential(conv(1, 8), nn.InstanceNorm2d(8, affine=True), nn.PReLU(8), conv(8, 8), nn.GroupNorm(2, 8), nn.SiLU(),
-                         conv(8, 8), nn.BatchNorm2d(8, affine=False, momentum=None), nn.Hardswish(), nn.Flatten(),
-                         nn.LayerNorm(512), nn.Linear(512, c))  # fmt: skip
+    return nn.Sequential(
+        conv(1, 8),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.PReLU(8),
+        conv(8, 8),
+        nn.GroupNorm(2, 8),
+        nn.SiLU(),
+        conv(8, 8),
+        nn.BatchNorm2d(8, affine=False, momentum=None),
+        nn.Hardswish(),
+        nn.Flatten(),
+        nn.LayerNorm(512),
+        nn.Linear(512, c),
+    )
 
 
 @kind()
