@@ -159,6 +159,7 @@ def run(
     limit: int = TRIAL_LIMIT,
     retry: tuple[str, ...] = (),
     timeout_seconds: float | None = None,
+    isolate: bool = False,
     plugin_files: tuple[Path, ...] = (),
     disabled: tuple[str, ...] = (),
     data_dir: Path | None = None,
@@ -197,6 +198,10 @@ def run(
     )
     retries = RetryPolicy(**(options.retries or {}))
     workers = make_executor(executor, devices, settings, retries, address=address, gpu_fraction=gpu_share)
+    if isolate or options.isolate:
+        origins = {trial.id: origin(trial, prepared.installed) for trial in prepared.todo}
+        workers.isolate(lambda trial: origins[trial.id])
+        prepared = replace(prepared, todo=by_origin(prepared.todo, origins))
     check_writable(Path(db).parent)
     _execute(prepared, workers, outcome, on_event)
     if report:
@@ -215,6 +220,24 @@ def _published(store: Store) -> tuple[str, ...]:
     except StoreError as error:  # as in a folder that may only be read: nothing is lost by it
         return (str(error),)
     return (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
+
+
+def origin(trial: Trial, installed: Installed) -> str:
+    """The distributions and plugin files, other than prunebench's own, whose code the trial runs."""
+    own = installed.find("method", "dense").distribution
+    choices = [("dataset", trial.dataset.use), ("model", trial.model.use)]
+    choices += [("method", method.use) for method in trial.method.stages or (trial.method,)]
+    choices += [("metric", name) for name in trial.protocol.metrics]
+    found = {installed.find(kind, name).distribution for kind, name in choices}
+    return ", ".join(sorted(found - {own}))
+
+
+def by_origin(trials: tuple[Trial, ...], origins: dict[str, str]) -> tuple[Trial, ...]:
+    """The trials with those of one network and one origin side by side, dense networks first."""
+    place: dict[str, int] = {}
+    for trial in trials:
+        place.setdefault(trial.network_id, len(place))
+    return tuple(sorted(trials, key=lambda t: (place[t.network_id], t.method.use != "dense", origins[t.id])))
 
 
 def check_writable(folder: Path) -> None:

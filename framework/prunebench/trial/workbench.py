@@ -65,6 +65,7 @@ class DenseNetwork:
     handed_out: Fingerprint  # of the calibration inputs and of every split
     structure: tuple[Any, ...]  # as in `guards`
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
+    remarks: tuple[str, ...] = ()  # on the model and the data, for every row
 
     @property
     def example(self) -> Tree:
@@ -132,27 +133,31 @@ class Workbench:
         self._splits.clear()
         self.guard, self.is_spent = Guard(), True
 
-    def splits(self, trial: Trial, input_shape: tuple[int, ...] | None) -> Splits:
-        """The trial's data set at `input_shape`, on the device when it fits."""
-        key = f"{trial.dataset.text} {input_shape}"
+    def splits(self, trial: Trial, model: Model) -> Splits:
+        """The trial's data set as its model reads it, on the device when it fits."""
+        tokenizer = model.tokenizer()
+        key = f"{trial.dataset.text} {model.input_shape} {tokenizer.sha256 if tokenizer else ''}"
         if key not in self._splits:
             self.progress("data", None)
             dataset = instance(self.installed, "dataset", trial.dataset)
             assert isinstance(dataset, Dataset)
-            loaded = self._loaded(dataset, input_shape).map(self._placed)
+            loaded = self._loaded(dataset, model).map(self._placed)
             while len(self._splits) >= DATASETS_KEPT:
                 self._splits.pop(next(iter(self._splits)))
             self._splits[key] = loaded
         return self._splits[key]
 
-    def _loaded(self, dataset: Dataset, input_shape: tuple[int, ...] | None) -> Splits:
+    def _loaded(self, dataset: Dataset, model: Model) -> Splits:
         """What the data set loads, sound; what is wrong is found once, however many trials ask."""
+        tokenizer, input_shape = model.tokenizer(), model.input_shape
         key = f"{dataset!r} {input_shape}"
+        key += f" {tokenizer.sha256}" if tokenizer else ""
         if key in self._unsound:
             raise DataError(self._unsound[key])
         try:
-            loaded = dataset.load(input_shape, self.data_dir)
-            self.advice[key] = require_sound(loaded, input_shape, dataset.name)
+            loaded = dataset.load_for(model, self.data_dir)
+            shape = None if "window" in loaded.facts else input_shape  # a window may be shorter than the model's
+            self.advice[key] = require_sound(loaded, shape, dataset.name)
         except DataError as error:
             self._unsound[key] = str(error)
             raise
@@ -169,7 +174,7 @@ class Workbench:
         assert isinstance(model, Model)
         objective = self.objective(trial)
         require_objective(f"the model {model.name}", model.objectives, objective)
-        splits = self.splits(trial, model.input_shape)
+        splits = self.splits(trial, model)
         fresh = self._builder(model, splits, trial.seed)
         checkpoint = self._checkpoint(trial, model, splits, fresh)
         network = fresh()
@@ -196,6 +201,7 @@ class Workbench:
             Fingerprint.of(_handed_out(calibration, splits)),
             structure(network),
             model.anatomy,
+            (*model.remarks(), *facts_note(splits)),
         )
 
     def objective(self, trial: Trial) -> Objective:
@@ -275,6 +281,12 @@ def on_device_limit_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return ON_DEVICE_LIMIT_BYTES
     return min(ON_DEVICE_LIMIT_BYTES, free_and_total_bytes(device)[0] // FREE_SHARE)
+
+
+def facts_note(splits: Splits) -> tuple[str, ...]:
+    """What two numbers must have in common to be compared, as one note."""
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in splits.facts.items() if value != "")
+    return (f"data: {told}",) if told else ()
 
 
 def objective_of(installed: Installed, dataset: Dataset) -> Objective:
