@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from prunebench.measure import weights
+from prunebench.measure.plain import is_layer, is_tied, read_outside, why_left_alone
 from prunebench.measure.scores import evaluating
 from prunebench.shapes import LayerShape
 
@@ -102,7 +103,10 @@ def run(network: nn.Module, example_input: Tensor) -> None:
 @contextmanager
 def _hooked(network: nn.Module, chosen: Callable[[nn.Module], bool], hook: Hook) -> Iterator[None]:
     def attach(name: str, module: nn.Module) -> RemovableHandle:
-        return module.register_forward_hook(lambda m, args, output: hook(name, m, args[0], output))
+        def seen(m: nn.Module, args: tuple[Tensor, ...], options: dict[str, Tensor], output: Tensor) -> None:
+            hook(name, m, first_input(args, options), output)
+
+        return module.register_forward_hook(seen, with_kwargs=True)
 
     handles = [attach(name, module) for name, module in network.named_modules() if chosen(module)]
     try:
@@ -112,6 +116,11 @@ def _hooked(network: nn.Module, chosen: Callable[[nn.Module], bool], hook: Hook)
             handle.remove()
 
 
+def first_input(args: Sequence[Tensor], options: Mapping[str, Tensor]) -> Tensor:
+    """What a layer was called with, by position or by keyword."""
+    return args[0] if args else next(iter(options.values()))
+
+
 def layer_shapes(network: nn.Module, example_input: Tensor) -> tuple[LayerShape, ...]:
     """The linear layers and 2-D convolutions that one sample passes, in the order in which it first passes them."""
     calls: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -119,20 +128,15 @@ def layer_shapes(network: nn.Module, example_input: Tensor) -> tuple[LayerShape,
     def note(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
         calls.setdefault(name, []).append((x, y))
 
-    with _hooked(network, _is_layer, note):
+    with _hooked(network, is_layer, note):
         run(network, example_input)
-    modules = dict(network.named_modules())
-    owners = Counter(_weight_key(module) for module in modules.values() if _is_layer(module))
-    tied = {name for name in calls if owners[_weight_key(modules[name])] > 1}
-    return tuple(_shape(name, modules[name], made, name in tied) for name, made in calls.items())
-
-
-def _is_layer(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, nn.Conv2d))
-
-
-def _weight_key(module: nn.Module) -> int:
-    return id(module.weight)
+    modules, reasons, tied = dict(network.named_modules()), why_left_alone(network), is_tied(network)
+    plain = {name: modules[name] for name in calls if not reasons[name]}
+    read = read_outside(plain, lambda: run(network, example_input))
+    return tuple(
+        replace(_shape(name, modules[name], made, tied[name]), left_alone=reasons[name], read_outside=name in read)
+        for name, made in calls.items()
+    )
 
 
 def _shape(name: str, module: nn.Module, calls: list[tuple[Tensor, Tensor]], tied: bool) -> LayerShape:

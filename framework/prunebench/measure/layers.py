@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from prunebench.measure import weights
-from prunebench.measure.counts import macs_by_module
+from prunebench.measure.counts import first_input, macs_by_module
 from prunebench.measure.probes import output_of, weight_error
 from prunebench.measure.scores import evaluating
 from prunebench.records import LayerRecord
@@ -58,10 +59,15 @@ def _sample_count(shapes: Sequence[LayerShape]) -> int:
 
 
 def _is_unchanged(before: nn.Module, after: nn.Module | None) -> bool:
-    if after is None or type(after) is not type(before):
+    if after is None or _kind(after) is not _kind(before):
         return False
     old, new = weights.stored(before), weights.stored(after)
     return old.keys() == new.keys() and all(weights.same(old[name], new[name]) for name in old)
+
+
+def _kind(module: nn.Module) -> type[nn.Module]:
+    """The class, without what a parametrization makes of it."""
+    return parametrize.type_before_parametrizations(module)
 
 
 def _record(
@@ -128,7 +134,9 @@ def _output_errors(dense: nn.Module, replaced: Mapping[str, nn.Module], x: Tenso
             sums[name] = sums.get(name, torch.zeros_like(pair)) + pair
 
     handles = [
-        modules[name].register_forward_hook(lambda _, args, y, name=name: compare(name, args[0], y))
+        modules[name].register_forward_hook(
+            lambda _, args, options, y, name=name: compare(name, first_input(args, options), y), with_kwargs=True
+        )
         for name in replaced
     ]
     try:

@@ -71,5 +71,4 @@ def _pieces(tensors: Iterable[Tensor]) -> Iterator[memoryview]:
 
 def _bytes_of(tensor: Tensor) -> memoryview:
     plain = tensor.int_repr() if tensor.is_quantized else weights.values_of(tensor)
-    flat = plain.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return flat.numpy().data
+    return weights.raw_bytes(plain).numpy().data

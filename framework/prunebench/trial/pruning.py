@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
 from prunebench.records import Choice, CurvePoint, StageRecord, Trial, Value
 from prunebench.shapes import LayerShape
-from prunebench.trial.masks import fold_masks
+from prunebench.trial.masks import fold_masks, private_copy
 from prunebench.trial.targets import DenseCounts, solved, totals
 from prunebench.trial.task import TrialTask, merged_layers
 from prunebench.trial.training import validation_scores
@@ -54,7 +53,7 @@ class Pruned:
 
 def pruned_network(bench: Workbench, trial: Trial, dense: DenseNetwork) -> Pruned:
     """A pruned private copy of the dense network; raises `NotApplicable`, `BrokenPromise` or the method's own error."""
-    result = Pruned(copy.deepcopy(dense.network))
+    result = Pruned(private_copy(dense.network))
     stages = trial.method.stages or (trial.method,)
     for position, choice in enumerate(stages):
         _stage(bench, trial, dense, result, choice, position, len(stages))
@@ -93,7 +92,7 @@ def _stage(
     seconds = time.monotonic() - started + task.shared_seconds
     if not isinstance(network, nn.Module):
         raise BrokenPromise(f"prune returned {type(network).__name__}, not a network")
-    result.network = fold_masks(network).eval()
+    result.network = fold_masks(network, dense.network).eval()
     result.methods.append(method)
     result.prune_seconds += seconds
     result.layers.append(task.layers)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from prunebench.records import CurvePoint, Recipe
 from prunebench.splits import Split
+from prunebench.trial.networks import logits_of
 
 
 @contextlib.contextmanager
@@ -24,11 +25,16 @@ def channels_last(network: nn.Module) -> Iterator[None]:
     if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
         yield
         return
-    network.to(memory_format=torch.channels_last)
+    network._apply(_channels_last)
     try:
         yield
     finally:
         network.to(memory_format=torch.contiguous_format)
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    """Only what has four axes: `Module.to` also tries the five of a 3-D convolution, and fails."""
+    return values.to(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
 def fit(
@@ -126,7 +132,7 @@ class _Loop:
                 break
             if len(labels) == 1 and seen:  # batch normalisation cannot train on a last batch of one sample
                 continue
-            loss = functional.cross_entropy(self.network(images), labels)
+            loss = functional.cross_entropy(logits_of(self.network(images)), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -164,7 +170,7 @@ def validation_scores(
     loss, right, count = 0.0, 0, 0
     with torch.inference_mode():
         for images, labels in split.batches(256, device):
-            logits = network(images).float()
+            logits = logits_of(network(images)).float()
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
             right += int((logits.argmax(1) == labels).sum())
             count += len(labels)

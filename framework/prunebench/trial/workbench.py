@@ -18,6 +18,7 @@ from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
+from prunebench.measure.weights import raw_bytes
 from prunebench.plugins.contracts import Dataset, Model
 from prunebench.plugins.discovery import find_installed
 from prunebench.randomness import seeded
@@ -25,6 +26,7 @@ from prunebench.records import CurvePoint, Trial
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
 from prunebench.trial.checkpoints import Checkpoint, Checkpoints
+from prunebench.trial.networks import load, ready
 from prunebench.trial.task import Memory
 from prunebench.trial.training import fit
 
@@ -113,10 +115,10 @@ class Workbench:
         model = instance(self.installed, "model", trial.model)
         assert isinstance(model, Model)
         splits = self.splits(trial, model.input_shape)
-        fresh = self._builder(model, splits.class_count, trial.seed)
+        fresh = self._builder(model, splits, trial.seed)
         checkpoint = self._checkpoint(trial, model, splits, fresh)
         network = fresh()
-        network.load_state_dict(checkpoint.weights)
+        load(network, checkpoint.weights)
         network = network.to(self.device).eval().requires_grad_(True)
         calibration = _calibration(splits.train, trial.protocol.calibration, trial.seed).to(self.device)
         return DenseNetwork(
@@ -132,10 +134,13 @@ class Workbench:
             self._rewinder(trial, model, splits, fresh),
         )
 
-    def _builder(self, model: Model, class_count: int, seed: int) -> Callable[[], nn.Module]:
+    def _builder(self, model: Model, splits: Splits, seed: int) -> Callable[[], nn.Module]:
+        def example() -> Tensor:
+            return splits.train.head(1)[0].cpu()
+
         def fresh() -> nn.Module:
             with seeded(seed, self.device):
-                return model.build(class_count)
+                return ready(model.build(splits.class_count), example, model.name)
 
         return fresh
 
@@ -206,5 +211,5 @@ def weights_hash(network: nn.Module) -> str:
     for name, tensor in sorted(network.state_dict().items()):
         if isinstance(tensor, Tensor):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(raw_bytes(tensor).numpy().tobytes())
     return digest.hexdigest()
