@@ -22,7 +22,7 @@ FLOORS = [
     ["trial", "report"],
     ["grid", "judging"],
     ["measure", "plugins", "store"],
-    ["splits", "shapes", "randomness"],
+    ["splits", "shapes", "randomness", "anatomy"],
     ["records", "errors", "interrupts"],
 ]
 FLOOR = {name: len(FLOORS) - number for number, names in enumerate(FLOORS) for name in names}

@@ -115,7 +115,8 @@ def test_hooks_are_documented_by_their_names():
     from prunebench.plugins import hookspecs
 
     hooks = [name for name, value in vars(hookspecs).items() if getattr(value, "prunebench_spec", None) is not None]
-    assert {"methods", "models", "datasets", "papers", "metrics", "charts"} == set(hooks)
+    said = (ROOT / "docs" / "author.md").read_text()
+    assert hooks and [hook for hook in hooks if f"`{hook}`" not in said and f"def {hook}()" not in said] == []
 
 
 def test_the_table_of_applicability_has_every_bundled_method_and_model_and_no_failure():

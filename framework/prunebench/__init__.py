@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # `typing` would be half of what an import of this face c
 if TYPE_CHECKING:
     from typing import Any
 
+    from prunebench.anatomy import Anatomy, Attention, Block, Mlp, Part
     from prunebench.engine.session import run
     from prunebench.errors import DataError, NotApplicable, PruneBenchError
     from prunebench.plugins.chart import Chart, Look
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "anatomy": ("Anatomy", "Attention", "Block", "Mlp", "Part"),
     "plugins.chart": ("Chart", "Look"),
     "plugins.contracts": ("API_VERSION", "Dataset", "Method", "Metric", "Model", "Paper", "Task", "param"),
     "errors": ("DataError", "NotApplicable", "PruneBenchError"),
@@ -37,6 +39,9 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "API_VERSION",
+    "Anatomy",
+    "Attention",
+    "Block",
     "Chart",
     "DataError",
     "Dataset",
@@ -45,9 +50,11 @@ __all__ = [
     "Look",
     "Method",
     "Metric",
+    "Mlp",
     "Model",
     "NotApplicable",
     "Paper",
+    "Part",
     "PruneBenchError",
     "Split",
     "Splits",

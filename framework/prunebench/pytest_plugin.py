@@ -1,4 +1,8 @@
-"""The kit as pytest fixtures: `def test_it(check_method): check_method(MyMethod)` needs no import."""
+"""The kit as pytest fixtures: `def test_it(check_method): check_method(MyMethod)` needs no import.
+
+There is one fixture per kind of plugin: `check_method(cls, settings=None, speed=True)`, `check_model(cls,
+settings=None)` and so on; each takes what the function of that name in `prunebench.testing` takes.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from prunebench.plugins.kinds import KINDS
 
 
 def _asserting(name: str) -> Callable[..., None]:
@@ -20,37 +26,12 @@ def _asserting(name: str) -> Callable[..., None]:
     return check
 
 
-@pytest.fixture(scope="session")
-def check_method() -> Callable[..., None]:
-    """`check_method(cls, settings=None, speed=True)`; see `prunebench.testing`."""
-    return _asserting("check_method")
+def _fixture(name: str) -> Any:
+    def fixture() -> Callable[..., None]:
+        return _asserting(name)
+
+    fixture.__doc__ = f"`{name}(cls, …)` of `prunebench.testing`; fails with a line per finding."
+    return pytest.fixture(scope="session", name=name)(fixture)
 
 
-@pytest.fixture(scope="session")
-def check_model() -> Callable[..., None]:
-    """`check_model(cls, settings=None)`."""
-    return _asserting("check_model")
-
-
-@pytest.fixture(scope="session")
-def check_dataset() -> Callable[..., None]:
-    """`check_dataset(cls, settings=None, folder=None)`."""
-    return _asserting("check_dataset")
-
-
-@pytest.fixture(scope="session")
-def check_paper() -> Callable[..., None]:
-    """`check_paper(cls)`."""
-    return _asserting("check_paper")
-
-
-@pytest.fixture(scope="session")
-def check_metric() -> Callable[..., None]:
-    """`check_metric(cls, settings=None)`."""
-    return _asserting("check_metric")
-
-
-@pytest.fixture(scope="session")
-def check_chart() -> Callable[..., None]:
-    """`check_chart(cls)`."""
-    return _asserting("check_chart")
+globals().update({kind.kit: _fixture(kind.kit) for kind in KINDS.values()})

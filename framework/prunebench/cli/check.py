@@ -30,10 +30,13 @@ def command(
 ) -> int:
     """Judge the plugin NAME by the kit that judges all of them; exit code 1 where it finds a fault."""
     from prunebench.plugins.discovery import find_installed
+    from prunebench.testing import check_plugin
 
     found = plugins_named(find_installed(plugin_files, disabled), name)
     given = dict(_setting(text) for text in settings)
-    findings = [finding for plugin in found for finding in _findings(plugin, given, quick)]
+    findings = [
+        finding for plugin in found for finding in check_plugin(plugin.kind, plugin.cls, given or None, speed=not quick)
+    ]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings]))
     else:
@@ -51,19 +54,3 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
         return key, value
-
-
-def _findings(plugin: Any, settings: dict[str, Any], quick: bool) -> list[Any]:
-    from prunebench import testing
-
-    if plugin.kind == "method":
-        return testing.check_method(plugin.cls, settings or None, speed=not quick)
-    if plugin.kind == "model":
-        return testing.check_model(plugin.cls, settings)
-    if plugin.kind == "dataset":
-        return testing.check_dataset(plugin.cls, settings)
-    if plugin.kind == "metric":
-        return testing.check_metric(plugin.cls, settings)
-    if plugin.kind == "chart":
-        return testing.check_chart(plugin.cls)
-    return testing.check_paper(plugin.cls)

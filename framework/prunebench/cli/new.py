@@ -8,16 +8,18 @@ from pathlib import Path
 import click
 
 from prunebench.cli.options import json_option
-from prunebench.plugins.scaffold import KINDS, new_package
+from prunebench.plugins.kinds import KINDS
 
 
 @click.command("new")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("name")
 @click.option("--into", type=click.Path(path_type=Path), default=Path("."), help="The folder to write it in.")
 @json_option
 def command(kind: str, name: str, into: Path, as_json: bool) -> None:
     """Start a plugin package: entry point, one file, tests, README, CI; it installs and runs as it is."""
+    from prunebench.plugins.scaffold import grid_of, new_package
+
     written = new_package(kind, name, into)
     root = written[0]
     while root.parent != into:
@@ -27,6 +29,5 @@ def command(kind: str, name: str, into: Path, as_json: bool) -> None:
         return
     for path in written:
         click.echo(f"wrote {path}")
-    shown = name.replace("_", "-") if kind == "paper" else name
-    grid = shown if kind == "paper" else "grid.toml"
+    shown, grid = KINDS[kind].plugin_name(name), grid_of(KINDS[kind], name)
     click.echo(f"\ncd {root}\npip install -e '.[test]'\nbench check {shown}\npytest\nbench run --grid {grid}")

@@ -13,6 +13,7 @@ import click
 
 from prunebench.cli.naming import plugins_named
 from prunebench.cli.options import json_option, plugin_options
+from prunebench.plugins.kinds import TRAITS
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -155,9 +156,6 @@ def _print(facts: dict[str, Any]) -> None:
         )
 
 
-TRAITS = (
-    "knob", "loosest", "stochastic", "trains", "control", "units", "input_shape", "class_count", "api_version"
-)  # fmt: skip
 BOUND_WORDS = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
 
 

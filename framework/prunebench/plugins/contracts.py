@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from prunebench.anatomy.parts import Anatomy
 from prunebench.plugins.published import paper_text, published_rows, with_published
 from prunebench.records import CurvePoint, Value
 from prunebench.shapes import LayerCounts, LayerShape
@@ -56,6 +57,7 @@ class Task(Protocol):
     seed: int
     generator: torch.Generator  # on the CPU, seeded by the trial: the only randomness a method uses
     shapes: tuple[LayerShape, ...]  # of the network it is handed, in order of execution
+    anatomy: Anatomy | None  # of the network it is handed; None where its blocks are not known
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """`compute()`, done once for this dense network whatever the swept parameter is, and then kept.
@@ -144,6 +146,17 @@ class Model(ABC):
     def pretrained(self) -> bool:
         """Whether `build` loads trained weights, so that nothing is trained here."""
         return False
+
+    def anatomy(self, network: nn.Module) -> Anatomy | None:
+        """The parts of `network` that belong together, by name; None where they are not known.
+
+        By default those of blocks whose class is known: torch's encoder layers, vision transformers of torchvision
+        and timm, the decoders of transformers' Llama, Mistral, Qwen2, Qwen3, OPT, GPT-2 and GPT-NeoX. `network` may
+        have been pruned by an earlier stage of a pipeline.
+        """
+        from prunebench.anatomy.recognised import recognised
+
+        return recognised(network)
 
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""

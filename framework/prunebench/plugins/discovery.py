@@ -18,27 +18,19 @@ import pluggy
 
 from prunebench.errors import PluginError, did_you_mean
 from prunebench.plugins import hookspecs
-from prunebench.plugins.chart import Chart
-from prunebench.plugins.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper
+from prunebench.plugins.contracts import API_VERSION
+from prunebench.plugins.kinds import KINDS
 from prunebench.plugins.loading import Broken, file_hash, loaded, module_from
 from prunebench.records import NAME
 
 GROUP = "prunebench"
-KINDS: dict[str, type] = {
-    "method": Method,
-    "model": Model,
-    "dataset": Dataset,
-    "paper": Paper,
-    "metric": Metric,
-    "chart": Chart,
-}
 
 
 @dataclass(frozen=True)
 class Plugin:
     """One class that a plugin brings."""
 
-    kind: str  # "method", "model", "dataset", "paper", "metric" or "chart"
+    kind: str  # a name of KINDS
     name: str
     cls: type[Any]
     distribution: str  # or the file's path
@@ -150,7 +142,7 @@ def _load(
     if has_printed:
         warnings.append(f"plugin {name} ({distribution}) prints while it is imported")
     for kind, cls in classes:
-        fault = class_fault(cls, KINDS[kind])
+        fault = class_fault(cls, KINDS[kind].base)
         if fault:
             broken.append(Broken(f"{name}: {getattr(cls, '__name__', cls)!s}", distribution, version, fault))
         else:
@@ -164,19 +156,19 @@ def _classes(module: Any) -> Iterator[tuple[str, Any]]:
     manager.register(module)
     _require_known_hooks(manager, module)
     found = False
-    for kind in KINDS:
-        for classes in getattr(manager.hook, f"{kind}s")():
+    for kind in KINDS.values():
+        for classes in getattr(manager.hook, kind.hook)():
             found = True
             for cls in classes:
-                yield kind, cls
+                yield kind.name, cls
     if not found:
-        hooks = ", ".join(f"{kind}s()" for kind in KINDS)
+        hooks = ", ".join(f"{kind.hook}()" for kind in KINDS.values())
         raise PluginError(f"brings nothing: no function marked @hookimpl among {hooks}")
 
 
 def _require_known_hooks(manager: pluggy.PluginManager, module: Any) -> None:
     """Raise PluginError naming a function that is marked as a hook and is none."""
-    hooks = [f"{kind}s" for kind in KINDS]
+    hooks = [kind.hook for kind in KINDS.values()]
     for name in dir(module):
         if manager.parse_hookimpl_opts(module, name) is not None and name not in hooks:
             hint = did_you_mean(name, hooks) or f"; hooks: {', '.join(hooks)}"

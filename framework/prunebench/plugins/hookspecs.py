@@ -1,50 +1,32 @@
-"""The whole plugin API: a module named by an entry point of the group `prunebench` implements any of these.
+"""The whole plugin API: a module named by an entry point of the group `prunebench` implements any of these hooks.
 
-Hooks return classes, not instances, so that the source of each plugin is known and a grid decides its parameters.
+There is one hook per kind of plugin: `methods`, `models`, `datasets` and so on (`kinds.py`). Each takes nothing and
+returns a list of classes, not of instances, so that the source of each plugin is known and a grid decides its
+parameters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from pluggy import HookimplMarker, HookspecMarker
 
-from prunebench.plugins.chart import Chart
-from prunebench.plugins.contracts import Dataset, Method, Metric, Model, Paper
+from prunebench.plugins.kinds import KINDS, Kind
 
 hookspec = HookspecMarker("prunebench")
 hookimpl = HookimplMarker("prunebench")
 
 
-@hookspec
-def methods() -> list[type[Method]]:
-    """Ways to make a network smaller."""
-    raise NotImplementedError
+def _specified(kind: Kind) -> Callable[[], list[type[Any]]]:
+    """The hook of one kind, as pluggy wants it declared."""
+
+    def hook() -> list[type[Any]]:
+        raise NotImplementedError
+
+    hook.__name__ = hook.__qualname__ = kind.hook
+    hook.__doc__ = kind.about
+    return hookspec(hook)
 
 
-@hookspec
-def models() -> list[type[Model]]:
-    """Architectures."""
-    raise NotImplementedError
-
-
-@hookspec
-def datasets() -> list[type[Dataset]]:
-    """Labelled data."""
-    raise NotImplementedError
-
-
-@hookspec
-def papers() -> list[type[Paper]]:
-    """Publications as grids."""
-    raise NotImplementedError
-
-
-@hookspec
-def metrics() -> list[type[Metric]]:
-    """Named numbers about a pruned network beside its dense one."""
-    raise NotImplementedError
-
-
-@hookspec
-def charts() -> list[type[Chart]]:
-    """Queries and how their rows are drawn."""
-    raise NotImplementedError
+globals().update({kind.hook: _specified(kind) for kind in KINDS.values()})

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from prunebench.errors import PluginError, did_you_mean
+from prunebench.plugins.kinds import KINDS
 from prunebench.records import NAME
 
-KINDS = ("method", "model", "dataset", "paper", "metric", "chart")
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9,_-]+\])?")
 RANGE = re.compile(r"(==|>=|<=|!=|~=|<|>)\d+(\.\d+)*(,(==|>=|<=|!=|~=|<|>)\d+(\.\d+)*)*")
 

@@ -8,6 +8,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from prunebench.plugins.kinds import KINDS
 from prunebench.testing.charts import check_chart
 from prunebench.testing.datasets import check_dataset
 from prunebench.testing.findings import Finding
@@ -16,4 +20,22 @@ from prunebench.testing.metrics import check_metric
 from prunebench.testing.models import check_model
 from prunebench.testing.papers import check_paper
 
-__all__ = ["Finding", "check_chart", "check_dataset", "check_method", "check_metric", "check_model", "check_paper"]
+__all__ = [
+    "Finding",
+    "check_chart",
+    "check_dataset",
+    "check_method",
+    "check_metric",
+    "check_model",
+    "check_paper",
+    "check_plugin",
+]
+
+
+def check_plugin(
+    kind: str, cls: type[Any], settings: Mapping[str, Any] | None = None, *, speed: bool = True
+) -> list[Finding]:
+    """Findings by the function for plugins of `kind`, which is handed those of the options that it takes."""
+    given = {"settings": settings, "speed": speed}
+    found: list[Finding] = globals()[KINDS[kind].kit](cls, **{name: given[name] for name in KINDS[kind].kit_options})
+    return found

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from prunebench.anatomy.recognised import recognised
 from prunebench.measure.counts import layer_shapes
 from prunebench.plugins.contracts import Method
 from prunebench.plugins.discovery import find_installed
@@ -124,4 +125,5 @@ def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> Trial
         make=make,
         breathe=lambda: None,
         generator=torch.Generator().manual_seed(seed),
+        anatomy=recognised(dense),
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.errors import PlanError
-from prunebench.plugins.discovery import KINDS, class_fault
+from prunebench.plugins.discovery import class_fault
+from prunebench.plugins.kinds import KINDS
 from prunebench.plugins.parameters import complete, create, field_types
 
 
@@ -26,7 +27,7 @@ class Finding:
 
 def class_findings(cls: Any, kind: str) -> list[Finding]:
     """Faults of the class itself; with any of these nothing else can be tried."""
-    fault = class_fault(cls, KINDS[kind])
+    fault = class_fault(cls, KINDS[kind].base)
     if fault:
         return [Finding("class", fault, "mend the class")]
     if not getattr(cls, "__dataclass_params__", None) or not cls.__dataclass_params__.frozen:

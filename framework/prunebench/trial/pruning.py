@@ -81,6 +81,7 @@ def _stage(
     before = dense.counts if is_first else counts(result.network, example, dense=dense.network)
     method = _method(bench, choice, shapes, before, result)
     task = _task(bench, trial, dense, shapes, is_first, position)
+    task.anatomy = dense.anatomy(result.network)
     started = time.monotonic()
     try:
         with seeded(trial.seed, bench.device):  # new layers draw start values: the same ones every time

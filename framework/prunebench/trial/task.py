@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from prunebench.anatomy import Anatomy
 from prunebench.plugins.contracts import Method
 from prunebench.records import CurvePoint, Recipe, Value
 from prunebench.shapes import LayerShape
@@ -86,6 +87,7 @@ class TrialTask:
     make: Callable[[str, dict[str, Value]], Method]
     breathe: Callable[[], None]
     generator: torch.Generator
+    anatomy: Anatomy | None = None
     shared_seconds: float = 0.0  # what `once` saved
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

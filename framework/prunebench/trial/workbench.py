@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunebench.anatomy import Anatomy
 from prunebench.errors import NotApplicable
 from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
@@ -51,6 +52,7 @@ class DenseNetwork:
     calibration: Tensor  # (N, C, H, W) on the device
     splits: Splits
     initial: Callable[[int], dict[str, Tensor]]
+    anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
 
 
 class Workbench:
@@ -132,6 +134,7 @@ class Workbench:
             calibration,
             splits,
             self._rewinder(trial, model, splits, fresh),
+            model.anatomy,
         )
 
     def _builder(self, model: Model, splits: Splits, seed: int) -> Callable[[], nn.Module]:
