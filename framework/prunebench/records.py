@@ -114,6 +114,7 @@ class Protocol:
     calibration: int = 1024  # training samples a data-aware method is given
     evaluation_limit: int = 0  # test samples, 0 for all of them
     metrics: tuple[str, ...] = ()  # plugins that measure more
+    threads: int = 1  # of torch, while a network is trained, pruned and scored: sums come out otherwise with others
 
     @cached_property
     def text(self) -> str:
@@ -123,6 +124,8 @@ class Protocol:
             table.pop("metrics", None)  # msgspec does not write what it has not read
         if not self.latency.in_place:
             table["latency"].pop("in_place", None)
+        if self.threads == 1:
+            table.pop("threads", None)
         return encode(table).decode()
 
     @cached_property
@@ -155,6 +158,8 @@ class Trial:
     def network_id(self) -> str:
         """Content hash of what decides the dense network's weights: its checkpoint's name."""
         recipe = encode(self.protocol.train).decode()
+        if self.protocol.threads != 1:  # as every network before the key was there
+            recipe += f"\nthreads {self.protocol.threads}"
         return short_hash(f"{self.dataset.text}\n{self.model.text}\n{self.seed}\n{recipe}")
 
     def _id_with(self, method: Choice) -> str:

@@ -32,11 +32,24 @@ def test_a_folder_or_a_locked_file_is_no_grid(bench: Bench, tmp_path: Path, monk
     assert bench("plan", "--grid", "folder.toml").err == "bench: folder.toml is a folder, not a grid file\n"
     (tmp_path / "locked.toml").write_text(BLOCK)
 
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    really = Path.open
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything, so chmod would show nothing
+    def refuse(path: Path, *how: str, **more: str) -> object:
+        if path.name == "locked.toml":
+            raise PermissionError(13, "Permission denied")
+        return really(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything, so chmod would show nothing
     assert bench("plan", "--grid", "locked.toml").err == "bench: locked.toml cannot be read: Permission denied\n"
+
+
+@fault(2, "a device, a FIFO or a link to one", "one line: no regular file")
+def test_what_never_ends_is_no_grid(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "fifo.toml")
+    for name in ("/dev/zero", "zero.toml", "fifo.toml"):
+        said = bench("plan", "--grid", name)
+        assert (said.code, said.err) == (2, f"bench: {name} is not a regular file, so it is no grid file\n")
 
 
 @fault(3, "a TOML syntax error", "`file:line:column` and the reason")
@@ -150,6 +163,14 @@ def test_a_value_given_twice_is_one_trial_and_a_warning(bench: Bench, tmp_path: 
     assert Grid.parse(with_keep("[1, 2, 1]")).blocks[0].methods[0].axes["keep"] == (1, 2)
 
 
+@fault(15, "a batch size given twice", "timed once, and a warning")
+def test_a_batch_size_given_twice_is_timed_once(bench: Bench, tmp_path: Path) -> None:
+    text = "[protocol]\nlatency = { batch = [1, 64, 1, 1] }\n" + with_keep("0.5")
+    (tmp_path / "grid.toml").write_text(text)
+    assert Grid.parse(text).protocol.latency.batch == (1, 64)
+    assert bench("plan", "--grid", "grid.toml").err == "bench: protocol.latency.batch: 2 duplicate value(s) left out\n"
+
+
 @fault(16, "an unknown key", "did you mean …?")
 def test_an_unknown_key_has_a_suggestion(refuses: Refuses) -> None:
     refuses("[[blok]]\n", "unknown key 'blok', did you mean 'block'?")
@@ -170,6 +191,12 @@ def test_an_unknown_plugin_has_a_suggestion_or_the_list(bench: Bench, tmp_path: 
 @fault(18, "a date where a number is due", "the types that are due")
 def test_a_date_is_no_number(refuses: Refuses, value: str) -> None:
     refuses(with_keep(value), "keep: a number, a text or true/false is due, got datetime")
+
+
+@fault(18, "a timeout that no clock can wait for", "the longest that is allowed")
+def test_a_timeout_beyond_the_clocks_is_refused(refuses: Refuses) -> None:
+    for text in ("99999999999999d", "1e400", "10001d"):
+        refuses(f"[run]\ntimeout = '{text}'\n" + with_keep("0.5"), "run.timeout must be")
 
 
 @fault(19, "a text of a megabyte as a value", "its length and the limit")

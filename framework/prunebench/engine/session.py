@@ -162,6 +162,7 @@ def run(
         disabled_plugins=(*disabled, *(fault.entry for fault in prepared.installed.broken)),  # waited for once
         timeout_seconds=timeout_seconds or options.timeout_seconds,
         log_dir=str((Path(db).parent / "logs").absolute()),
+        threads_per_slot=prepared.plan.grid.protocol.threads,
     )
     retries = RetryPolicy(**(options.retries or {}))
     workers = make_executor(executor, devices, settings, retries, address=address, gpu_fraction=gpu_share)
@@ -212,7 +213,8 @@ def _execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: 
         workers.stop(now=True)
         journal.close()
     merged = prepared.store.merge(wait_seconds=10)
-    outcome.notes = (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
+    notes = dict.fromkeys([*merges.notes, *merged.notes])
+    outcome.notes = (*notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
     outcome.interrupted = stopping.is_set() and sum(statuses.values()) < len(prepared.todo)
 
 
@@ -223,13 +225,14 @@ class _Merges:
     store: Store
     last: float = field(default_factory=time.monotonic)
     pause: float = MERGE_SECONDS
+    notes: list[str] = field(default_factory=list)
 
     def tick(self) -> None:
         """Merge if it is time."""
         started = time.monotonic()
         if started - self.last < self.pause:
             return
-        self.store.merge()
+        self.notes += self.store.merge().notes
         self.last = time.monotonic()
         self.pause = max(MERGE_SECONDS, MERGE_SHARE * (self.last - started))
 

@@ -36,9 +36,13 @@ def text_of(path: Path) -> str:
     try:
         if path.is_dir():
             raise GridError(f"{path} is a folder, not a grid file")
-        if path.stat().st_size > FILE_LIMIT_BYTES:
+        if not path.is_file():
+            path.stat()  # where it is not there
+            raise GridError(f"{path} is not a regular file, so it is no grid file")
+        with path.open("rb") as file:
+            data = file.read(FILE_LIMIT_BYTES + 1)  # a file may grow while it is read
+        if len(data) > FILE_LIMIT_BYTES:
             raise GridError(f"{path} has {path.stat().st_size:,} bytes; a grid file may have {FILE_LIMIT_BYTES:,}")
-        data = path.read_bytes()
     except (FileNotFoundError, ValueError):  # a name that holds NUL is no file's
         raise GridError(f"no grid file at {path}") from None
     except OSError as error:
@@ -87,7 +91,7 @@ class Reader:
         return dict(
             name=name,
             blocks=tuple(self._block(block, f"block {i + 1}") for i, block in enumerate(blocks)),
-            protocol=protocol_from(table.get("protocol", {})),
+            protocol=protocol_from(table.get("protocol", {}), self.warnings.append),
             options=run_options(table.get("run", {})),
             claims=tuple(_claim(claim, i + 1) for i, claim in enumerate(_listed(table, "claim", "the grid"))),
             scale=str(table.get("scale", "")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -12,6 +13,9 @@ import msgspec
 from prunebench.errors import GridError
 from prunebench.grid.axes import check_keys, key_name, short
 from prunebench.records import LatencyProtocol, Protocol, Recipe
+
+THREAD_LIMIT = 1024
+LONGEST_SECONDS = 10_000 * 86_400  # 27 years; the kernel's own clocks take more than ten times as much
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class RunOptions:
     retries: dict[str, int] | None = None
 
 
-def protocol_from(table: Any) -> Protocol:
-    """The protocol with every key of `table` in place of its default."""
+def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -> Protocol:
+    """The protocol with every key of `table` in place of its default; `warn` is told of what is left out."""
     if not isinstance(table, dict):
         raise GridError(f"[protocol] must be a table, got {short(table)}")
     check_keys(table, [f.name for f in fields(Protocol)], "protocol")
@@ -40,7 +44,17 @@ def protocol_from(table: Any) -> Protocol:
             changed[key] = _filled(default, table[key], f"protocol.{key}")
     result: Protocol = _typed(Protocol, {**_plain(protocol), **{k: _plain(v) for k, v in changed.items()}}, "protocol")
     _check_protocol(result)
-    return result
+    return _without_doubles(result, warn)
+
+
+def _without_doubles(protocol: Protocol, warn: Callable[[str], None]) -> Protocol:
+    """A batch size that is given twice is timed once, as a value of an axis is one trial."""
+    batch = protocol.latency.batch
+    once = tuple(dict.fromkeys(batch))
+    if once == batch:
+        return protocol
+    warn(f"protocol.latency.batch: {len(batch) - len(once)} duplicate value(s) left out")
+    return replace(protocol, latency=replace(protocol.latency, batch=once))
 
 
 def _check_size(value: Any, where: str) -> None:
@@ -108,7 +122,13 @@ def _check_protocol(protocol: Protocol) -> None:
     if not (latency.max_seconds > 0 and math.isfinite(latency.max_seconds)):
         raise GridError(f"protocol.latency.max_seconds must be above 0, got {latency.max_seconds}")
     _at_least("protocol.calibration", protocol.calibration, 1)
+    _within("protocol.threads", protocol.threads, 1, THREAD_LIMIT)
     _at_least("protocol.evaluation_limit", protocol.evaluation_limit, 0)
+
+
+def _within(key: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise GridError(f"{key} must be in [{least}, {most}], got {value}")
 
 
 def _at_least(key: str, value: int, least: int) -> None:
@@ -145,6 +165,6 @@ def seconds(value: Any, where: str) -> float:
         number = float(value) if abs(value) < 2**63 else math.inf
     else:
         raise GridError(f'{where} must be a duration such as 90, "90s", "30m" or "2h", got {short(value)}')
-    if not (0 < number < math.inf):
-        raise GridError(f"{where} must be above 0, got {short(value)}")
+    if not (0 < number <= LONGEST_SECONDS):
+        raise GridError(f"{where} must be above 0 and at most {LONGEST_SECONDS // 86400} days, got {short(value)}")
     return number

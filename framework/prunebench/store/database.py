@@ -24,6 +24,16 @@ CONFIG: dict[str, Any] = {
     "python_enable_replacements": False,
     "preserve_insertion_order": True,
 }
+_MIXED = """
+    select dataset.label, model.label, r.seed, count(distinct r.dense_hash)
+    from result as r
+    join choice as dataset on dataset.id = r.dataset
+    join choice as model on model.id = r.model
+    where r.dense_hash is not null and r.status = 'ok' and r.id not in (select superseded.result from superseded)
+    group by r.baseline, dataset.label, model.label, r.seed
+    having count(distinct r.dense_hash) > 1
+    order by all
+"""
 TABLES = [
     "parameter",
     "run",
@@ -148,6 +158,19 @@ def watermarks(connection: DuckDBPyConnection, name: str) -> dict[str, tuple[int
     """Journal -> bytes and lines that the attached database holds already."""
     rows = connection.execute(f"select name, byte_count, line_count from {name}.main.journal").fetchall()
     return {journal: (byte_count, line_count) for journal, byte_count, line_count in rows}
+
+
+def mixed_networks(connection: DuckDBPyConnection) -> list[str]:
+    """A line where results of one id have several dense networks; each is compared with its own."""
+    rows = connection.execute(_MIXED).fetchall()
+    if not rows:
+        return []
+    dataset, model, seed, count = rows[0]
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return [
+        f"{dataset} {model} seed {seed}{more}: results of one id have {count} different dense networks (other threads, "
+        "torch or machine); each is compared with its own"
+    ]
 
 
 def result_count(connection: DuckDBPyConnection) -> int:

@@ -33,6 +33,7 @@ def merge_into(database: Path, journals: list[Path], report: MergeReport) -> boo
         _open_work(connection, work, database)
         _take_news(connection, database, journals, report)
         report.result_count = db.result_count(connection) - published_count
+        report.notes += db.mixed_networks(connection)
         connection.execute("checkpoint")
         connection.execute("use memory")
         connection.execute("detach work")

@@ -24,6 +24,23 @@ _T = (
     "2.05954, 2.05553, 2.05183, 2.04841, 2.04523, 2.04227]"
 )
 
+_DENSE = """
+    -- An id may have several dense networks (other threads, another machine): each result is compared with its own.
+    select *, count(*) over (partition by baseline) as network_count, coalesce(dense_hash, '') as of_hash
+    from result
+    where is_dense and status = 'ok'
+    qualify row_number() over (
+        partition by baseline, dense_hash
+        order by id in (select superseded.result from superseded), started_at desc nulls last, attempt desc, id desc
+    ) = 1
+    -- A result that does not know its own has the best one.
+    union all by name
+    select *, null as network_count, '' as of_hash
+    from result
+    where is_dense and status = 'ok' and dense_hash is not null
+        and not exists (select 1 from superseded where superseded.result = result.id)
+"""
+
 
 def build_views(connection: DuckDBPyConnection, comments: bool = True) -> None:
     """Create or replace every view in the current schema."""
@@ -85,6 +102,7 @@ def _filled(sql: str, columns: dict[tuple[str, str], str]) -> str:
         f', coalesce(try_cast(r.solved ->> \'$.{name}\' as {kind}), method."param:{column}") as "{column}"'
         for (name, kind), column in columns.items()
     ]
+    sql = sql.replace("$dense", _DENSE)
     sql = sql.replace("$parameters", "".join(solved)).replace("$settings", "".join(asked))
     sql = re.sub(r"\$t\(([\w.]+)\)", lambda match: _t_quantile(match[1]), sql)
     return re.sub(r"\$erfc\(([\w.]+)\)", lambda match: _erfc(match[1]), sql)

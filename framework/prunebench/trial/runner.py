@@ -26,6 +26,7 @@ from prunebench.plugins.parameters import complete, create
 from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Result, Trial
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
+from prunebench.trial.settled import settled
 from prunebench.trial.training import fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
 
@@ -103,7 +104,7 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
 
 
 def _measured(trial: Trial, bench: Workbench) -> Measurement:
-    with bench.turn.working():
+    with bench.turn.working(), settled(trial.protocol.threads):
         dense = bench.dense(trial)
         bench.progress("prune", None)
         pruned = pruned_network(bench, trial, dense)
@@ -234,7 +235,7 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
     is_known = dense is not None and dense.network_id == trial.network_id
     return provenance(
         str(bench.device),
-        torch.get_num_threads(),
+        trial.protocol.threads,
         dense_hash=dense.sha256 if is_known and dense else "",
         dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
         plugins=_sources(trial, bench),

@@ -25,9 +25,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
         ("cuda", 0.5, 24, {"num_gpus": 0.5}),
         ("cuda", 0.1, 120, {"num_gpus": 0.1}),
         ("CUDA", 8.0, 1, {"num_gpus": 8.0}),
-        ("cpu", 1.0, 24, {"num_cpus": 4}),
-        ("cpu:3", 1.0, 3, {"num_cpus": 32}),
-        ("cpu:4", 1.0, 4, {"num_cpus": 21}),
+        ("cpu", 1.0, 96, {"num_cpus": 1}),
+        ("cpu:3", 1.0, 3, {"num_cpus": 1}),
+        ("cpu:4", 1.0, 4, {"num_cpus": 1}),
         ("cpu:96", 1.0, 96, {"num_cpus": 1}),
     ],
 )
@@ -46,13 +46,13 @@ def test_without_cards_auto_means_cores(nodes: list[dict[str, float]]) -> None:
     assert needs == {"num_cpus": 1}
 
 
-def test_as_many_workers_as_are_asked_for_share_all_cores(nodes: list[dict[str, float]]) -> None:
+def test_a_worker_has_one_thread_however_few_there_are(nodes: list[dict[str, float]]) -> None:
     nodes[:] = [{"CPU": 8.0}]
     taken = [cluster_slots(f"cpu:{count}", None, 1.0) for count in (1, 2, 4, 8)]
     assert [(len(slots), slots[0].threads, needs["num_cpus"]) for slots, needs in taken] == [
-        (1, 8, 8),
-        (2, 4, 4),
-        (4, 2, 2),
+        (1, 1, 1),
+        (2, 1, 1),
+        (4, 1, 1),
         (8, 1, 1),
     ]
     assert cluster_slots("cpu:2", 3, 1.0)[1] == {"num_cpus": 3}

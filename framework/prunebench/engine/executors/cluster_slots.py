@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prunebench.engine.executors.connection import the_ray
-from prunebench.engine.executors.devices import CPU_SLOTS, slot_count
+from prunebench.engine.executors.devices import slot_count
 from prunebench.engine.executors.events import Slot
 from prunebench.errors import DeviceError
 
@@ -25,7 +25,7 @@ def cluster_slots(devices: str, threads: int | None, gpu_fraction: float) -> tup
         raise DeviceError(f"cannot read devices {devices!r}: {SPELLING}")
     cores = [int(node.get("CPU", 0.0)) for node in nodes]
     asked = slot_count(wanted)
-    each = threads or cores_each(cores, asked)
+    each = threads or 1
     places = place_count(cores, each)
     count = asked or places
     if not 1 <= count <= places:
@@ -33,13 +33,6 @@ def cluster_slots(devices: str, threads: int | None, gpu_fraction: float) -> tup
             f"{count} workers with {each} core{'s' * (each > 1)} each are asked for, the cluster has room for {places}"
         )
     return tuple(Slot(f"cpu:{i}", "cpu", visible="", threads=each) for i in range(count)), {"num_cpus": each}
-
-
-def cores_each(cores: Sequence[int], count: int | None) -> int:
-    """As many as leave `count` workers a place each; without a count, an eighth of the smallest node's."""
-    if count is None:
-        return max(1, min(cores) // CPU_SLOTS)
-    return next((each for each in range(max(cores), 1, -1) if place_count(cores, each) >= count), 1)
 
 
 def place_count(cores: Sequence[int], each: int) -> int:

@@ -14,7 +14,7 @@ from prunebench.engine.executors.events import Slot
 from prunebench.errors import DeviceError
 from prunebench.measure.latency.turn import default_folder
 
-CPU_SLOTS = 8  # at most, when nobody says how many
+CPU_SLOTS = 32  # at most, when nobody says how many
 BYTES_PER_SLOT = 2 * 2**30  # that a CPU worker should find free
 DRIVER_FOLDER = Path("/proc/driver/nvidia/gpus")
 SPELLING = "devices are auto, cpu, cpu:N for N slots, cuda, or cuda:0,cuda:1"
@@ -31,11 +31,11 @@ def resolve(devices: str, threads_per_slot: int | None = None) -> tuple[Slot, ..
 
 
 def cpu_slots(count: int | None, threads_per_slot: int | None = None) -> tuple[Slot, ...]:
-    """`count` slots that share the cores; all of this host's runs draw on the same places."""
+    """`count` slots of one thread each, if no other number is given; all runs of this host draw on the same places."""
     cores = core_count()
     if count is None:
         count = max(1, min(cores // (threads_per_slot or 1), CPU_SLOTS, roomy_slot_count()))
-    threads = threads_per_slot or max(1, cores // count)
+    threads = threads_per_slot or 1
     places = max(count, cores // threads)
     names = [lease(f"slot-cpu-{place}") for place in range(places)]
     return tuple(
@@ -58,8 +58,7 @@ def cuda_slots(wanted: str, threads_per_slot: int | None = None) -> tuple[Slot, 
     if not indices or max(indices) >= len(cards):
         there = ", ".join(f"cuda:{index}" for index in range(len(cards))) or "none"
         raise DeviceError(f"{wanted!r} is not there; CUDA devices on this machine: {there}; or use --devices cpu")
-    threads = threads_per_slot or max(1, core_count() // len(indices))
-    return tuple(cuda_slot(index, cards[index], threads) for index in indices)
+    return tuple(cuda_slot(index, cards[index], threads_per_slot or 1) for index in indices)
 
 
 def cuda_slot(index: int, card: str, threads: int) -> Slot:

@@ -25,6 +25,7 @@ from prunebench.engine.worker.messages import Hello
 from prunebench.records import encode
 
 LEAVE_SECONDS = 2.0  # for idle workers to end by themselves, with what plugins do at exit
+LONGEST_WAIT_SECONDS = 86_400.0  # epoll takes no more than 24 days
 POLL_SECONDS = 0.5  # only where the kernel cannot tell that a process has ended
 
 
@@ -126,6 +127,7 @@ class LocalTransport:
         if any(worker.exit_fd is None for worker in self._workers.values()):
             seconds = POLL_SECONDS if seconds is None else min(seconds, POLL_SECONDS)
         happenings, self._stillborn = self._stillborn, []
+        seconds = None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)
         for key, _ in self._selector.select(0 if happenings else seconds):
             worker: WorkerProcess | None = key.data
             if worker is None:

@@ -142,6 +142,7 @@ class WorkerProcess:
 def environment(slot: Slot) -> dict[str, str]:
     """This process's, with the worker pinned to its device and its threads, and its allocator set, before it wakes."""
     pinned = dict.fromkeys(THREAD_VARIABLES, str(slot.threads))
+    pinned["CUBLAS_WORKSPACE_CONFIG"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG") or ":4096:8"  # sums in one order
     pinned["GLIBC_TUNABLES"] = os.environ.get("GLIBC_TUNABLES") or KEEP_BLOCKS
     if slot.visible is not None:
         pinned |= {"CUDA_VISIBLE_DEVICES": slot.visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}

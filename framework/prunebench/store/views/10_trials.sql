@@ -68,6 +68,7 @@ select
     provenance.device,
     provenance.provenance_id,
     r.dense_hash,
+    dense.network_count as dense_network_count,
     baseline.dense_id,
     baseline.network_id,
     r.seconds,
@@ -83,9 +84,5 @@ join protocol on protocol.id = r.protocol
 join baseline on baseline.id = r.baseline
 join provenance on provenance.id = r.provenance
 join environment on environment.id = r.environment
-left join (
-    select *
-    from result
-    where is_dense and status = 'ok' and not exists (select 1 from superseded where superseded.result = result.id)
-) as dense on dense.baseline = r.baseline
+left join ($dense) as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '')
 where not exists (select 1 from superseded where superseded.result = r.id);

@@ -32,11 +32,7 @@ with good as (
         r.latency_ms,
         r.dense_latency_ms
     from result as r
-    left join (
-        select *
-        from result
-        where is_dense and status = 'ok' and not exists (select 1 from superseded where superseded.result = result.id)
-    ) as dense on dense.baseline = r.baseline
+    left join ($dense) as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '')
     where r.status = 'ok' and not exists (select 1 from superseded where superseded.result = r.id)
 ),
 grouped as (
