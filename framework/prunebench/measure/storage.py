@@ -44,7 +44,7 @@ def _distinct(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
 def _csr_bytes(tensor: Tensor) -> int:
     """Values, column indices of two bytes where they suffice, and row starts; dense bytes where those are fewer."""
     dense = weights.byte_count(tensor)
-    if tensor.ndim < 2 or tensor.layout != torch.strided:
+    if tensor.ndim < 2 or tensor.layout != torch.strided or not tensor.numel():
         return dense
     columns = tensor[0].numel()
     index = 2 if columns <= 1 << 16 else 4
