@@ -38,6 +38,9 @@ def layer_records(
 ) -> tuple[LayerRecord, ...]:
     """A record for each of `dense_shapes`, with what stands under the same name in `pruned`.
 
+    A layer that computes otherwise than its class does may hold more, or other numbers than its shape says: its numbers
+    are counted before as they are after.
+
     `notes` is what the method said about a layer, and wins over what is measured here. The output error is relative to
     the dense layer's output on the dense network's own inputs, over at most 64 samples of `calibration`.
     """
@@ -93,7 +96,7 @@ def _record(
         name=shape.name,
         kind=shape.kind,
         shape_before=_weight_shape(shape),
-        parameter_count_before=shape.parameter_count,
+        parameter_count_before=_kept(before)["parameter_count_after"] if shape.left_alone else shape.parameter_count,
         mac_count_before=shape.mac_count,
         **_kept(after),
         **facts,

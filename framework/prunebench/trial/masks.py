@@ -31,7 +31,7 @@ def fold_masks(network: nn.Module, dense: nn.Module | None = None) -> nn.Module:
     for name, module in network.named_modules():
         own = before.get(name)
         if parametrize.is_parametrized(module):
-            for key in list(module.parametrizations):  # type: ignore[arg-type]
+            for key in list(module.parametrizations):
                 if _steps(module, key) != _steps(own, key):
                     parametrize.remove_parametrizations(module, key, leave_parametrized=True)
         for hook in list(module._forward_pre_hooks.values()):
@@ -44,7 +44,7 @@ def _steps(module: nn.Module | None, key: str) -> list[type[nn.Module]]:
     """The classes that compute the tensor called `key`, in order; none where it is a plain parameter."""
     if module is None or not parametrize.is_parametrized(module, key):
         return []
-    return [type(step) for step in module.parametrizations[key]]  # type: ignore[index, union-attr]
+    return [type(step) for step in module.parametrizations[key]]  # type: ignore[index]
 
 
 def _masked(module: nn.Module | None) -> set[str]:

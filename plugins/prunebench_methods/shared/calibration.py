@@ -141,7 +141,7 @@ def channel_rows(values: Tensor, kind: type[nn.Module]) -> Tensor:
     """(rows, channels): the positions of a feature map (B, C, H, W), or the vectors of (B, ..., n)."""
     if issubclass(kind, nn.Conv2d):
         return values.transpose(0, 1).flatten(1).T
-    return values.reshape(-1, values.shape[-1])
+    return values.reshape(values.shape[:-1].numel(), values.shape[-1])
 
 
 def layer_inputs(network: nn.Module, task: Task, names: Iterable[str]) -> dict[str, Inputs]:
