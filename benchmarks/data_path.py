@@ -25,6 +25,7 @@ from prunebench.trial.training import fit
 from prunebench_datasets.images import Part, Parts, splits_of
 from prunebench_datasets.letters import draw_letters
 from prunebench_models.convolutional import LeNet5
+from prunebench_objectives.classification import Classification
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -78,7 +79,14 @@ def usual_training(network: nn.Module, parts: Parts) -> float:
 
 def our_training(network: nn.Module, splits: Splits) -> float:
     """The same epoch by `fit`; top-1 accuracy on the validation part."""
-    curve = fit(network, splits.train, splits.validation, RECIPE, generator=torch.Generator().manual_seed(0))
+    curve = fit(
+        network,
+        splits.train,
+        splits.validation,
+        RECIPE,
+        objective=Classification(),
+        generator=torch.Generator().manual_seed(0),
+    )
     return curve[-1].validation_accuracy
 
 
@@ -126,7 +134,7 @@ def main() -> None:
             len(splits.test),
             options.pairs,
             lambda: usual_evaluation(network, test),
-            lambda: evaluate(network, splits.test, "cpu").top1_accuracy,
+            lambda: evaluate(network, splits.test, Classification(), "cpu").top1_accuracy,
         ),
         row(
             "training",

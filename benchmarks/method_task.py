@@ -13,6 +13,7 @@ from prunebench.trial.task import Memory, TrialTask
 from prunebench.trial.training import fit
 from prunebench_datasets.handwriting import Digits
 from prunebench_models.fully_connected import LargeFcn, SimpleFcn
+from prunebench_objectives.classification import Classification
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -54,7 +55,16 @@ def trained(model: str, splits: Splits, folder: Path, epochs: int) -> nn.Module:
     recipe = Recipe(epochs=epochs, lr=5e-4, schedule="cosine")
     device, generator = torch.device("cpu"), torch.Generator().manual_seed(SEED)
     started = time.monotonic()
-    fit(network, splits.train, splits.validation, recipe, generator=generator, device=device, phase="train")
+    fit(
+        network,
+        splits.train,
+        splits.validation,
+        recipe,
+        objective=Classification(),
+        generator=generator,
+        device=device,
+        phase="train",
+    )
     print(f"{model}: trained {epochs} epochs in {time.monotonic() - started:.0f} s")
     torch.save(network.state_dict(), path)
     return network.eval()
@@ -75,6 +85,8 @@ def method_task(network: nn.Module, splits: Splits, calibration: int = 1024) -> 
         example_input=inputs[:1],
         shapes=layer_shapes(network, inputs[:1]),
         class_count=splits.class_count,
+        outputs=splits.output_count,
+        objective=Classification(),
         memory=Memory(),
         initial=lambda step: dict(network.state_dict()),
         make=lambda name, params: (_ for _ in ()).throw(KeyError(name)),

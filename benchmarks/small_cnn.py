@@ -32,6 +32,7 @@ from prunebench.trial.training import fit
 from prunebench_datasets.handwriting import RenderedLetters
 from prunebench_methods.channels.interpolative import InterpolativeChannels
 from prunebench_models.convolutional import SmallCnn, SmallResNet
+from prunebench_objectives.classification import Classification
 from torch import Tensor, nn
 
 PER_CLASS = 200
@@ -54,7 +55,14 @@ def trained(kind: str, splits: Splits, folder: Path, seed: int) -> nn.Module:
     if path.exists():
         network.load_state_dict(torch.load(path))
         return network.eval()
-    fit(network, splits.train, splits.validation, RECIPE, generator=torch.Generator().manual_seed(seed))
+    fit(
+        network,
+        splits.train,
+        splits.validation,
+        RECIPE,
+        objective=Classification(),
+        generator=torch.Generator().manual_seed(seed),
+    )
     torch.save(network.state_dict(), path)
     return network.eval()
 
@@ -109,7 +117,14 @@ def main() -> None:
             for target in map(float, options.targets.split(",")):
                 network, how = narrowed(dense, splits, {"theoretical_speedup": target, **given})
                 if options.finetune:
-                    fit(network, splits.train, splits.validation, RECIPE, generator=torch.Generator().manual_seed(seed))
+                    fit(
+                        network,
+                        splits.train,
+                        splits.validation,
+                        RECIPE,
+                        objective=Classification(),
+                        generator=torch.Generator().manual_seed(seed),
+                    )
                 fast = f", {speedup(dense, network, splits, options.pairs):.2f}x as fast" if options.pairs else ""
                 fewer = full / mac_count(network, splits.train.head(1)[0])
                 lost = losses(right, [correct(network, part) for part in parts])

@@ -21,9 +21,10 @@ FLOORS = [
     ["engine", "testing"],
     ["trial", "report"],
     ["grid", "judging"],
-    ["measure", "plugins", "store"],
+    ["measure"],
+    ["plugins", "store"],
     ["splits", "shapes", "randomness", "anatomy"],
-    ["records", "errors", "interrupts"],
+    ["records", "errors", "interrupts", "samples"],
 ]
 FLOOR = {name: len(FLOORS) - number for number, names in enumerate(FLOORS) for name in names}
 

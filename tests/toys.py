@@ -10,7 +10,10 @@ from typing import ClassVar
 import torch
 from prunebench import Dataset, LayerCounts, Method, Model, NotApplicable, Splits, TensorSplit, param
 from prunebench.plugins.discovery import Installed
+from prunebench_objectives.classification import Classification
 from torch import nn
+
+CLASSIFICATION = Classification()
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def toy_installed() -> Installed:
     installed = Installed()
     for kind, cls in (
         ("dataset", Blobs),
+        ("objective", Classification),
         ("model", Tiny),
         *(("method", m) for m in (Dense, Keep, Declines, Raises, Liar)),
     ):

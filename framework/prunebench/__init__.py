@@ -12,11 +12,23 @@ TYPE_CHECKING = False  # `typing` would be half of what an import of this face c
 if TYPE_CHECKING:
     from typing import Any
 
+    from prunebench import samples
     from prunebench.anatomy import Anatomy, Attention, Block, Mlp, Part
     from prunebench.engine.session import run
-    from prunebench.errors import DataError, NotApplicable, PruneBenchError
+    from prunebench.errors import DataError, InvalidOutput, NotApplicable, PruneBenchError
     from prunebench.plugins.chart import Chart, Look
-    from prunebench.plugins.contracts import API_VERSION, Dataset, Method, Metric, Model, Paper, Task, param
+    from prunebench.plugins.contracts import (
+        API_VERSION,
+        Dataset,
+        Method,
+        Metric,
+        Model,
+        Objective,
+        Paper,
+        Task,
+        param,
+        weighted_mean,
+    )
     from prunebench.plugins.hookspecs import hookimpl
     from prunebench.report.results import open_results
     from prunebench.shapes import LayerCounts, LayerShape
@@ -27,8 +39,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "anatomy": ("Anatomy", "Attention", "Block", "Mlp", "Part"),
     "plugins.chart": ("Chart", "Look"),
-    "plugins.contracts": ("API_VERSION", "Dataset", "Method", "Metric", "Model", "Paper", "Task", "param"),
-    "errors": ("DataError", "NotApplicable", "PruneBenchError"),
+    "plugins.contracts": (
+        *("API_VERSION", "Dataset", "Method", "Metric", "Model", "Objective", "Paper", "Task"),
+        *("param", "weighted_mean"),
+    ),
+    "errors": ("DataError", "InvalidOutput", "NotApplicable", "PruneBenchError"),
     "plugins.hookspecs": ("hookimpl",),
     "report.results": ("open_results",),
     "engine.session": ("run",),
@@ -45,6 +60,7 @@ __all__ = [
     "Chart",
     "DataError",
     "Dataset",
+    "InvalidOutput",
     "LayerCounts",
     "LayerShape",
     "Look",
@@ -53,6 +69,7 @@ __all__ = [
     "Mlp",
     "Model",
     "NotApplicable",
+    "Objective",
     "Paper",
     "Part",
     "PruneBenchError",
@@ -66,10 +83,14 @@ __all__ = [
     "open_results",
     "param",
     "run",
+    "samples",
+    "weighted_mean",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "samples":
+        return importlib.import_module("prunebench.samples")
     if name not in _HOME:
         raise AttributeError(f"module 'prunebench' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"prunebench.{_HOME[name]}"), name)

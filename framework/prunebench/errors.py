@@ -71,6 +71,10 @@ class NotApplicable(Exception):
     """Raised by a method that declines a network; the message is the reason, stored as the row's."""
 
 
+class InvalidOutput(ValueError):
+    """A network whose output an objective cannot judge: a number computed from it would be wrong."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` when a known name is close, otherwise an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)

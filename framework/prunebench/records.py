@@ -77,9 +77,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained or fine-tuned: `epochs` 0 leaves it as it is, `patience` 0 never stops early."""
+    """How a network is trained or fine-tuned, for `epochs` or for `steps`; without either it is left as it is."""
 
     epochs: int = 0
+    steps: int = 0  # optimizer steps, in place of epochs; 0 for none
     patience: int = 0  # epochs without a better validation loss before it stops; the best weights are restored
     batch_size: int = 128
     lr: float = 1e-3
@@ -87,6 +88,23 @@ class Recipe:
     momentum: float = 0.9  # sgd only
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained by it."""
+        return self.epochs > 0 or self.steps > 0
+
+    @property
+    def text(self) -> str:
+        """Canonical JSON; keys that are younger than the first grids are left out where they ask for nothing."""
+        return encode(_recipe_table(self)).decode()
+
+
+def _recipe_table(recipe: Recipe) -> dict[str, Any]:
+    table: dict[str, Any] = msgspec.to_builtins(recipe)
+    if not recipe.steps:
+        table.pop("steps")
+    return table
 
 
 @dataclass(frozen=True)
@@ -124,6 +142,7 @@ class Protocol:
             table.pop("metrics", None)  # msgspec does not write what it has not read
         if not self.latency.in_place:
             table["latency"].pop("in_place", None)
+        table["train"], table["finetune"] = _recipe_table(self.train), _recipe_table(self.finetune)
         if self.threads == 1:
             table.pop("threads", None)
         return encode(table).decode()
@@ -157,7 +176,7 @@ class Trial:
     @cached_property
     def network_id(self) -> str:
         """Content hash of what decides the dense network's weights: its checkpoint's name."""
-        recipe = encode(self.protocol.train).decode()
+        recipe = self.protocol.train.text
         if self.protocol.threads != 1:  # as every network before the key was there
             recipe += f"\nthreads {self.protocol.threads}"
         return short_hash(f"{self.dataset.text}\n{self.model.text}\n{self.seed}\n{recipe}")
@@ -231,8 +250,9 @@ class CurvePoint:
     epoch: int
     train_loss: float
     validation_loss: float
-    validation_accuracy: float
+    validation_accuracy: float | None  # of classification
     seconds: float
+    validation_score: float | None = None  # the objective's headline
 
 
 @dataclass(frozen=True)
@@ -247,6 +267,22 @@ class StageRecord:
     validation_accuracy: float | None
     prune_seconds: float
     stored_bytes: int | None = None
+    validation_score: float | None = None
+
+
+@dataclass(frozen=True)
+class ObjectiveFacts:
+    """What a reader of a result has to know of its objective, where the plugin is not installed."""
+
+    name: str
+    score: str  # the headline's name
+    title: str
+    unit: str
+    larger_is_better: bool = True
+    compared: Literal["difference", "ratio"] = "difference"
+    near: tuple[float, float] = (0.01, 0.05)
+    paired: Literal["bits", "values", "none"] = "bits"
+    floors: dict[str, float] = field(default_factory=dict)  # headlines that need no network, by name
 
 
 @dataclass(frozen=True)
@@ -260,12 +296,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one network scored, raw; accuracies are fractions in [0, 1]."""
+    """What one network scored, raw; accuracies are fractions in [0, 1], and of classification alone."""
 
     test_count: int
-    top1_accuracy: float
+    top1_accuracy: float | None
     top5_accuracy: float | None  # with more than five classes
-    loss: float
+    loss: float | None  # the mean, where the objective tells one
     correct: str  # base64 of a bitmap, one bit a test sample, first sample in the highest bit
     top1_accuracy_before_finetune: float | None
     parameter_count: int
@@ -287,6 +323,12 @@ class Measurement:
     achieved: dict[str, float] = field(default_factory=dict)  # for a target: what came out, beside what was asked
     solved: dict[str, Value] = field(default_factory=dict)  # for a target: the method's own field, as solved
     notes: tuple[str, ...] = ()  # what the method wants read beside its numbers
+    objective: ObjectiveFacts | None = None  # None in results from before there were objectives: classification
+    score: float | None = None  # the objective's headline; of those, top1_accuracy
+    score_before_finetune: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)  # all the objective's numbers
+    values: str = ""  # base64 of float32, one loss per test sample, where the objective compares by values
+    weights: str = ""  # and what each is summed over; empty for 1
 
 
 @dataclass(frozen=True)

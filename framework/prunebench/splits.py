@@ -1,4 +1,4 @@
-"""Data as batches on a device: one tensor where it fits, a stream of files where it does not."""
+"""Data as batches on a device: one tree of tensors where it fits, a stream of samples where it does not."""
 
 from __future__ import annotations
 
@@ -6,65 +6,97 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from prunebench import samples
+from prunebench.samples import Tree
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
 class Split(Protocol):
-    """Labelled samples; iterated in batches, in order or in a generator's random order."""
+    """Samples with their targets; iterated in batches, in order or in a generator's random order."""
 
     def __len__(self) -> int:
         """Samples."""
 
     def batches(
         self, size: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs of inputs (B, C, H, W) float32 and labels (B,) int64 on `device`; shuffled when given a generator."""
+    ) -> Iterator[tuple[Tree, Tree]]:
+        """Pairs of inputs and targets on `device`, `size` samples each; shuffled when given a generator.
 
-    def head(self, count: int) -> tuple[Tensor, Tensor]:
+        Both are trees of tensors whose first dimension counts samples: images (B, C, H, W) float32 with labels (B,)
+        int64, tokens (B, T) int64 with targets (B, T), rows (B, F) with numbers (B,), a mapping of several inputs.
+        """
+
+    def head(self, count: int) -> tuple[Tree, Tree]:
         """The first `count` samples (fewer if there are fewer), on the CPU."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class TensorSplit:
-    """A split held whole: inputs (N, C, H, W) float32 and labels (N,) int64; moved to a device once, then sliced."""
+    """A split held whole: trees of tensors with one entry per sample; moved to a device once, then sliced.
 
-    images: Tensor
-    labels: Tensor
+    `images` and `labels` are the names that `inputs` and `targets` had when all data were labelled images.
+    """
+
+    inputs: Tree
+    targets: Tree
+
+    def __init__(self, inputs: Tree = None, targets: Tree = None, *, images: Tree = None, labels: Tree = None) -> None:
+        given = (images if inputs is None else inputs, labels if targets is None else targets)
+        if given[0] is None or given[1] is None:
+            raise TypeError("TensorSplit needs inputs and targets")
+        object.__setattr__(self, "inputs", given[0])
+        object.__setattr__(self, "targets", given[1])
+
+    @property
+    def images(self) -> Tensor:
+        """The inputs."""
+        found: Tensor = self.inputs
+        return found
+
+    @property
+    def labels(self) -> Tensor:
+        """The targets."""
+        found: Tensor = self.targets
+        return found
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return samples.count(self.targets)
 
     def batches(
         self, size: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Tree, Tree]]:
         """Slices in order, or rows gathered in the generator's order; a batch is copied where it must be."""
         import torch
 
         if generator is None:
-            parts: Iterable[tuple[Tensor, Tensor]] = zip(self.images.split(size), self.labels.split(size), strict=True)
+            pairs = zip(samples.batches(self.inputs, size), samples.batches(self.targets, size), strict=True)
+            parts: Iterable[tuple[Tree, Tree]] = pairs
         else:
-            order = torch.randperm(len(self.labels), generator=generator, device=generator.device)
-            chosen = order.to(self.labels.device).split(size)
-            parts = ((self.images[rows], self.labels[rows]) for rows in chosen)
-        for images, labels in parts:
-            yield images.to(device), labels.to(device)
+            order = torch.randperm(len(self), generator=generator, device=generator.device)
+            parts = ((samples.rows(self.inputs, r), samples.rows(self.targets, r)) for r in order.split(size))
+        for inputs, targets in parts:
+            yield samples.moved(inputs, device), samples.moved(targets, device)
 
-    def head(self, count: int) -> tuple[Tensor, Tensor]:
+    def head(self, count: int) -> tuple[Tree, Tree]:
         """The first `count` samples, on the CPU."""
-        return self.images[:count].cpu(), self.labels[:count].cpu()
+        first = slice(count)
+        return samples.moved(samples.rows(self.inputs, first), "cpu"), samples.moved(
+            samples.rows(self.targets, first), "cpu"
+        )
 
     def to(self, device: torch.device | str) -> TensorSplit:
         """The same split on `device`; itself when it is there already."""
-        return TensorSplit(self.images.to(device), self.labels.to(device))
+        return TensorSplit(samples.moved(self.inputs, device), samples.moved(self.targets, device))
 
 
 @dataclass(frozen=True, eq=False)
 class StreamSplit:
     """A split read sample by sample from a map-style torch data set, by worker processes, into pinned memory."""
 
-    samples: Any  # torch.utils.data.Dataset of (input (C, H, W) float32, label int)
+    samples: Any  # torch.utils.data.Dataset of (input, target): trees of tensors or numbers, without a batch dimension
     workers: int = 2
     limit: int = 0  # 0 for all
 
@@ -73,7 +105,7 @@ class StreamSplit:
 
     def batches(
         self, size: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Tree, Tree]]:
         """Batches from a DataLoader, copied to the device without waiting where memory is pinned."""
         import torch
         from torch.utils.data import DataLoader, Subset
@@ -90,28 +122,42 @@ class StreamSplit:
             num_workers=self.workers,
             pin_memory=pinned,
         )
-        for images, labels in loader:
-            yield images.to(device, non_blocking=pinned), labels.to(device, non_blocking=pinned)
+        for inputs, targets in loader:
+            yield (
+                samples.moved(inputs, device, non_blocking=pinned),
+                samples.moved(targets, device, non_blocking=pinned),
+            )
 
-    def head(self, count: int) -> tuple[Tensor, Tensor]:
+    def head(self, count: int) -> tuple[Tree, Tree]:
         """The first `count` samples, read in this process."""
-        import torch
-
-        rows = [self.samples[i] for i in range(min(count, len(self)))]
-        return torch.stack([row[0] for row in rows]), torch.tensor([int(row[1]) for row in rows])
+        found = [self.samples[i] for i in range(min(count, len(self)))]
+        return samples.stacked([row[0] for row in found]), samples.stacked([row[1] for row in found])
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set, loaded: what trains, what chooses, what is scored; `fingerprint` hashes the data itself."""
+    """A data set, loaded: what trains, what chooses, what is scored; `fingerprint` hashes the data itself.
+
+    `outputs` is what a network has to answer: numbers a sample, or a vocabulary's size; left out, it is `class_count`,
+    which only data with classes have.
+    """
 
     train: Split
     validation: Split
     test: Split
-    class_count: int
-    fingerprint: str
+    class_count: int | None = None
+    fingerprint: str = ""
+    outputs: int | None = None
+
+    @property
+    def output_count(self) -> int:
+        """What `Model.build` is given."""
+        found = self.class_count if self.outputs is None else self.outputs
+        if found is None:
+            raise ValueError("the data set says neither `class_count` nor `outputs`: Splits(…, outputs=1)")
+        return found
 
     def map(self, change: Callable[[Split], Split]) -> Splits:
         """The same data set with `change` applied to each split."""
         parts = (change(self.train), change(self.validation), change(self.test))
-        return Splits(*parts, class_count=self.class_count, fingerprint=self.fingerprint)
+        return Splits(*parts, class_count=self.class_count, fingerprint=self.fingerprint, outputs=self.outputs)

@@ -48,3 +48,44 @@ EMNIST = Source(
     first_label=1,
     archive="EMNIST/raw/gzip.zip",
 )
+
+
+@dataclass(frozen=True)
+class CifarSource:
+    """Where the archives of CIFAR-10 or CIFAR-100 lie, packed or unpacked."""
+
+    url: str
+    binary: tuple[str, ...]  # folder and archive of the binary form
+    python: tuple[str, ...]
+
+    def found(self, folder: Path) -> list[tuple[Path, bool]]:
+        """The places that exist, and whether each is of the binary form; binary first."""
+        places = [(folder / name, True) for name in self.binary] + [(folder / name, False) for name in self.python]
+        return [(place, is_binary) for place, is_binary in places if place.exists()]
+
+
+CIFAR = {
+    "cifar10": CifarSource(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        ("cifar-10-batches-bin", "cifar-10-binary.tar.gz"),
+        ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    ),
+    "cifar100": CifarSource(
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        ("cifar-100-binary", "cifar-100-binary.tar.gz"),
+        ("cifar-100-python", "cifar-100-python.tar.gz"),
+    ),
+}
+
+
+def has_cifar(name: str, folder: Path) -> bool:
+    """Whether an archive or a folder of `name` is there."""
+    return bool(CIFAR[name].found(folder))
+
+
+def svhn_files(folder: Path) -> tuple[Path | None, Path | None]:
+    """The training and the test file of SVHN, in the data folder or in `svhn/` below it."""
+    names = ("train_32x32.mat", "test_32x32.mat")
+    found = [[place / name for place in (folder, folder / "svhn") if (place / name).is_file()] for name in names]
+    train, test = (files[0] if files else None for files in found)
+    return train, test

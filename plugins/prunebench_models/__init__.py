@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from prunebench import Model, hookimpl
+from prunebench import Dataset, Model, hookimpl
 
-from prunebench_models import convolutional, fully_connected, vision
+from prunebench_models import (
+    convolutional,
+    fully_connected,
+    outside,
+    perceptron,
+    photographs,
+    small_images,
+    vision,
+)
+
+FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, outside)
 
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Fully connected chains, small convolutional networks, torchvision's classifiers."""
-    return [*fully_connected.MODELS, *convolutional.MODELS, *vision.MODELS]
+    """Chains, a perceptron for tables, networks for small images, and the classifiers of torchvision and timm."""
+    return [model for family in FAMILIES for model in family.MODELS]
+
+
+@hookimpl
+def datasets() -> list[type[Dataset]]:
+    """Photographs as a network of this package sees them."""
+    return photographs.DATASETS

@@ -20,6 +20,15 @@ def linear_chain(widths: Sequence[int], activation: bool) -> nn.Sequential:
     return nn.Sequential(layers)
 
 
+def lazy_chain(widths: Sequence[int], outputs: int) -> nn.Sequential:
+    """Flatten, then linear layers of these widths with ReLU and one of `outputs`; the first is as wide as its input."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten(), fc1=nn.LazyLinear(widths[0]))
+    for number, (inside, outside) in enumerate(pairwise([*widths, outputs]), start=1):
+        layers[f"relu{number}"] = nn.ReLU()
+        layers[f"fc{number + 1}"] = nn.Linear(inside, outside)
+    return nn.Sequential(layers)
+
+
 def lenet(class_count: int) -> nn.Sequential:
     """Two 3×3 convolutions without padding, each halved by max pooling, and three linear layers; 32×32 grey in."""
     return nn.Sequential(

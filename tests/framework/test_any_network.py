@@ -122,8 +122,8 @@ def test_a_mask_reaches_weights_that_the_network_reads_itself(bench):
             "scripted",
             "model 'scripted': build() returned a TorchScript network, which cannot be pruned: return the plain",
         ),
-        ("tuple", "the network must return a tensor of logits, also while it trains, got tuple"),
-        ("dictionary", "the network must return a tensor of logits, also while it trains, got dict"),
+        ("tuple", "the network must return a tensor of logits, got tuple, while it trains"),
+        ("dictionary", "the network must return a tensor of logits, got dict, while it trains"),
     ],
 )
 def test_what_cannot_be_measured_says_so_in_one_line(bench, name, reason):

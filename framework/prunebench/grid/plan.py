@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from prunebench.errors import GridError, PlanError
 from prunebench.grid.blocks import Block, Draft, Entry
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
-from prunebench.plugins.contracts import Method
+from prunebench.plugins.contracts import Dataset, Method
 from prunebench.plugins.discovery import Installed, Plugin
 from prunebench.plugins.parameters import complete, create, defaults, field_types
 from prunebench.plugins.registry import Registry
-from prunebench.records import DENSE, Choice, Trial, Value
+from prunebench.records import DENSE, Choice, Trial, Value, short_hash
 
 TARGETS = ("compression", "theoretical_speedup")
 
@@ -119,9 +120,15 @@ class _Planner:
         target = {name: _target(plugin, name, draft.params[name]) for name in draft.params if name not in given}
         freed = _freed(plugin, given, target)
         params = complete(plugin.cls, given, freed)
-        if not target:
-            create(plugin.cls, params)
-        return Choice(draft.use, params, target, code=plugin.code, shown=_shown(plugin, params))
+        made = None if target else create(plugin.cls, params)
+        code = self._with_objective(plugin, made) if isinstance(made, Dataset) else plugin.code
+        return Choice(draft.use, params, target, code=code, shown=_shown(plugin, params))
+
+    def _with_objective(self, plugin: Plugin, dataset: Dataset) -> str:
+        """The data set's code, and that of its objective where another file brings that one: both decide the result."""
+        advice = self.registry.advice("objective", dataset.objective) + f" (the data set {dataset.name} names it)"
+        code = self.installed.find("objective", dataset.objective, advice).code
+        return plugin.code if code in ("", plugin.code) else short_hash(f"{plugin.code} {code}")
 
     def _is_target(self, plugin: Plugin, name: str) -> bool:
         return plugin.kind == "method" and name in TARGETS and name not in field_types(plugin.cls)
@@ -154,7 +161,7 @@ def _freed(plugin: Plugin, given: dict[str, Value], target: dict[str, float]) ->
     return str(plugin.cls.knob)
 
 
-def instance(installed: Installed, kind: str, choice: Choice) -> object:
+def instance(installed: Installed, kind: str, choice: Choice) -> Any:
     """The plugin object of a complete choice, in the process that runs it."""
     plugin = installed.find(kind, choice.use)
     return create(plugin.cls, choice.params)

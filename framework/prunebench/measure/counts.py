@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
+from prunebench import samples
 from prunebench.measure import weights
 from prunebench.measure.plain import is_layer, is_tied, read_outside, why_left_alone
 from prunebench.measure.scores import evaluating
+from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 
 Hook = Callable[[str, nn.Module, Tensor, Tensor], None]  # name, module, first input, output
@@ -31,8 +34,8 @@ class Counts:
     mac_count: int
 
 
-def counts(network: nn.Module, example_input: Tensor, dense: nn.Module | None = None) -> Counts:
-    """What `network` stores and computes for one sample of `example_input` (1, C, H, W); it is left as it was.
+def counts(network: nn.Module, example_input: Tree, dense: nn.Module | None = None) -> Counts:
+    """What `network` stores and computes for one sample, the first of `example_input`; it is left as it was.
 
     Batch-norm statistics and other buffers are no parameters, and removing some of their entries makes them none.
     Buffers that `dense` does not have, or smaller, are: a method that keeps its factors in buffers (or its codes, as
@@ -56,12 +59,12 @@ def counted(network: nn.Module, dense: nn.Module | None = None) -> dict[str, Ten
     return found
 
 
-def mac_count(network: nn.Module, example_input: Tensor) -> int:
+def mac_count(network: nn.Module, example_input: Tree) -> int:
     """Multiply-accumulates for one sample; sums, activations and norms are not counted."""
     return macs_by_module(network, example_input).get("", 0)
 
 
-def macs_by_module(network: nn.Module, example_input: Tensor) -> dict[str, int]:
+def macs_by_module(network: nn.Module, example_input: Tree) -> dict[str, int]:
     """Multiply-accumulates for one sample inside each module by its name in `named_modules()`, "" for the whole."""
     packed: Counter[str] = Counter()
     with FlopCounterMode(display=False) as counter, _hooked(network, _is_packed, _count_packed(packed)):
@@ -94,10 +97,10 @@ def _count_packed(found: Counter[str]) -> Hook:
     return hook
 
 
-def run(network: nn.Module, example_input: Tensor) -> None:
+def run(network: nn.Module, example_input: Tree) -> None:
     """One sample through the network in evaluation mode, without gradients."""
     with evaluating(network), torch.no_grad():
-        network(example_input[:1])
+        samples.call(network, samples.rows(example_input, slice(1)))
 
 
 @contextmanager
@@ -116,12 +119,13 @@ def _hooked(network: nn.Module, chosen: Callable[[nn.Module], bool], hook: Hook)
             handle.remove()
 
 
-def first_input(args: Sequence[Tensor], options: Mapping[str, Tensor]) -> Tensor:
+def first_input(args: tuple[Any, ...], options: Mapping[str, Any]) -> Tensor:
     """What a layer was called with, by position or by keyword."""
-    return args[0] if args else next(iter(options.values()))
+    found: Tensor = args[0] if args else next(iter(options.values()))
+    return found
 
 
-def layer_shapes(network: nn.Module, example_input: Tensor) -> tuple[LayerShape, ...]:
+def layer_shapes(network: nn.Module, example_input: Tree) -> tuple[LayerShape, ...]:
     """The linear layers and 2-D convolutions that one sample passes, in the order in which it first passes them."""
     calls: dict[str, list[tuple[Tensor, Tensor]]] = {}
 

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from prunebench import samples
 from prunebench.measure import weights
 from prunebench.measure.counts import first_input, macs_by_module
 from prunebench.measure.probes import output_of, weight_error
 from prunebench.measure.scores import evaluating
 from prunebench.records import LayerRecord
+from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 
 SAMPLES = 64  # calibration samples for the output error, at most
@@ -33,7 +35,7 @@ def layer_records(
     dense: nn.Module,
     pruned: nn.Module,
     notes: Mapping[str, Mapping[str, Any]],
-    calibration: Tensor,
+    calibration: Tree,
     dense_shapes: Sequence[LayerShape],
 ) -> tuple[LayerRecord, ...]:
     """A record for each of `dense_shapes`, with what stands under the same name in `pruned`.
@@ -47,7 +49,7 @@ def layer_records(
     before, after = dict(dense.named_modules()), dict(pruned.named_modules())
     changed = {s.name for s in dense_shapes if not _is_unchanged(before[s.name], after.get(s.name))}
     macs = macs_by_module(pruned, calibration)
-    x = calibration[: _sample_count(dense_shapes)]
+    x = samples.rows(calibration, slice(_sample_count(dense_shapes)))
     outputs = _output_errors(dense, {name: after[name] for name in changed if name in after}, x)
     with evaluating(pruned), torch.no_grad():
         return tuple(
@@ -125,7 +127,7 @@ def _is_weight(value: Tensor) -> bool:
     return value.is_floating_point() or value.is_complex() or value.is_quantized or value.element_size() == 1
 
 
-def _output_errors(dense: nn.Module, replaced: Mapping[str, nn.Module], x: Tensor) -> dict[str, float]:
+def _output_errors(dense: nn.Module, replaced: Mapping[str, nn.Module], x: Tree) -> dict[str, float]:
     """Relative Frobenius error of each replaced layer, summed over its calls, fed as the dense network feeds it."""
     sums: dict[str, Tensor] = {}  # name -> (squared error, squared norm)
     modules = dict(dense.named_modules())
@@ -144,7 +146,7 @@ def _output_errors(dense: nn.Module, replaced: Mapping[str, nn.Module], x: Tenso
     ]
     try:
         with evaluating(dense), evaluating(nn.ModuleList(replaced.values())), torch.no_grad():
-            dense(x)
+            samples.call(dense, x)
     finally:
         for handle in handles:
             handle.remove()

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from prunebench import samples
 from prunebench.measure import weights
 from prunebench.measure.scores import evaluating
+from prunebench.samples import Tree
 
 
-def peak_memory_bytes(network: nn.Module, example_input: Tensor, device: torch.device | str) -> int:
+def peak_memory_bytes(network: nn.Module, example_input: Tree, device: torch.device | str) -> int:
     """Weights and the most bytes of activations alive at once in one forward pass of `example_input`.
 
     On CUDA it is what the allocator handed out at most, workspaces of kernels included; elsewhere the tensors that
@@ -24,30 +26,30 @@ def peak_memory_bytes(network: nn.Module, example_input: Tensor, device: torch.d
         if torch.device(device).type == "cuda":
             return _cuda_peak(network, example_input, torch.device(device))
         with _Alive(example_input) as alive:
-            network(example_input)
+            samples.call(network, example_input)
     held = sum(weights.byte_count(tensor) for tensor in weights.stored(network).values())
     return held + int(alive.peak)
 
 
-def _cuda_peak(network: nn.Module, example_input: Tensor, device: torch.device) -> int:
+def _cuda_peak(network: nn.Module, example_input: Tree, device: torch.device) -> int:
     held = sum(weights.byte_count(tensor) for tensor in weights.stored(network).values())
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    network(example_input)
+    samples.call(network, example_input)
     torch.cuda.synchronize(device)
-    inputs = example_input.numel() * example_input.element_size()
+    inputs = samples.byte_count(example_input)
     return held + inputs + int(torch.cuda.max_memory_allocated(device)) - before
 
 
 class _Alive(TorchDispatchMode):
     """Follows every storage that an operator returns until it is freed."""
 
-    def __init__(self, example_input: Tensor) -> None:
+    def __init__(self, example_input: Tree) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now: int = example_input.numel() * example_input.element_size()
+        self.now: int = samples.byte_count(example_input)
         self.peak = self.now
-        self.known: set[int] = {example_input.untyped_storage()._cdata}
+        self.known: set[int] = {leaf.untyped_storage()._cdata for leaf in samples.leaves(example_input)}
         self.watched: dict[int, weakref.ref[Any]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

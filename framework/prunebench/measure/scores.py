@@ -1,47 +1,64 @@
-"""What a network gets right on a split."""
+"""What a network scores on a split, by what the data set's objective says of each sample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunebench.measure.latency.faults import InvalidOutput
-from prunebench.measure.statistics import pack_bits
+from prunebench import samples
+from prunebench.errors import InvalidOutput
+from prunebench.measure.statistics import pack_bits, pack_values
 from prunebench.measure.weights import require_unchanged, snapshot
+from prunebench.plugins.contracts import Objective
+from prunebench.samples import Tree
 from prunebench.splits import Split
 
-__all__ = ["InvalidOutput", "Scores", "evaluate"]
+__all__ = ["InvalidOutput", "Scores", "batch_size", "evaluate", "judged_batches"]
 
-BATCH = 256
+BATCH = 256  # samples in one forward pass, at most
+BATCH_BYTES = 256 << 20  # of a batch's inputs and outputs together: 512 tokens of a large vocabulary are 100 MB
+
+Judged = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracies are fractions in [0, 1]; `correct` is a bitmap as in `records.Measurement`."""
+    """The objective's numbers, and what it said of each sample, as in `records.Measurement`."""
 
     test_count: int
-    top1_accuracy: float
-    top5_accuracy: float | None  # with more than five classes
-    loss: float  # mean cross-entropy
-    correct: str
+    score: float
+    numbers: Mapping[str, float]
+    correct: str = ""  # a bitmap, where the objective judges right or wrong
+    values: str = ""  # where it gives values: float32, base64
+    weights: str = ""  # and what they are summed over, empty for 1 each
     finite: bool = True  # always: what is not finite raises
 
+    @property
+    def top1_accuracy(self) -> float | None:
+        """A fraction in [0, 1]; None where the objective has none."""
+        return self.numbers.get("top1_accuracy")
 
-@dataclass(frozen=True)
-class _Batch:
-    top1: Tensor  # (B,) bool
-    top5: Tensor  # (B,) bool, empty with five classes or fewer
-    loss: Tensor  # (), summed, float64
-    finite: Tensor  # (B,) bool
+    @property
+    def top5_accuracy(self) -> float | None:
+        """The same for the first five, of more than five classes."""
+        return self.numbers.get("top5_accuracy")
+
+    @property
+    def loss(self) -> float | None:
+        """The mean loss, where the objective tells it."""
+        return self.numbers.get("loss")
 
 
 def evaluate(
     network: nn.Module,
     split: Split,
+    objective: Objective,
     device: torch.device | str,
     *,
     limit: int = 0,
@@ -49,16 +66,16 @@ def evaluate(
 ) -> Scores:
     """Scores of `network` on the first `limit` samples (0: all); `breathe` is called between batches.
 
-    Raises `InvalidOutput` where the output is no (B, classes) tensor of finite logits, or the forward pass changes the
-    network's own weights.
+    Raises `InvalidOutput` where the outputs do not fit the targets or are not finite, where a score is not finite, and
+    where the forward pass changes the network's own weights.
     """
     if not len(split):
         raise InvalidOutput("there is no test sample to score: the split is empty")
     before = snapshot(network)
     with evaluating(network), torch.inference_mode():
-        batches = list(_score_batches(network, split, device, limit or len(split), breathe))
+        judged = gathered(judged_batches(network, split, objective, device, limit=limit, breathe=breathe))
     require_unchanged(network, before)
-    return _scores(batches)
+    return scores_of(objective, judged)
 
 
 @contextmanager
@@ -73,55 +90,110 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _score_batches(
-    network: nn.Module, split: Split, device: torch.device | str, limit: int, breathe: Callable[[], None]
-) -> Iterator[_Batch]:
-    left = limit
-    for images, labels in split.batches(BATCH, device):
+def batch_size(network: nn.Module, example: Tree) -> int:
+    """Samples in one forward pass, so that inputs and outputs together stay within `BATCH_BYTES`.
+
+    `example` is one sample, which the network is shown once, in the mode that it is in.
+    """
+    one = samples.byte_count(example) + samples.byte_count(samples.call(network, example))
+    return max(1, min(BATCH, BATCH_BYTES // max(1, one)))
+
+
+def judged_batches(
+    network: nn.Module,
+    split: Split,
+    objective: Objective,
+    device: torch.device | str,
+    *,
+    limit: int = 0,
+    breathe: Callable[[], None] = lambda: None,
+) -> Iterator[Judged]:
+    """What the objective says of each batch of the first `limit` samples (0: all); the outputs are not kept."""
+    left = limit or len(split)
+    size = batch_size(network, samples.moved(split.head(1)[0], device))
+    for inputs, targets in split.batches(size, device):
         breathe()
-        images, labels = images[:left], labels[:left]
-        yield _score(_checked(network(images), labels), labels)
-        left -= len(labels)
+        inputs, targets = samples.rows(inputs, slice(left)), samples.rows(targets, slice(left))
+        count = samples.count(targets)
+        yield checked_batch(objective, objective.judge(samples.call(network, inputs), targets), count)
+        left -= count
         if left <= 0:
             return
 
 
-def _checked(logits: Tensor, labels: Tensor) -> Tensor:
-    if not isinstance(logits, Tensor):
-        raise InvalidOutput(f"the network must return a tensor of logits, got {type(logits).__name__}")
-    if logits.ndim != 2 or len(logits) != len(labels):
-        raise InvalidOutput(f"logits must have shape ({len(labels)}, classes), got {tuple(logits.shape)}")
-    if int(labels.max()) >= logits.shape[1]:
-        raise InvalidOutput(f"the network has {logits.shape[1]} outputs, but a label is {int(labels.max())}")
-    return logits.float()
+def checked_batch(objective: Objective, judged: Mapping[str, Tensor], count: int) -> Judged:
+    """What `judge` returned, held to its contract."""
+    for name, value in judged.items():
+        if not isinstance(value, Tensor) or (value.ndim and len(value) != count):
+            seen = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise InvalidOutput(f"objective {objective.name}: judge must give {name} ({count}, ...) or (), got {seen}")
+    if objective.paired != "none" and "value" not in judged:
+        raise InvalidOutput(f"objective {objective.name}: judge gives no `value`, which paired = {objective.paired!r}")
+    if objective.paired == "values" and judged["value"].ndim != 1:
+        raise InvalidOutput(f"objective {objective.name}: `value` must be ({count},), got {_shape(judged['value'])}")
+    if objective.paired == "bits" and (judged["value"].ndim != 1 or judged["value"].dtype != torch.bool):
+        raise InvalidOutput(
+            f"objective {objective.name}: `value` must be bool ({count},), got {_shape(judged['value'])}"
+        )
+    return dict(judged)
 
 
-def _score(logits: Tensor, labels: Tensor) -> _Batch:
-    place = _place(logits, labels)
-    top5 = place < 5 if logits.shape[1] > 5 else place.new_empty(0, dtype=torch.bool)
-    loss = nn.functional.cross_entropy(logits, labels, reduction="sum").double()
-    return _Batch(place == 0, top5, loss, logits.isfinite().all(1))
+def _shape(value: Tensor) -> str:
+    return samples.shapes(value)
 
 
-def _place(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B,): the label's place among the classes, from 0; of equal logits the lower class comes first.
+def gathered(batches: Iterator[Judged]) -> Judged:
+    """All batches as one, on the CPU: rows behind rows, sums added up in float64."""
+    columns: dict[str, list[Tensor]] = {}
+    for judged in batches:
+        for name, value in judged.items():
+            columns.setdefault(name, []).append(value)
+    return {
+        name: torch.cat(parts).cpu() if parts[0].ndim else torch.stack(parts).double().sum().cpu()
+        for name, parts in columns.items()
+    }
 
-    `topk` leaves open which of equal logits it takes: a network that says the same of every class would have a top-5
-    accuracy that depends on the device, and could be right in the first place and not in the first five.
-    """
-    own = logits.gather(1, labels[:, None])  # (B, 1)
-    before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]  # (B, C)
-    return ((logits > own) | ((logits == own) & before)).sum(1)
+
+def scores_of(objective: Objective, judged: Judged) -> Scores:
+    """The numbers of a split from all that was said of its samples; raises `InvalidOutput` for what is not finite."""
+    _require_finite(judged)
+    count = next(len(value) for value in judged.values() if value.ndim)
+    numbers = checked_numbers(objective, objective.scores(judged))
+    kept = _kept(objective, judged)
+    return Scores(count, numbers[objective.score], numbers, *kept)
 
 
-def _scores(batches: list[_Batch]) -> Scores:
-    finite = torch.cat([batch.finite for batch in batches])
-    count = len(finite)
-    if not finite.all():
-        bad = (~finite).nonzero().flatten().cpu()
-        raise InvalidOutput(f"{len(bad)} of {count} outputs hold NaN or infinity, first for test sample {int(bad[0])}")
-    correct = torch.cat([batch.top1 for batch in batches]).cpu()
-    top5 = torch.cat([batch.top5 for batch in batches])
-    loss = float(torch.stack([batch.loss for batch in batches]).sum())
-    top5_accuracy = int(top5.sum()) / count if len(top5) else None
-    return Scores(count, int(correct.sum()) / count, top5_accuracy, loss / count, pack_bits(correct.numpy()))
+def _require_finite(judged: Judged) -> None:
+    """Raise where the objective calls samples not finite, or their `value` is none."""
+    finite = judged.get("finite")
+    if finite is None and "value" in judged:
+        finite = judged["value"].isfinite()
+    if finite is not None and not finite.all():
+        bad = (~finite).nonzero().flatten()
+        raise InvalidOutput(
+            f"{len(bad)} of {len(finite)} outputs hold NaN or infinity, first for test sample {int(bad[0])}"
+        )
+
+
+def checked_numbers(objective: Objective, numbers: Mapping[str, float]) -> dict[str, float]:
+    """The objective's numbers; raises `InvalidOutput` for one that is not finite or has no unit, or no headline."""
+    for name, value in numbers.items():
+        if name not in objective.units:
+            known = ", ".join(objective.units)
+            raise InvalidOutput(f"objective {objective.name}: {name!r} has no unit: its `units` name {known}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InvalidOutput(f"{name} must be a finite number, got {value!r}: no score can be stored")
+    if objective.score not in numbers:
+        raise InvalidOutput(f"objective {objective.name}: scores must hold {objective.score!r}, its headline")
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def _kept(objective: Objective, judged: Judged) -> tuple[str, str, str]:
+    """Bitmap, values and weights, as they are stored; empty where the objective has none."""
+    if objective.paired == "bits":
+        return pack_bits(judged["value"].numpy()), "", ""
+    if objective.paired == "values":
+        weights = judged.get("weight")
+        packed = "" if weights is None else pack_values(weights.numpy().astype(np.float32))
+        return "", pack_values(judged["value"].numpy().astype(np.float32)), packed
+    return "", "", ""

@@ -116,6 +116,16 @@ def unpack_bits(text: str, count: int) -> Bits:
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(np.bool_)
 
 
+def pack_values(values: NDArray[np.float32]) -> str:
+    """Base64 of little-endian float32, in order."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
+
+
+def unpack_values(text: str) -> NDArray[np.float32]:
+    """The numbers that `pack_values` wrote."""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
+
+
 def mcnemar(first: Bits, second: Bits) -> McNemar:
     """Whether two networks differ on the same samples, from the samples that only one of them gets right."""
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())

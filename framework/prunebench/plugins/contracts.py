@@ -1,4 +1,4 @@
-"""What an author subclasses: Method, Model, Dataset, Paper, Metric; and the Task that a method is handed.
+"""What an author subclasses: Method, Model, Dataset, Objective, Paper, Metric; and the Task that a method is handed.
 
 A subclass is a frozen dataclass whose fields are what a grid can sweep. A field needs a type and a default; `param`
 adds what it means and its bounds, which are checked when a grid is planned, before anything is trained.
@@ -11,9 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from prunebench.anatomy.parts import Anatomy
+from prunebench.errors import NotApplicable
 from prunebench.plugins.published import paper_text, published_rows, with_published
 from prunebench.records import CurvePoint, Value
 from prunebench.shapes import LayerCounts, LayerShape
@@ -50,9 +51,11 @@ class Task(Protocol):
 
     train: Split
     validation: Split
-    calibration: Tensor  # training inputs (N, C, H, W) on `device`, as many as the protocol says
-    example_input: Tensor  # (1, C, H, W) on `device`
-    class_count: int
+    calibration: Tensor  # training inputs on `device`, as many as the protocol says: (N, C, H, W) of images, or a tree
+    example_input: Tensor  # the first of them, as a batch of one
+    objective: Objective  # what the network is trained for and scored by
+    class_count: int | None  # None where the data have no classes
+    outputs: int  # what the network answers: classes, numbers per sample, or a vocabulary's size
     device: torch.device
     seed: int
     generator: torch.Generator  # on the CPU, seeded by the trial: the only randomness a method uses
@@ -98,6 +101,7 @@ class Method(ABC):
     name: ClassVar[str]
     paper: ClassVar[str] = ""  # a link
     api_version: ClassVar[int] = 1
+    objectives: ClassVar[tuple[str, ...]] = ()  # those that it works for, by name; () for any
     stochastic: ClassVar[bool] = False  # draws from `task.generator`: another seed gives other weights
     trains: ClassVar[bool] = False  # calls `task.fit` itself
     control: ClassVar[bool] = False  # a baseline that every chart shows
@@ -136,11 +140,16 @@ class Model(ABC):
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     api_version: ClassVar[int] = 1
-    input_shape: ClassVar[tuple[int, int, int]]  # (C, H, W) that data sets are resized to
+    objectives: ClassVar[tuple[str, ...]] = ()  # those that its outputs serve, by name; () for any
+    input_shape: ClassVar[tuple[int, ...] | None]  # of a sample: (C, H, W), (T,), (F,); None takes the data's own
 
     @abstractmethod
-    def build(self, class_count: int) -> nn.Module:
-        """A new network with fresh weights, logits out; the caller has seeded torch's generator."""
+    def build(self, outputs: int) -> nn.Module:
+        """A new network with fresh weights; the caller has seeded torch's generator.
+
+        `outputs` is how many numbers it answers per sample or token: classes (as logits), targets, or a vocabulary's
+        size. With `input_shape = None` it may hold torch's lazy layers, which a first sample gives their sizes.
+        """
 
     @property
     def pretrained(self) -> bool:
@@ -164,18 +173,20 @@ class Model(ABC):
 
 @dataclass(frozen=True)
 class Dataset(ABC):
-    """Labelled images, split once and for all: every seed is scored on the same test samples."""
+    """Samples with targets, split once and for all: every seed is scored on the same test samples."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     api_version: ClassVar[int] = 1
-    class_count: ClassVar[int]
+    objective: ClassVar[str] = "classification"  # what networks are trained for and scored by, by its plugin's name
+    class_count: ClassVar[int | None] = None  # of data with classes
 
     @abstractmethod
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
-        """The splits, resized to `input_shape` (C, H, W); files are read from, or fetched into, `folder`.
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
+        """The splits in the model's `input_shape` (images are resized to its (C, H, W)); None leaves them as they are.
 
-        Raises `DataError` with the mend where they are neither there nor to be had.
+        Files are read from, or fetched into, `folder`. Raises `DataError` with the fix where they are neither there
+        nor to be had, or where samples of this shape cannot be made.
         """
 
     def available(self, folder: Path) -> bool:
@@ -184,6 +195,71 @@ class Dataset(ABC):
 
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """What networks are trained for and scored by. A data set names one; classification is the default.
+
+    `outputs` is whatever the network returns and `targets` a batch of the data set's targets, both on one device.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    api_version: ClassVar[int] = 1
+    score: ClassVar[str]  # the headline among the numbers of `scores`: "top1_accuracy", "perplexity", "r2"
+    units: ClassVar[Mapping[str, str]]  # every number that `scores` may return -> its unit; "fraction" is shown in %
+    title: ClassVar[str] = ""  # the headline for people, "top-1 accuracy"; by default `score` with spaces
+    larger_is_better: ClassVar[bool] = True
+    compared: ClassVar[Literal["difference", "ratio"]] = "difference"  # how two headlines are compared
+    near: ClassVar[tuple[float, float]] = (0.01, 0.05)  # a loss of it that is "as good" as dense, and "nearly"
+    paired: ClassVar[Literal["bits", "values", "none"]] = "values"  # what `judge` says of a sample, for paired tests
+
+    @abstractmethod
+    def loss(self, outputs: Any, targets: Any) -> Tensor:
+        """The mean over the batch, differentiable: what `fit` minimises."""
+
+    @abstractmethod
+    def judge(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
+        """Numbers by name: (B, ...) one entry per sample, or () for the sum over the batch, in evaluation.
+
+        `value` (B,) is what pairs of networks are compared by: bool (right or wrong) where `paired` is "bits", a loss
+        summed over the sample (smaller is better) where it is "values", with `weight` (B,) as what it was summed over
+        (1 where left out). `finite` (B,) bool says which outputs are; left out, `value` must be. Raises `InvalidOutput`
+        where the outputs do not fit the targets.
+        """
+
+    def scores(self, judged: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """The numbers of a split from what `judge` said of all its N samples: (N, ...) on the CPU, sums added up.
+
+        By default the headline is the weighted mean of `value`. Raises `InvalidOutput` where a number has no meaning.
+        """
+        return {self.score: weighted_mean(judged)}
+
+    def floors(self, splits: Splits) -> Mapping[str, float]:
+        """Headlines that need no network, by name: `chance`, `majority`, `mean`; empty where none is known."""
+        return {}
+
+    def spread(self, outputs: Any, generator: torch.Generator) -> Any:
+        """A random direction of the outputs whose second moment is the curvature that the loss has there.
+
+        Methods that weigh a layer's responses by what they change draw it; raises `NotApplicable` where it is unknown.
+        """
+        raise NotApplicable(f"the objective {self.name} says nothing about the curvature of its loss")
+
+    def example(self, count: int, generator: torch.Generator) -> tuple[Any, Any]:
+        """Made-up outputs and targets of `count` samples, for the kit to try the objective with."""
+        raise NotImplementedError(f"the objective {self.name} has no example")
+
+    def check(self) -> None:
+        """Raise ValueError where the fields contradict one another."""
+
+
+def weighted_mean(judged: Mapping[str, Tensor]) -> float:
+    """The sum of `value` over the sum of `weight` (1 each where there is none), in float64."""
+    value = judged["value"].double().sum()
+    weight = judged["weight"].double().sum() if "weight" in judged else float(len(judged["value"]))
+    return float(value / weight)
 
 
 @dataclass(frozen=True)
@@ -241,6 +317,7 @@ class Metric(ABC):
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     api_version: ClassVar[int] = 1
+    objectives: ClassVar[tuple[str, ...]] = ()  # those that it says something of, by name; () for any
     units: ClassVar[Mapping[str, str]]  # number -> unit, of all that `measure` may return
 
     @abstractmethod

@@ -18,6 +18,7 @@ from prunebench.testing.findings import Finding
 from prunebench.testing.methods import check_method
 from prunebench.testing.metrics import check_metric
 from prunebench.testing.models import check_model
+from prunebench.testing.objectives import check_objective
 from prunebench.testing.papers import check_paper
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "check_method",
     "check_metric",
     "check_model",
+    "check_objective",
     "check_paper",
     "check_plugin",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prunebench.anatomy.recognised import recognised
 from prunebench.measure.counts import layer_shapes
-from prunebench.plugins.contracts import Method
+from prunebench.plugins.contracts import Method, Objective
 from prunebench.plugins.discovery import find_installed
 from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
@@ -132,6 +132,7 @@ def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> Trial
     dtype = next((p.dtype for p in dense.parameters()), torch.float32)
     data = splits(dtype)
     calibration = data.train.head(96)[0]
+    objective: Objective = find_installed().find("objective", "classification").cls()
 
     def make(name: str, params: dict[str, Value]) -> Method:
         cls = find_installed().find("method", name).cls
@@ -152,7 +153,9 @@ def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> Trial
         calibration=calibration,
         example_input=calibration[:1],
         shapes=layer_shapes(dense, calibration[:1]),
-        class_count=CLASSES,
+        class_count=data.class_count,
+        outputs=data.output_count,
+        objective=objective,
         memory=memory if memory is not None else Memory(),
         initial=initial,
         make=make,

@@ -320,9 +320,9 @@ def _odd_output(method: Method, dense: nn.Module, pruned: nn.Module) -> Iterator
         return
     if not _is_at_loosest(method) or not isinstance(got, Tensor) or got.shape != expected.shape:
         return
-    error = float((got - expected).norm() / expected.norm())
-    if not error <= IDENTITY_TOLERANCE:
-        seen = f"a layer that only looks plain was replaced as if it were: at loosest the output differs by {error:.2g}"
+    difference = float((got - expected).norm() / expected.norm())
+    if not difference <= IDENTITY_TOLERANCE:
+        seen = f"a layer that only looks plain was replaced as if it were: at loosest it differs by {difference:.2g}"
         yield "layers", seen, SPARED
 
 

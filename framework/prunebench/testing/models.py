@@ -18,8 +18,10 @@ from prunebench.trial.checkpoints import Checkpoints
 from prunebench.trial.masks import private_copy
 from prunebench.trial.networks import load, ready
 
+LANGUAGE = "language_modelling"
 
-def check_model(cls: type[Model], settings: Mapping[str, Value] | None = None, class_count: int = 7) -> list[Finding]:
+
+def check_model(cls: type[Model], settings: Mapping[str, Value] | None = None, outputs: int = 7) -> list[Finding]:
     """Findings about a model; none means that it may be published."""
     findings = class_findings(cls, "model")
     if findings:
@@ -28,49 +30,62 @@ def check_model(cls: type[Model], settings: Mapping[str, Value] | None = None, c
     model, faults = instance_or_findings(cls, dict(settings or {}))
     if faults or model.pretrained:
         return findings + faults
-    shape = tuple(model.input_shape)
-    if len(shape) != 3 or any(not isinstance(side, int) or side < 1 for side in shape):
-        return [*findings, Finding("input_shape", f"is {shape}", "three positive numbers (C, H, W)")]
     try:
-        first, again, other = (_built(model, class_count, seed) for seed in (0, 0, 1))
+        shape = None if model.input_shape is None else tuple(model.input_shape)
+    except TypeError:
+        shape = ("?",)
+    if shape is not None and any(not isinstance(side, int) or side < 1 for side in shape):
+        seen = f"is {model.input_shape!r}"
+        return [*findings, Finding("input_shape", seen, "positive numbers, as (C, H, W), (T,) or (F,); or None")]
+    example = _example(model, shape, outputs)
+    try:
+        first, again, other = (_built(model, outputs, seed, example) for seed in (0, 0, 1))
     except PluginError as error:
         return [*findings, Finding("build", str(error), "return a plain nn.Module")]
     except Exception as error:
-        return [*findings, Finding("build", f"raised {type(error).__name__}: {error}", "mend build(class_count)")]
-    return [*findings, *_network_findings(first, again, other, shape, class_count)]
+        return [*findings, Finding("build", f"raised {type(error).__name__}: {error}", "mend build(outputs)")]
+    return [*findings, *_network_findings(model, (first, again, other), example, outputs)]
 
 
-def _built(model: Model, class_count: int, seed: int) -> nn.Module:
+def _example(model: Model, shape: tuple[int, ...] | None, outputs: int) -> Tensor:
+    """Two samples: tokens for a language model, random numbers for any other; thirteen of them where it takes any."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = (2, *(shape or (13,)))
+    if LANGUAGE in model.objectives:
+        return torch.randint(outputs, sizes, generator=generator)
+    return torch.randn(sizes, generator=generator)
+
+
+def _built(model: Model, outputs: int, seed: int, example: Tensor) -> nn.Module:
     """As a trial makes it: initialised where it is lazy, without torch.compile around it."""
     with seeded(seed):
-        return ready(model.build(class_count), lambda: _example(model.input_shape), model.name).eval()
-
-
-def _example(shape: tuple[int, ...]) -> Tensor:
-    """(2, C, H, W)"""
-    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+        return ready(model.build(outputs), lambda: example, model.name).eval()
 
 
 def _network_findings(
-    first: nn.Module, again: nn.Module, other: nn.Module, shape: tuple[int, ...], class_count: int
+    model: Model, networks: tuple[nn.Module, nn.Module, nn.Module], example: Tensor, outputs: int
 ) -> list[Finding]:
     findings = []
-    example = _example(shape)
+    first, again, other = networks
+    shape = tuple(example.shape)
     try:
         with torch.inference_mode():
             out, same, different = first(example), again(example), other(example)
     except Exception as error:
-        return [Finding("forward", f"fails on {(2, *shape)}: {error}", "accept (N, C, H, W) of `input_shape`")]
+        return [Finding("forward", f"fails on {shape}: {error}", "accept a batch of `input_shape`")]
+    wanted = (*shape, outputs) if LANGUAGE in model.objectives else (2, outputs)
+    is_usual = not model.objectives or bool(set(model.objectives) & {"classification", "regression"})
     if not isinstance(out, Tensor):
-        return [Finding("forward", f"returns {type(out).__name__}", "return a tensor of logits, nothing beside it")]
-    if tuple(out.shape) != (2, class_count):
-        findings.append(Finding("forward", f"logits of shape {tuple(out.shape)}", f"return (N, {class_count})"))
+        mend = "return a tensor of outputs, nothing beside it"
+        return [Finding("forward", f"returns {type(out).__name__}", mend)] if is_usual else []
+    if (is_usual or LANGUAGE in model.objectives) and tuple(out.shape) != wanted:
+        findings.append(Finding("forward", f"outputs of shape {tuple(out.shape)}", f"return {wanted}"))
     if not torch.equal(out, same):
         findings.append(Finding("determinism", "one seed gave two networks", "draw weights from torch's generator"))
     elif torch.equal(out, different) and any(True for _ in first.parameters()):
         findings.append(Finding("seed", "two seeds gave one network", "initialise when `build` is called"))
     findings += _stored_findings(first, other, example)
-    return findings or _training_findings(again, example, class_count)
+    return findings or (_training_findings(again, example, wanted) if is_usual else [])
 
 
 def _stored_findings(network: nn.Module, other: nn.Module, example: Tensor) -> list[Finding]:
@@ -93,22 +108,22 @@ def _stored_findings(network: nn.Module, other: nn.Module, example: Tensor) -> l
     return [] if is_same else [Finding("saved", "answers otherwise after saving and reloading", mend)]
 
 
-def _training_findings(network: nn.Module, example: Tensor, class_count: int) -> list[Finding]:
-    """One step in training mode, where some networks return more than logits."""
+def _training_findings(network: nn.Module, example: Tensor, wanted: tuple[int, ...]) -> list[Finding]:
+    """One step in training mode, where some networks return more than in evaluation."""
     try:
         out = network.train()(example)
     except Exception as error:
         return [Finding("training", f"fails in training mode: {said(error)}", "accept two samples while it trains")]
     if not isinstance(out, Tensor):
-        mend = "return the logits alone also while it trains (torchvision's aux_logits=False)"
+        mend = "return the outputs alone also while it trains (torchvision's aux_logits=False)"
         return [Finding("training", f"returns {type(out).__name__} in training mode", mend)]
-    if tuple(out.shape) != (2, class_count):
-        seen = f"logits of shape {tuple(out.shape)} in training mode"
-        return [Finding("training", seen, f"return (N, {class_count}) also while it trains")]
+    if tuple(out.shape) != wanted:
+        seen = f"outputs of shape {tuple(out.shape)} in training mode"
+        return [Finding("training", seen, f"return {wanted} also while it trains")]
     if not any(value.requires_grad for value in network.parameters()):
         return []
     try:
-        nn.functional.cross_entropy(out.float(), torch.zeros(2, dtype=torch.long)).backward()
+        out.float().square().sum().backward()
     except Exception as error:
         return [
             Finding("training", f"cannot be trained: {said(error)}", "change no activation in place that is needed")

@@ -48,6 +48,7 @@ def all_readings(
     network: nn.Module,
     dense: nn.Module,
     test: Split,
+    objective: contracts.Objective,
     device: torch.device,
     limit: int = 0,
 ) -> tuple[tuple[Metric, ...], list[str]]:
@@ -57,6 +58,8 @@ def all_readings(
     notes = []
     for metric in metrics:
         try:
+            if metric.objectives and objective.name not in metric.objectives:
+                raise NotApplicable(f"it is for {' or '.join(metric.objectives)}, the data set for {objective.name}")
             found += readings(metric, network, dense, chosen, device)
         except NotApplicable as reason:
             notes.append(f"metric {metric.name} declined: {said(reason)}")

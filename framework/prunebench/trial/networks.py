@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._dynamo.eval_frame import OptimizedModule
 from torch.nn.parameter import is_lazy
 
+from prunebench import samples
 from prunebench.errors import PluginError
-from prunebench.measure.scores import InvalidOutput, evaluating
+from prunebench.measure.scores import evaluating
+from prunebench.samples import Tree
 
 
-def ready(built: Any, example: Callable[[], Tensor], model: str) -> nn.Module:
+def ready(built: Any, example: Callable[[], Tree], model: str) -> nn.Module:
     """What `build` returned without torch.compile around it, its lazy layers initialised by one sample of `example()`.
 
     Raises `PluginError`, naming the model, for what is no module, is scripted, or cannot be initialised so.
@@ -48,13 +50,13 @@ def _uncompiled(network: nn.Module) -> nn.Module:
     return network
 
 
-def _initialise(network: nn.Module, example: Tensor, model: str) -> None:
+def _initialise(network: nn.Module, example: Tree, model: str) -> None:
     try:
         with evaluating(network), torch.no_grad():
-            network(example)
+            samples.call(network, example)
     except Exception as error:
         raise PluginError(
-            f"model {model!r}: its lazy layers cannot be initialised by a sample of shape {tuple(example.shape)}, "
+            f"model {model!r}: its lazy layers cannot be initialised by {samples.shapes(example)}, "
             f"initialise them in build(): {error}"
         ) from None
     still = [name for name, value in network.named_parameters() if is_lazy(value)]
@@ -67,12 +69,3 @@ def load(network: nn.Module, weights: Mapping[str, Any]) -> None:
     state = OrderedDict(weights)
     state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
     network.load_state_dict(state)
-
-
-def logits_of(output: Any) -> Tensor:
-    """What a network returned, which must be a tensor in training as in evaluation; raises `InvalidOutput`."""
-    if isinstance(output, Tensor):
-        return output
-    raise InvalidOutput(
-        f"the network must return a tensor of logits, also while it trains, got {type(output).__name__}"
-    )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from prunebench import samples
 from prunebench.errors import NotApplicable
 from prunebench.grid.plan import instance
 from prunebench.measure.counts import Counts, counts, layer_shapes
@@ -24,7 +25,7 @@ from prunebench.trial.masks import fold_masks, private_copy
 from prunebench.trial.targets import DenseCounts, solved, totals
 from prunebench.trial.task import TrialTask, merged_layers
 from prunebench.trial.training import validation_scores
-from prunebench.trial.workbench import DenseNetwork, Workbench, weights_hash
+from prunebench.trial.workbench import DenseNetwork, Workbench, require_objective, weights_hash
 
 
 class BrokenPromise(Exception):
@@ -68,7 +69,7 @@ def _require_still_forward(dense: DenseNetwork) -> None:
     """Raise where it is the network's own forward pass that changes its weights."""
     before = snapshot(dense.network)
     with evaluating(dense.network), torch.inference_mode():
-        dense.network(dense.calibration[:1])
+        samples.call(dense.network, dense.example)
     require_unchanged(dense.network, before)
 
 
@@ -76,10 +77,11 @@ def _stage(
     bench: Workbench, trial: Trial, dense: DenseNetwork, result: Pruned, choice: Choice, position: int, count: int
 ) -> None:
     is_first = position == 0
-    example = dense.calibration[:1]
+    example = dense.example
     shapes = dense.shapes if is_first else layer_shapes(result.network, example)
     before = dense.counts if is_first else counts(result.network, example, dense=dense.network)
     method = _method(bench, choice, shapes, before, result)
+    require_objective(f"the method {method.name}", method.objectives, dense.objective)
     task = _task(bench, trial, dense, shapes, is_first, position)
     task.anatomy = dense.anatomy(result.network)
     started = time.monotonic()
@@ -145,7 +147,9 @@ def _task(
         validation=dense.splits.validation,
         recipe=trial.protocol.train,
         calibration=dense.calibration,
-        example_input=dense.calibration[:1],
+        example_input=dense.example,
+        objective=dense.objective,
+        outputs=dense.splits.output_count,
         shapes=shapes,
         class_count=dense.splits.class_count,
         memory=bench.memory if is_first else None,
@@ -188,7 +192,9 @@ def _stage_record(
     after: Counts,
     seconds: float,
 ) -> StageRecord:
-    _, accuracy = validation_scores(result.network, dense.splits.validation, bench.device, bench.turn.breathe)
+    found = validation_scores(
+        result.network, dense.splits.validation, dense.objective, bench.device, bench.turn.breathe
+    )
     formats = method.storage(result.network)
     return StageRecord(
         position,
@@ -196,7 +202,8 @@ def _stage_record(
         after.parameter_count,
         after.nonzero_parameter_count,
         after.mac_count,
-        accuracy,
+        found.top1_accuracy,
         seconds,
         min(formats.values()) if formats else None,
+        found.score,
     )

@@ -6,13 +6,16 @@ import copy
 import datetime
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from prunebench import samples
 from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
+from prunebench.grid.plan import instance
 from prunebench.measure.counts import Counts, counts
 from prunebench.measure.environment import provenance
 from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
@@ -21,13 +24,13 @@ from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
-from prunebench.plugins.contracts import Metric
+from prunebench.plugins.contracts import Metric, Objective
 from prunebench.plugins.parameters import complete, create
-from prunebench.records import CurvePoint, Latency, Measurement, Provenance, Result, Trial
+from prunebench.records import CurvePoint, Latency, Measurement, ObjectiveFacts, Provenance, Result, Trial
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.settled import settled
-from prunebench.trial.training import fit
+from prunebench.trial.training import epochs_done, fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
 
 DETAIL_LIMIT = 20_000
@@ -113,6 +116,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
         scores = evaluate(
             pruned.network,
             dense.splits.test,
+            dense.objective,
             bench.device,
             limit=trial.protocol.evaluation_limit,
             breathe=bench.turn.breathe,
@@ -123,6 +127,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
             pruned.network,
             dense.network,
             dense.splits.test,
+            dense.objective,
             bench.device,
             trial.protocol.evaluation_limit,
         )
@@ -139,13 +144,15 @@ def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
     return [create(cls, complete(cls, {})) for cls in classes]
 
 
-def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[float | None, float]:
-    """Fine-tune in place by the protocol; top-1 accuracy before it and the seconds it took."""
+def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Scores | None, float]:
+    """Fine-tune in place by the protocol; the scores before it and the seconds it took."""
     recipe = trial.protocol.finetune
     is_own = trial.method.use == "dense" or any(method.trains for method in pruned.methods)
-    if not recipe.epochs or is_own:
+    if not recipe.trains or is_own:
         return None, 0.0
-    before = evaluate(pruned.network, dense.splits.test, bench.device, limit=trial.protocol.evaluation_limit)
+    limit = trial.protocol.evaluation_limit
+    before = evaluate(pruned.network, dense.splits.test, dense.objective, bench.device, limit=limit)
+    done = epochs_done(recipe, len(dense.splits.train))
     started = time.monotonic()
     bench.progress("finetune", 0.0)
     pruned.curve += fit(
@@ -153,19 +160,20 @@ def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Prun
         dense.splits.train,
         dense.splits.validation,
         recipe,
+        objective=dense.objective,
         generator=torch.Generator().manual_seed(trial.seed + 1),
         device=bench.device,
         phase="finetune",
         keep_zeros=True,
         breathe=bench.turn.breathe,
-        on_epoch=lambda epoch: bench.progress("finetune", epoch / recipe.epochs),
+        on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
     )
-    return before.top1_accuracy, time.monotonic() - started
+    return before, time.monotonic() - started
 
 
 def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> dict[str, Any]:
     """Counts, sizes, layers and memory of the finished network."""
-    example = dense.calibration[:1]
+    example = dense.example
     after = counts(pruned.network, example, dense=dense.network)
     if not after.parameter_count:
         raise InvalidOutput("the network has no parameters: there is nothing to compare with the dense one")
@@ -173,7 +181,8 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
     for method in pruned.methods:
         formats.update(method.storage(pruned.network))
     stored_bytes, gzip_bytes, storage = sizes(pruned.network, formats)
-    records = layer_records(dense.network, pruned.network, pruned.layer_notes, dense.calibration[:64], dense.shapes)
+    few = samples.rows(dense.calibration, slice(64))
+    records = layer_records(dense.network, pruned.network, pruned.layer_notes, few, dense.shapes)
     return {
         "parameter_count": after.parameter_count,
         "nonzero_parameter_count": after.nonzero_parameter_count,
@@ -203,7 +212,7 @@ def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned
 
 def _measurement(
     scores: Scores,
-    before: tuple[float | None, float],
+    before: tuple[Scores | None, float],
     facts: dict[str, Any],
     timings: tuple[Latency, ...],
     curve: tuple[CurvePoint, ...],
@@ -216,7 +225,8 @@ def _measurement(
         top5_accuracy=scores.top5_accuracy,
         loss=scores.loss,
         correct=scores.correct,
-        top1_accuracy_before_finetune=before[0],
+        top1_accuracy_before_finetune=before[0].top1_accuracy if before[0] else None,
+        score_before_finetune=before[0].score if before[0] else None,
         prune_seconds=pruned.prune_seconds,
         finetune_seconds=before[1],
         train_seconds=dense.train_seconds,
@@ -226,7 +236,27 @@ def _measurement(
         achieved=pruned.achieved,
         solved=pruned.solved,
         notes=tuple(dict.fromkeys(pruned.notes)),
+        objective=facts_of(dense.objective, dense.floors),
+        score=scores.score,
+        scores=dict(scores.numbers),
+        values=scores.values,
+        weights=scores.weights,
         **facts,
+    )
+
+
+def facts_of(objective: Objective, floors: Mapping[str, float]) -> ObjectiveFacts:
+    """What travels with each result."""
+    return ObjectiveFacts(
+        objective.name,
+        objective.score,
+        objective.title or objective.score.replace("_", " "),
+        objective.units[objective.score],
+        objective.larger_is_better,
+        objective.compared,
+        objective.near,
+        objective.paired,
+        {name: float(value) for name, value in floors.items()},
     )
 
 
@@ -246,6 +276,9 @@ def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
     methods = trial.method.stages or (trial.method,)
     wanted = [("dataset", trial.dataset), ("model", trial.model), *(("method", method) for method in methods)]
     named = [*((kind, choice.use) for kind, choice in wanted), *(("metric", name) for name in trial.protocol.metrics)]
+    objective = str(instance(bench.installed, "dataset", trial.dataset).objective)
+    if objective in bench.installed.of_kind("objective"):
+        named.append(("objective", objective))
     return {f"{kind}:{name}": bench.installed.find(kind, name).source for kind, name in named}
 
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.anatomy import Anatomy
-from prunebench.plugins.contracts import Method
+from prunebench.plugins.contracts import Method, Objective
 from prunebench.records import CurvePoint, Recipe, Value
+from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits
 from prunebench.trial.training import fit
@@ -78,10 +79,12 @@ class TrialTask:
     train: Split
     validation: Split
     recipe: Recipe
-    calibration: Tensor
-    example_input: Tensor
+    calibration: Tree
+    example_input: Tree
     shapes: tuple[LayerShape, ...]
-    class_count: int
+    class_count: int | None
+    outputs: int
+    objective: Objective
     memory: Memory | None  # None where the network is not the dense one
     initial: Callable[[int], dict[str, Tensor]]
     make: Callable[[str, dict[str, Value]], Method]
@@ -109,6 +112,7 @@ class TrialTask:
             self.train,
             self.validation,
             replace(self.finetune, **recipe),
+            objective=self.objective,
             generator=self.generator,
             device=self.device,
             phase="finetune",

@@ -12,11 +12,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from prunebench import samples
+from prunebench.errors import InvalidOutput
+from prunebench.measure.scores import checked_numbers, gathered, judged_batches
+from prunebench.plugins.contracts import Objective, weighted_mean
 from prunebench.records import CurvePoint, Recipe
 from prunebench.splits import Split
-from prunebench.trial.networks import logits_of
 
 
 @contextlib.contextmanager
@@ -43,6 +45,7 @@ def fit(
     validation: Split,
     recipe: Recipe,
     *,
+    objective: Objective,
     generator: torch.Generator,
     device: torch.device | str = "cpu",
     phase: Literal["train", "finetune"] = "train",
@@ -52,23 +55,41 @@ def fit(
     breathe: Callable[[], None] = lambda: None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> tuple[CurvePoint, ...]:
-    """Train `network` in place with cross-entropy and return its curve.
+    """Train `network` in place by the objective's loss and return its curve.
 
     It is left in evaluation mode, without gradients. `keep_zeros` holds weights that are zero at the start at exactly
     zero, whatever the optimizer's momentum or weight decay would do. With patience the weights of the best validation
     loss are restored. Raises FloatingPointError where the loss is not finite.
     """
     trained = [p for p in network.parameters() if p.requires_grad and p.is_floating_point()]
-    if not trained or (recipe.epochs == 0 and max_steps is None):
+    if not trained or not (recipe.trains or max_steps is not None):
         return ()
     with channels_last(network):
         loop = _Loop(
-            network, train, validation, recipe, generator, device, phase, max_steps, after_step, breathe, on_epoch
+            network,
+            train,
+            validation,
+            recipe,
+            objective,
+            generator,
+            device,
+            phase,
+            max_steps,
+            after_step,
+            breathe,
+            on_epoch,
         )
         curve = loop.run(trained, _zero_masks(network) if keep_zeros else [])
     network.zero_grad(set_to_none=True)  # as large as the network, and of no use to what comes next
     network.eval()
     return curve
+
+
+def epochs_done(recipe: Recipe, train_count: int) -> Callable[[int], float]:
+    """The share of the recipe that is done after so many epochs."""
+    by_steps = math.ceil(recipe.steps * recipe.batch_size / max(1, train_count))
+    whole = max(1, by_steps if recipe.steps else recipe.epochs)
+    return lambda epoch: min(1.0, epoch / whole)
 
 
 @dataclass
@@ -79,6 +100,7 @@ class _Loop:
     train: Split
     validation: Split
     recipe: Recipe
+    objective: Objective
     generator: torch.Generator
     device: torch.device | str
     phase: Literal["train", "finetune"]
@@ -92,13 +114,14 @@ class _Loop:
         """Epochs until the recipe, the patience or the steps run out; the best weights where there is patience."""
         optimizer = _optimizer(trained, self.recipe)
         epochs = self._epoch_count()
-        schedule = _schedule(optimizer, self.recipe, epochs * math.ceil(len(self.train) / self.recipe.batch_size))
+        usual = epochs * math.ceil(len(self.train) / self.recipe.batch_size)
+        schedule = _schedule(optimizer, self.recipe, self.recipe.steps or usual)
         curve: list[CurvePoint] = []
         best_state: dict[str, Tensor] | None = None
         for epoch in range(1, epochs + 1):
             started = time.monotonic()
             loss = self._epoch(optimizer, schedule, zeros)
-            point = _point(self.network, self.validation, self.phase, epoch, loss, self.device, started, self.breathe)
+            point = self._point(epoch, loss, started)
             curve.append(point)
             self.on_epoch(epoch)
             if self.recipe.patience and _best_epoch(curve) == epoch:
@@ -109,13 +132,41 @@ class _Loop:
             self.network.load_state_dict(best_state)
         return tuple(curve)
 
+    @property
+    def _step_limit(self) -> int | None:
+        return self.recipe.steps or None if self.max_steps is None else self.max_steps
+
+    def _loss(self, inputs: samples.Tree, targets: samples.Tree) -> Tensor:
+        """Of a batch in training mode, in which some networks return more than in evaluation."""
+        outputs = samples.call(self.network, inputs)
+        try:
+            return self.objective.loss(outputs, targets)
+        except InvalidOutput as error:
+            raise InvalidOutput(f"{error}, while it trains") from None
+
     def _epoch_count(self) -> int:
-        if self.max_steps is None:
+        limit = self._step_limit
+        if limit is None:
             return self.recipe.epochs
-        return max(1, self.recipe.epochs, math.ceil(self.max_steps * self.recipe.batch_size / len(self.train)))
+        if self.recipe.steps:
+            return math.ceil(limit / self._steps_an_epoch())
+        return max(1, self.recipe.epochs, math.ceil(limit * self.recipe.batch_size / len(self.train)))
+
+    def _steps_an_epoch(self) -> int:
+        """A last batch of one sample is left out."""
+        whole, rest = divmod(len(self.train), self.recipe.batch_size)
+        return max(1, whole + (rest > 1))
 
     def _is_over(self) -> bool:
-        return self.max_steps is not None and self.steps >= self.max_steps
+        limit = self._step_limit
+        return limit is not None and self.steps >= limit
+
+    def _point(self, epoch: int, train_loss: float, started: float) -> CurvePoint:
+        found = validation_scores(self.network, self.validation, self.objective, self.device, self.breathe)
+        if not math.isfinite(train_loss):
+            raise FloatingPointError(f"the training loss is {train_loss} in epoch {epoch}: lower the learning rate")
+        seconds = time.monotonic() - started
+        return CurvePoint(self.phase, epoch, train_loss, found.loss, found.top1_accuracy, seconds, found.score)
 
     def _epoch(
         self,
@@ -127,12 +178,13 @@ class _Loop:
         self.network.train()
         total = torch.zeros((), device=self.device)
         seen = 0
-        for images, labels in self.train.batches(self.recipe.batch_size, self.device, self.generator):
+        for inputs, targets in self.train.batches(self.recipe.batch_size, self.device, self.generator):
             if self._is_over():
                 break
-            if len(labels) == 1 and seen:  # batch normalisation cannot train on a last batch of one sample
+            count = samples.count(targets)
+            if count == 1 and seen:  # batch normalisation cannot train on a last batch of one sample
                 continue
-            loss = functional.cross_entropy(logits_of(self.network(images)), labels)
+            loss = self._loss(inputs, targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -140,42 +192,53 @@ class _Loop:
             _restore_zeros(zeros)
             self.after_step()
             self.steps += 1
-            total += loss.detach() * len(labels)
-            seen += len(labels)
+            total += loss.detach() * count
+            seen += count
             self.breathe()
         return float(total) / max(1, seen)
 
 
-def _point(
-    network: nn.Module,
-    validation: Split,
-    phase: Literal["train", "finetune"],
-    epoch: int,
-    train_loss: float,
-    device: torch.device | str,
-    started: float,
-    breathe: Callable[[], None],
-) -> CurvePoint:
-    loss, accuracy = validation_scores(network, validation, device, breathe)
-    if not math.isfinite(train_loss):
-        raise FloatingPointError(f"the training loss is {train_loss} in epoch {epoch}: lower the learning rate")
-    return CurvePoint(phase, epoch, train_loss, loss, accuracy, time.monotonic() - started)
+@dataclass(frozen=True)
+class ValidationScores:
+    """What stands in a curve: the mean loss, the headline, and top-1 accuracy where the objective has it."""
+
+    loss: float
+    score: float | None = None
+    top1_accuracy: float | None = None
 
 
 def validation_scores(
-    network: nn.Module, split: Split, device: torch.device | str, breathe: Callable[[], None] = lambda: None
-) -> tuple[float, float]:
-    """Mean cross-entropy and top-1 accuracy in evaluation mode."""
+    network: nn.Module,
+    split: Split,
+    objective: Objective,
+    device: torch.device | str,
+    breathe: Callable[[], None] = lambda: None,
+) -> ValidationScores:
+    """The split's mean loss and headline in evaluation mode; 0 and none of an empty split.
+
+    The loss is the objective's `loss` where it judges one, else the weighted mean of `value`.
+    """
+    if not len(split):
+        return ValidationScores(0.0)
     network.eval()
-    loss, right, count = 0.0, 0, 0
     with torch.inference_mode():
-        for images, labels in split.batches(256, device):
-            logits = logits_of(network(images)).float()
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-            right += int((logits.argmax(1) == labels).sum())
-            count += len(labels)
-            breathe()
-    return loss / max(1, count), right / max(1, count)
+        judged = list(judged_batches(network, split, objective, device, breathe=breathe))
+    try:
+        numbers = checked_numbers(objective, objective.scores(gathered(iter(judged))))
+    except InvalidOutput:  # as of a network that diverges: training itself says so
+        numbers = {}
+    loss = _mean_loss(judged, len(split), objective, numbers)
+    return ValidationScores(loss, numbers.get(objective.score), numbers.get("top1_accuracy"))
+
+
+def _mean_loss(judged: list[dict[str, Tensor]], count: int, objective: Objective, numbers: dict[str, float]) -> float:
+    """What patience watches: smaller is better."""
+    if "loss" in judged[0]:
+        return sum(float(batch["loss"].sum()) for batch in judged) / count
+    if objective.paired == "values":
+        return weighted_mean(gathered(iter(judged)))
+    score = numbers.get(objective.score, math.nan)
+    return -score if objective.larger_is_better else score
 
 
 def _best_epoch(curve: list[CurvePoint]) -> int:

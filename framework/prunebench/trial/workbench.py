@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunebench import samples
 from prunebench.anatomy import Anatomy
 from prunebench.errors import NotApplicable
 from prunebench.grid.plan import instance
@@ -20,16 +21,18 @@ from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
 from prunebench.measure.weights import raw_bytes
-from prunebench.plugins.contracts import Dataset, Model
-from prunebench.plugins.discovery import find_installed
+from prunebench.plugins.contracts import Dataset, Model, Objective
+from prunebench.plugins.discovery import Installed, find_installed
+from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
 from prunebench.records import CurvePoint, Trial
+from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
 from prunebench.trial.checkpoints import Checkpoint, Checkpoints
 from prunebench.trial.networks import load, ready
 from prunebench.trial.task import Memory
-from prunebench.trial.training import fit
+from prunebench.trial.training import epochs_done, fit
 
 ON_DEVICE_LIMIT_BYTES = 8 << 30  # a split above this stays where it is and is copied batch by batch
 FREE_SHARE = 4  # and so does one above this part of the card's free memory
@@ -49,10 +52,17 @@ class DenseNetwork:
     curve: tuple[CurvePoint, ...]
     shapes: tuple[LayerShape, ...]
     counts: Counts
-    calibration: Tensor  # (N, C, H, W) on the device
+    calibration: Tree  # training inputs on the device
     splits: Splits
+    objective: Objective
+    floors: Mapping[str, float]  # headlines that need no network
     initial: Callable[[int], dict[str, Tensor]]
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
+
+    @property
+    def example(self) -> Tree:
+        """The first of the calibration samples, as a batch of one."""
+        return samples.rows(self.calibration, slice(1))
 
 
 class Workbench:
@@ -94,7 +104,7 @@ class Workbench:
         self._dense = None
         self.memory = Memory()
 
-    def splits(self, trial: Trial, input_shape: tuple[int, int, int]) -> Splits:
+    def splits(self, trial: Trial, input_shape: tuple[int, ...] | None) -> Splits:
         """The trial's data set at `input_shape`, on the device when it fits."""
         key = f"{trial.dataset.text} {input_shape}"
         if key not in self._splits:
@@ -110,40 +120,50 @@ class Workbench:
     def _placed(self, split: Split) -> Split:
         if not isinstance(split, TensorSplit):
             return split
-        size = split.images.numel() * split.images.element_size()
+        size = samples.byte_count(split.inputs) + samples.byte_count(split.targets)
         return split.to(self.device) if size <= on_device_limit_bytes(self.device) else split
 
     def _load_dense(self, trial: Trial) -> DenseNetwork:
         model = instance(self.installed, "model", trial.model)
         assert isinstance(model, Model)
+        objective = self.objective(trial)
+        require_objective(f"the model {model.name}", model.objectives, objective)
         splits = self.splits(trial, model.input_shape)
         fresh = self._builder(model, splits, trial.seed)
         checkpoint = self._checkpoint(trial, model, splits, fresh)
         network = fresh()
         load(network, checkpoint.weights)
         network = network.to(self.device).eval().requires_grad_(True)
-        calibration = _calibration(splits.train, trial.protocol.calibration, trial.seed).to(self.device)
+        chosen = _calibration(splits.train, trial.protocol.calibration, trial.seed)
+        calibration = samples.moved(chosen, self.device)
+        example = samples.rows(calibration, slice(1))
         return DenseNetwork(
             trial.network_id,
             network,
             weights_hash(network),
             checkpoint.train_seconds,
             checkpoint.curve,
-            layer_shapes(network, calibration[:1]),
-            counts(network, calibration[:1]),
+            layer_shapes(network, example),
+            counts(network, example),
             calibration,
             splits,
+            objective,
+            objective.floors(splits),
             self._rewinder(trial, model, splits, fresh),
             model.anatomy,
         )
 
-    def _builder(self, model: Model, splits: Splits, seed: int) -> Callable[[], nn.Module]:
-        def example() -> Tensor:
-            return splits.train.head(1)[0].cpu()
+    def objective(self, trial: Trial) -> Objective:
+        """What the trial's data set says that its networks are trained for and scored by."""
+        dataset = instance(self.installed, "dataset", trial.dataset)
+        assert isinstance(dataset, Dataset)
+        return objective_of(self.installed, dataset)
 
+    def _builder(self, model: Model, splits: Splits, seed: int) -> Callable[[], nn.Module]:
         def fresh() -> nn.Module:
             with seeded(seed, self.device):
-                return ready(model.build(splits.class_count), example, model.name)
+                built = model.build(splits.output_count)
+                return ready(built, lambda: samples.moved(splits.train.head(1)[0], torch.device("cpu")), model.name)
 
         return fresh
 
@@ -161,9 +181,9 @@ class Workbench:
         started = time.monotonic()
         curve: tuple[CurvePoint, ...] = ()
         if not model.pretrained:
-            epochs = max(1, trial.protocol.train.epochs)
             self.progress("train", 0.0)
-            curve = self._fit(network, splits, trial, on_epoch=lambda epoch: self.progress("train", epoch / epochs))
+            done = epochs_done(trial.protocol.train, len(splits.train))
+            curve = self._fit(network, splits, trial, on_epoch=lambda epoch: self.progress("train", done(epoch)))
         seconds = time.monotonic() - started
         return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve)
 
@@ -173,6 +193,7 @@ class Workbench:
             splits.train,
             splits.validation,
             trial.protocol.train,
+            objective=self.objective(trial),
             generator=torch.Generator().manual_seed(trial.seed),
             device=self.device,
             breathe=self.turn.breathe,
@@ -200,11 +221,25 @@ def on_device_limit_bytes(device: torch.device) -> int:
     return min(ON_DEVICE_LIMIT_BYTES, free_and_total_bytes(device)[0] // FREE_SHARE)
 
 
-def _calibration(train: Split, count: int, seed: int) -> Tensor:
+def objective_of(installed: Installed, dataset: Dataset) -> Objective:
+    """The objective that a data set names; raises `PluginError` where it is not installed."""
+    plugin = installed.find("objective", dataset.objective, f" (the data set {dataset.name} names it)")
+    made: Objective = create(plugin.cls, complete(plugin.cls, {}))
+    return made
+
+
+def require_objective(what: str, names: tuple[str, ...], objective: Objective) -> None:
+    """Raise `NotApplicable` where a plugin works for other objectives than this one."""
+    if names and objective.name not in names:
+        wanted = " or ".join(names)
+        raise NotApplicable(f"{what} is for {wanted}, the data set is for {objective.name}")
+
+
+def _calibration(train: Split, count: int, seed: int) -> Tree:
     """`count` training inputs, drawn without replacement, the same ones for every method of a network."""
     if isinstance(train, TensorSplit):
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        return train.images[order[:count].to(train.images.device)]
+        return samples.rows(train.inputs, order[:count])
     return train.head(count)[0]
 
 

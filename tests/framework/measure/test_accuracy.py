@@ -9,6 +9,7 @@ from prunebench.measure.latency.faults import ChangedWeights
 from prunebench.measure.scores import InvalidOutput, evaluate
 from prunebench.measure.statistics import unpack_bits
 from torch import Tensor, nn
+from toys import CLASSIFICATION
 
 
 class Echo(nn.Module):
@@ -36,7 +37,7 @@ def random_split(count: int, classes: int) -> TensorSplit:
 def test_scores_are_those_of_all_samples_at_once() -> None:
     split = random_split(1000, 10)
     logits = split.images.flatten(1)
-    found = evaluate(Echo(), split, "cpu")
+    found = evaluate(Echo(), split, CLASSIFICATION, "cpu")
     right = logits.argmax(1) == split.labels
     best = logits.topk(5, 1).indices == split.labels[:, None]
     assert found.test_count == 1000
@@ -48,37 +49,37 @@ def test_scores_are_those_of_all_samples_at_once() -> None:
 
 @pytest.mark.parametrize(("classes", "has_top5"), [(2, False), (5, False), (6, True)])
 def test_top5_is_given_only_where_it_can_be_wrong(classes: int, has_top5: bool) -> None:
-    assert (evaluate(Echo(), random_split(20, classes), "cpu").top5_accuracy is not None) == has_top5
+    assert (evaluate(Echo(), random_split(20, classes), CLASSIFICATION, "cpu").top5_accuracy is not None) == has_top5
 
 
 def test_a_limit_scores_exactly_the_first_samples() -> None:
     split = random_split(1000, 10)
     network = Echo()
-    found = evaluate(network, split, "cpu", limit=300)
-    head = evaluate(Echo(), TensorSplit(*split.head(300)), "cpu")
+    found = evaluate(network, split, CLASSIFICATION, "cpu", limit=300)
+    head = evaluate(Echo(), TensorSplit(*split.head(300)), CLASSIFICATION, "cpu")
     assert found == head
-    assert sum(network.sizes) == 300
+    assert sum(network.sizes[1:]) == 300  # the first call tells how large an output is
 
 
 def test_it_breathes_between_batches() -> None:
     breaths: list[None] = []
     network = Echo()
-    evaluate(network, random_split(1000, 10), "cpu", breathe=lambda: breaths.append(None))
-    assert len(breaths) == len(network.sizes) > 1
+    evaluate(network, random_split(1000, 10), CLASSIFICATION, "cpu", breathe=lambda: breaths.append(None))
+    assert len(breaths) == len(network.sizes[1:]) > 1
 
 
 def test_every_module_keeps_its_own_mode() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.BatchNorm1d(10))
     network.train()
     network[1].eval()
-    evaluate(network, random_split(20, 10), "cpu")
+    evaluate(network, random_split(20, 10), CLASSIFICATION, "cpu")
     assert [module.training for module in network.modules()] == [True, True, False, True]
 
 
 def test_dropout_is_off() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9)).train()
     split = random_split(200, 10)
-    assert evaluate(network, split, "cpu") == evaluate(Echo(), split, "cpu")
+    assert evaluate(network, split, CLASSIFICATION, "cpu") == evaluate(Echo(), split, CLASSIFICATION, "cpu")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -86,7 +87,7 @@ def test_what_is_not_finite_is_refused_with_the_sample(bad: float) -> None:
     split = random_split(600, 10)
     split.images[300, 0, 0, 3] = bad
     with pytest.raises(InvalidOutput, match="1 of 600 outputs hold NaN or infinity, first for test sample 300"):
-        evaluate(Echo(), split, "cpu")
+        evaluate(Echo(), split, CLASSIFICATION, "cpu")
 
 
 class Tuple(nn.Module):
@@ -105,7 +106,7 @@ class Tuple(nn.Module):
 )
 def test_an_output_that_is_no_logits_is_refused(network: nn.Module, reason: str) -> None:
     with pytest.raises(InvalidOutput, match=reason):
-        evaluate(network, random_split(20, 10), "cpu")
+        evaluate(network, random_split(20, 10), CLASSIFICATION, "cpu")
 
 
 class Drifting(nn.Module):
@@ -122,9 +123,9 @@ class Drifting(nn.Module):
 
 def test_a_forward_pass_that_changes_the_network_is_refused_with_the_name() -> None:
     with pytest.raises(ChangedWeights, match="changed mean"):
-        evaluate(Drifting(), random_split(20, 10), "cpu")
+        evaluate(Drifting(), random_split(20, 10), CLASSIFICATION, "cpu")
 
 
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(InvalidOutput, match="no test sample"):
-        evaluate(Echo(), random_split(0, 10), "cpu")
+        evaluate(Echo(), random_split(0, 10), CLASSIFICATION, "cpu")

@@ -11,6 +11,7 @@ from prunebench import TensorSplit
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.statistics import accuracy_drop, mcnemar, unpack_bits
 from torch import nn
+from toys import CLASSIFICATION
 
 LN = [math.log(k) for k in range(1, 7)]  # logits whose softmax is k / 21: 1 + 2 + 3 + 4 + 5 + 6 = 21
 FLAT = [0.0] * 6
@@ -34,7 +35,9 @@ SAMPLES = [
 
 def scored(samples: list[tuple[list[float], int]]) -> Scores:
     images = torch.tensor([logits for logits, _ in samples])[:, None, None, :]
-    return evaluate(nn.Flatten(), TensorSplit(images, torch.tensor([label for _, label in samples])), "cpu")
+    return evaluate(
+        nn.Flatten(), TensorSplit(images, torch.tensor([label for _, label in samples])), CLASSIFICATION, "cpu"
+    )
 
 
 @pytest.mark.parametrize(("logits", "label", "place", "loss"), SAMPLES)

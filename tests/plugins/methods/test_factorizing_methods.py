@@ -11,7 +11,7 @@ import torch
 from fake_task import FakeTask, assert_counts_hold, fake_task, pruned, small_cnn, small_fcn
 from prunebench import Method, NotApplicable
 from prunebench_methods.dense import Dense
-from prunebench_methods.factorized import METHODS
+from prunebench_methods.low_rank import METHODS as LOW_RANK
 from prunebench_methods.low_rank.column_select import ColumnSelect
 from prunebench_methods.low_rank.data_aware import DataAwareLowRank
 from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
@@ -20,6 +20,7 @@ from prunebench_methods.low_rank.pca import ActivationPca, WeightPca
 from prunebench_methods.low_rank.random_matmul import RandomMatmul
 from torch import Tensor, nn
 
+METHODS = [Dense, *LOW_RANK]
 SETTINGS: list[Method] = [
     LowRank(rank=4),
     LowRankAsRun(rank=4, section="all"),

@@ -152,7 +152,15 @@ def test_zeros_stay_zero_in_the_training_loop_whatever_the_optimizer(optimizer: 
     network = pruned(Magnitude(keep=0.1), task)
     before, weights = zeros(network), copy.deepcopy(network)
     recipe = Recipe(epochs=2, batch_size=8, lr=0.01, optimizer=optimizer, momentum=0.9, weight_decay=0.05)
-    fit(network, task.train, task.validation, recipe, generator=task.generator, keep_zeros=True)
+    fit(
+        network,
+        task.train,
+        task.validation,
+        recipe,
+        objective=task.objective,
+        generator=task.generator,
+        keep_zeros=True,
+    )
     assert all(torch.equal(mask, before[name]) for name, mask in zeros(network).items())
     assert not equal(network, weights)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import glob
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from prunebench.samples import Tree
 
 ClockName = Literal["cpu", "wall", "cuda"]
 
@@ -20,7 +24,14 @@ class Side:
     """A network and its input, ready to be called."""
 
     network: nn.Module
-    x: Tensor
+    x: Tree
+
+    @property
+    def call(self) -> Callable[[], Any]:
+        """One forward pass, with as little around it as Python allows."""
+        if isinstance(self.x, Mapping):
+            return partial(self.network, **self.x)
+        return partial(self.network, *self.x) if isinstance(self.x, tuple | list) else partial(self.network, self.x)
 
 
 @dataclass(frozen=True)
@@ -55,11 +66,11 @@ class CpuClock:
 
     def block(self, side: Side, calls: int) -> Block:
         """Timed inside the wall clock's pair of readings, so that CPU time is never above wall time."""
-        network, x = side.network, side.x
+        call = side.call
         wall = time.perf_counter_ns()
         cpu = time.thread_time_ns()
         for _ in range(calls):
-            network(x)
+            call()
         cpu = time.thread_time_ns() - cpu
         wall = time.perf_counter_ns() - wall
         return Block(cpu / calls / 1e6, wall / calls / 1e6, cpu / calls / 1e6)
@@ -73,12 +84,12 @@ class WallClock:
 
     def block(self, side: Side, calls: int) -> Block:
         """The whole process's CPU time stands beside the wall's."""
-        network, x = side.network, side.x
+        call = side.call
         waited = waited_ns()
         cpu = time.process_time_ns()
         wall = time.perf_counter_ns()
         for _ in range(calls):
-            network(x)
+            call()
         wall = time.perf_counter_ns() - wall
         cpu = time.process_time_ns() - cpu
         waited = max(0, waited_ns() - waited)
@@ -96,14 +107,14 @@ class CudaClock:
 
     def block(self, side: Side, calls: int) -> Block:
         """`host_ms` ends when the last kernel is queued: near `ms`, the host is what limits."""
-        network, x = side.network, side.x
+        call = side.call
         first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         with torch.cuda.device(self._device):
             torch.cuda.synchronize()
             wall = time.perf_counter_ns()
             first.record()
             for _ in range(calls):
-                network(x)
+                call()
             last.record()
             host = time.perf_counter_ns() - wall
             torch.cuda.synchronize()

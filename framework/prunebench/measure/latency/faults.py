@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from prunebench.errors import said
+from prunebench.errors import InvalidOutput, said
+
+__all__ = ["ChangedWeights", "InvalidOutput", "is_lack_of_memory"]
 
 NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")  # the last: cuBLAS and cuDNN
-
-
-class InvalidOutput(ValueError):
-    """A network whose output is no set of finite logits: a number computed from it would be wrong."""
 
 
 class ChangedWeights(InvalidOutput):

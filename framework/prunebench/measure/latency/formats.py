@@ -14,6 +14,7 @@ from prunebench.measure.latency.sides import Way, side
 from prunebench.measure.statistics import faster_half
 from prunebench.measure.weights import stored
 from prunebench.records import LatencyProtocol
+from prunebench.samples import Tree
 
 GAIN = 1.03  # channels_last has to be this many times as fast: less may be chance
 GROUPS = 4  # of blocks, at least, where the time allows
@@ -21,14 +22,14 @@ PRECISION = 0.02  # half-width of the interval at which it stops
 
 
 def channels_last_gain(
-    network: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, seed: int, seconds: float
+    network: nn.Module, x: Tree, protocol: LatencyProtocol, device: torch.device, seed: int, seconds: float
 ) -> float | None:
     """How many times as fast the network is in channels_last, found in about `seconds`; in inference mode.
 
     None, at no cost, where neither can matter: without a four-dimensional input or a four-dimensional weight; and
     where the network does not run in channels_last, as with a `view` across channels.
     """
-    if x.ndim != 4 or all(tensor.ndim != 4 for tensor in stored(network).values()):
+    if not isinstance(x, Tensor) or x.ndim != 4 or all(tensor.ndim != 4 for tensor in stored(network).values()):
         return None
     if protocol.compile:  # what was compiled before counts towards a limit above which nothing is
         torch.compiler.reset()
@@ -43,7 +44,7 @@ def channels_last_gain(
 
 def _runs(side: Side) -> bool:
     try:
-        side.network(side.x)
+        side.call()
     except RuntimeError as error:
         if is_lack_of_memory(error):
             raise

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from prunebench import samples
 from prunebench.measure.latency.blocks import Side
 from prunebench.measure.latency.faults import is_lack_of_memory
 from prunebench.measure.weights import same, snapshot, stored
 from prunebench.randomness import seeded
+from prunebench.samples import Tree
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
@@ -46,13 +48,17 @@ def _activations(network: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def _same(one: Tree, other: Tree) -> bool:
+    return all(same(a, b) for a, b in zip(samples.leaves(one), samples.leaves(other), strict=True))
+
+
 class _Trial:
     """What the network computes as it is, against what it computes with activations switched on."""
 
     def __init__(self, side: Side, activations: Mapping[str, nn.Module]) -> None:
         self._side, self._activations = side, activations
         self._held = snapshot(side.network)
-        self._wanted = self._output(side.x.clone())
+        self._wanted = self._output(samples.mapped(Tensor.clone, side.x))
 
     def repeats(self) -> bool:
         """Whether the network as it is gives the same output again."""
@@ -82,18 +88,18 @@ class _Trial:
 
     def _holds(self) -> bool:
         """Whether output, input and all that is stored are, bit by bit, what they should be."""
-        x = self._side.x.clone()
+        x = samples.mapped(Tensor.clone, self._side.x)
         found = self._output(x)
-        if found is None or self._wanted is None or not (same(found, self._wanted) and same(x, self._side.x)):
+        if found is None or self._wanted is None or not (same(found, self._wanted) and _same(x, self._side.x)):
             return False
         now = stored(self._side.network)
         return all(name in now and same(now[name], value) for name, value in self._held.items())
 
-    def _output(self, x: Tensor) -> Tensor | None:
+    def _output(self, x: Tree) -> Tensor | None:
         """None for what is no tensor, and where torch refuses to overwrite."""
         try:
-            with seeded(0, x.device):
-                output = self._side.network(x)
+            with seeded(0, samples.leaves(x)[0].device):
+                output = samples.call(self._side.network, x)
         except RuntimeError as error:
             if is_lack_of_memory(error):
                 raise

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from prunebench import samples
 from prunebench.measure.latency.blocks import Block, Clock, clock_for
 from prunebench.measure.latency.conditions import between, gpu_state, precision, weather
 from prunebench.measure.latency.faults import is_lack_of_memory
@@ -23,6 +24,7 @@ from prunebench.measure.latency.ways import settled
 from prunebench.measure.statistics import speedup_interval
 from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.records import Latency, LatencyProtocol
+from prunebench.samples import Tree
 
 CONTENDED = 0.05  # share of the wall time that the thread did not run
 HIDDEN = 0.30  # above it the wall time says more about the neighbours
@@ -30,20 +32,20 @@ LAUNCH_BOUND = 0.9  # share of the device's time that the host needs to queue th
 P99_SAMPLES = 459  # that many, and the largest is above the 99th percentile with 99 % confidence
 FEW_PAIRS = 10
 
-MakeInput = Callable[[int], Tensor]
+MakeInput = Callable[[int], Tree]
 
 
 def latency(
     dense: nn.Module,
     pruned: nn.Module,
-    make_input: MakeInput | Tensor,
+    make_input: MakeInput | Tree,
     protocol: LatencyProtocol,
     device: torch.device | str,
     seed: int,
 ) -> tuple[Latency, ...]:
     """One record a batch size of the protocol; both networks are copied and left as they are.
 
-    `make_input` gives the input for a batch size, or is samples (N, C, H, W), which are begun again where they are too
+    `make_input` gives the input for a batch size, or is a tree of samples, which are begun again where they are too
     few. Raises `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and
     `ChangedWeights` where its forward pass changes its own weights.
     """
@@ -54,18 +56,18 @@ def latency(
     )
 
 
-def _input(make_input: MakeInput | Tensor, batch: int) -> Tensor:
+def _input(make_input: MakeInput | Tree, batch: int) -> Tree:
     """Samples that differ: of copies of one a processor learns which way each branch goes, as in a max pooling."""
-    if isinstance(make_input, Tensor):
-        return make_input[torch.arange(batch, device=make_input.device) % len(make_input)]
+    if not callable(make_input):
+        return samples.rows(make_input, torch.arange(batch) % samples.count(make_input))
     x = make_input(batch)
-    if len(x) != batch:
-        raise ValueError(f"make_input({batch}) must give {batch} samples, got {len(x)}")
-    return x.contiguous()
+    if samples.count(x) != batch:
+        raise ValueError(f"make_input({batch}) must give {batch} samples, got {samples.count(x)}")
+    return samples.mapped(lambda leaf: leaf.contiguous(), x)
 
 
 def _measured(asked: Comparison) -> Latency:
-    start, before, batch = time.perf_counter(), weather(), len(asked.x)
+    start, before, batch = time.perf_counter(), weather(), samples.count(asked.x)
     try:
         comparison, facts = settled(asked)
         blocks, flags = _blocks(comparison)
@@ -131,7 +133,7 @@ def _card(device: torch.device) -> dict[str, Any]:
 def _record(
     blocks: Blocks, asked: Comparison, seconds: float, conditions: dict[str, Any], flags: tuple[str, ...]
 ) -> Latency:
-    protocol, batch = asked.protocol, len(asked.x)
+    protocol, batch = asked.protocol, samples.count(asked.x)
     clock = clock_for(asked.device, protocol.threads)
     dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
     speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index, by_rounds=protocol.rounds > 1)

@@ -77,7 +77,7 @@ class Pair:
         if self.rest:
             time.sleep(REST_SECONDS)
         if self.lead:
-            side.network(side.x)
+            side.call()
         return self.clock.block(side, calls)
 
     def elsewhere(self, move: places.Move) -> Pair:

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from prunebench import samples
 from prunebench.measure.latency.blocks import Side
 from prunebench.measure.weights import byte_count, stored
 
@@ -59,8 +60,8 @@ def elsewhere(dense: Side, pruned: Side, move: Move, rng: random.Random) -> tupl
 
 def _copy(side: Side, rng: random.Random) -> Side:
     """A copy behind memory of random size, given back at once."""
-    padding = [_padding(rng, side.x.device) for _ in range(8)]
-    made = Side(copy.deepcopy(side.network), side.x.clone())
+    padding = [_padding(rng, samples.leaves(side.x)[0].device) for _ in range(8)]
+    made = Side(copy.deepcopy(side.network), samples.mapped(Tensor.clone, side.x))
     del padding
     return made
 
@@ -101,7 +102,7 @@ def _kinds(side: Side) -> list[tuple[torch.Size, tuple[int, ...], torch.dtype]]:
 
 
 def _exchanged(side: Side) -> list[Tensor]:
-    return [*_movable(side), side.x]
+    return [*_movable(side), *samples.leaves(side.x)]
 
 
 def _movable(side: Side) -> list[Tensor]:

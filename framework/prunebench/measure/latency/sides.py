@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunebench import samples
 from prunebench.measure.latency.blocks import Side
 from prunebench.measure.latency.faults import InvalidOutput
 from prunebench.records import LatencyProtocol
+from prunebench.samples import Tree
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Comparison:
 
     dense: nn.Module
     pruned: nn.Module
-    x: Tensor
+    x: Tree
     protocol: LatencyProtocol
     device: torch.device
     seed: int
@@ -65,16 +67,17 @@ def quiet(threads: int) -> Iterator[None]:
             gc.enable()
 
 
-def side(network: nn.Module, x: Tensor, protocol: LatencyProtocol, device: torch.device, way: Way) -> Side:
+def side(network: nn.Module, x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Side:
     """A copy in evaluation mode with an input of its own; neither shares memory with what it was made from."""
     return Side(_network(network, protocol, device, way), _input(x, protocol, device, way))
 
 
-def _input(x: Tensor, protocol: LatencyProtocol, device: torch.device, way: Way) -> Tensor:
-    x = x.to(device)
-    if x.is_floating_point():
-        x = x.to(getattr(torch, protocol.dtype))
-    return x.contiguous(memory_format=torch.channels_last).clone() if way.channels_last and x.ndim == 4 else x.clone()
+def _input(x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Tree:
+    def ready(leaf: Tensor) -> Tensor:
+        is_image = way.channels_last and leaf.ndim == 4
+        return leaf.contiguous(memory_format=torch.channels_last).clone() if is_image else leaf.clone()
+
+    return samples.mapped(ready, samples.cast(samples.moved(x, device), getattr(torch, protocol.dtype)))
 
 
 def _network(network: nn.Module, protocol: LatencyProtocol, device: torch.device, way: Way) -> nn.Module:

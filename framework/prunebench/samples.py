@@ -1,0 +1,114 @@
+"""Samples as any tree of tensors: one tensor, or tuples, lists and mappings of them, of any types and shapes.
+
+The first dimension of every leaf counts samples. A tensor is a tree of one leaf, so images need none of this; a model
+of several inputs, or of keyword inputs, is handed a tuple or a mapping and everything else stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Tree = Any  # a Tensor, or a tuple, list or mapping of trees
+
+
+def mapped(change: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+    """The tree with `change` applied to each tensor; other leaves (None, flags) stay as they are."""
+    import torch
+    from torch.utils import _pytree
+
+    if isinstance(tree, torch.Tensor):
+        return change(tree)
+    return _pytree.tree_map(lambda leaf: change(leaf) if isinstance(leaf, torch.Tensor) else leaf, tree)
+
+
+def leaves(tree: Tree) -> list[Tensor]:
+    """The tensors of the tree, in its order."""
+    import torch
+    from torch.utils import _pytree
+
+    if isinstance(tree, torch.Tensor):
+        return [tree]
+    return [leaf for leaf in _pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+def count(tree: Tree) -> int:
+    """Samples of the tree; raises ValueError where its tensors do not agree, or there is none."""
+    sizes = {len(leaf) if leaf.ndim else -1 for leaf in leaves(tree)}
+    if len(sizes) != 1 or -1 in sizes:
+        raise ValueError(f"the tensors of a tree of samples must agree in their first dimension, got {shapes(tree)}")
+    return sizes.pop()
+
+
+def rows(tree: Tree, chosen: Any) -> Tree:
+    """The samples that `chosen` names: a slice, or a tensor of indices, which is taken to each leaf's device."""
+    import torch
+
+    def pick(leaf: Tensor) -> Tensor:
+        return leaf[chosen.to(leaf.device) if isinstance(chosen, torch.Tensor) else chosen]
+
+    return mapped(pick, tree)
+
+
+def batches(tree: Tree, size: int) -> Iterator[Tree]:
+    """Slices of at most `size` samples, in order."""
+    return (rows(tree, slice(start, start + size)) for start in range(0, count(tree), size))
+
+
+def joined(trees: Sequence[Tree]) -> Tree:
+    """Batches put one behind another."""
+    import torch
+    from torch.utils import _pytree
+
+    if isinstance(trees[0], torch.Tensor):
+        return torch.cat(list(trees))
+    flat = [_pytree.tree_flatten(tree) for tree in trees]
+    columns = zip(*(found for found, _ in flat), strict=True)
+    whole = [torch.cat(column) if isinstance(column[0], torch.Tensor) else column[0] for column in columns]
+    return _pytree.tree_unflatten(whole, flat[0][1])
+
+
+def stacked(items: Sequence[Tree]) -> Tree:
+    """One batch from single samples, whose leaves have no dimension for samples yet; numbers become tensors."""
+    from torch.utils.data import default_collate
+
+    return default_collate(list(items))
+
+
+def moved(tree: Tree, device: torch.device | str, *, non_blocking: bool = False) -> Tree:
+    """The tree on `device`; tensors that are there already are not copied."""
+    return mapped(lambda leaf: leaf.to(device, non_blocking=non_blocking), tree)
+
+
+def cast(tree: Tree, dtype: torch.dtype) -> Tree:
+    """The tree with floating-point tensors in `dtype`; tokens, masks and indices keep their types."""
+    return mapped(lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf, tree)
+
+
+def byte_count(tree: Tree) -> int:
+    """Bytes of all tensors."""
+    return sum(leaf.numel() * leaf.element_size() for leaf in leaves(tree))
+
+
+def call(network: nn.Module, inputs: Tree) -> Any:
+    """What the network answers: a tensor is its argument, a tuple its arguments, a mapping its keywords."""
+    if isinstance(inputs, Mapping):
+        return network(**inputs)
+    return network(*inputs) if isinstance(inputs, tuple | list) else network(inputs)
+
+
+def shapes(tree: Tree) -> str:
+    """For messages: `int64 (8, 64)`, or `{'ids': int64 (8, 64), 'mask': bool (8, 64)}`."""
+    import torch
+
+    if isinstance(tree, torch.Tensor):
+        return f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
+    if isinstance(tree, Mapping):
+        return "{" + ", ".join(f"{key!r}: {shapes(value)}" for key, value in tree.items()) + "}"
+    if isinstance(tree, tuple | list):
+        return "(" + ", ".join(shapes(value) for value in tree) + ")"
+    return type(tree).__name__
