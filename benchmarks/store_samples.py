@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from prunebench.records import (
+    COUNTING_RULE,
     DENSE,
     Choice,
     CurvePoint,
@@ -88,7 +89,7 @@ def measurement(
         layers=(LayerRecord("fc", "linear", (10, 20), ((10, 4), (4, 20)), 4, 210, 130, 130, 200, 120, 0.1, 0.05),),
         curve=(CurvePoint("finetune", 1, 0.5, 0.4, 0.9, 1.0),),
         stages=(StageRecord(0, "low_rank", 1000, 800, 5000, 0.9, 0.1, 4000),),
-        metrics=(Metric("energy", 1.5, "J"),),
+        metrics=(Metric("energy", 1.5, "J"),), counting_rule=COUNTING_RULE,
     )  # fmt: skip
     return replace(made, **changes)
 

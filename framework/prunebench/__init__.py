@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prunebench.anatomy import Anatomy, Attention, Block, Mlp, Part
     from prunebench.engine.session import run
     from prunebench.errors import DataError, InvalidOutput, NotApplicable, PruneBenchError
+    from prunebench.measure.storage import stored_byte_count
     from prunebench.plugins.chart import Chart, Look
     from prunebench.plugins.contracts import (
         API_VERSION,
@@ -45,6 +46,7 @@ _HOMES = {
     ),
     "errors": ("DataError", "InvalidOutput", "NotApplicable", "PruneBenchError"),
     "plugins.hookspecs": ("hookimpl",),
+    "measure.storage": ("stored_byte_count",),
     "report.results": ("open_results",),
     "engine.session": ("run",),
     "shapes": ("LayerCounts", "LayerShape"),
@@ -84,6 +86,7 @@ __all__ = [
     "param",
     "run",
     "samples",
+    "stored_byte_count",
     "weighted_mean",
 ]
 

@@ -20,6 +20,8 @@ Value = Scalar | list[Any] | None
 Status = Literal["ok", "skipped", "failed", "timeout", "killed", "oom"]
 T = TypeVar("T")
 
+COUNTING_RULE = 2  # how MACs are counted; 1 was torch's own counter, for which fused attention and others cost nothing
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of runs, grids and plugins
 
 
@@ -323,6 +325,7 @@ class Measurement:
     achieved: dict[str, float] = field(default_factory=dict)  # for a target: what came out, beside what was asked
     solved: dict[str, Value] = field(default_factory=dict)  # for a target: the method's own field, as solved
     notes: tuple[str, ...] = ()  # what the method wants read beside its numbers
+    counting_rule: int = 1  # by which `mac_count` was counted: `COUNTING_RULE` then; old lines lack it
     objective: ObjectiveFacts | None = None  # None in results from before there were objectives: classification
     score: float | None = None  # the objective's headline; of those, top1_accuracy
     score_before_finetune: float | None = None

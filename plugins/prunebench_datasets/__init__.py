@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prunebench import Dataset, hookimpl
 
-from prunebench_datasets import handwriting, natural_images, photographs
+from prunebench_datasets import handwriting, natural_images, photographs, tables
 
 
 @hookimpl
 def datasets() -> list[type[Dataset]]:
-    """Handwriting, synthetic letters, small colour images and photographs."""
-    return [*handwriting.DATASETS, *natural_images.DATASETS, *photographs.DATASETS]
+    """Handwriting, synthetic letters, small colour images, photographs and tables."""
+    return [*handwriting.DATASETS, *natural_images.DATASETS, *photographs.DATASETS, *tables.DATASETS]

@@ -10,7 +10,7 @@ import torch
 from prunebench import Method, Model, Task
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
-from prunebench.records import Result
+from prunebench.records import COUNTING_RULE, Result
 from prunebench.trial.runner import run_trial
 from prunebench.trial.workbench import Workbench
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class Bad(nn.Module):
         self.layer = nn.Identity() if how == "no parameters" else nn.Linear(16, 4)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.how == "unknown":
+            return self.layer(torch.fft.fft(x.flatten(1)).real)
         if self.how == "nan":
             return self.layer(x.flatten(1)) * float("nan")
         if self.how == "memory at 64" and len(x) == 64:
@@ -113,3 +115,11 @@ def test_a_model_that_cannot_be_measured_is_a_row_with_the_reason(
     result = result_of(tmp_path, f'{{ use = "is", how = "{how}" }}', '"dense"')
     assert (result.status, result.measurement) == (status, None)
     assert reason in result.reason
+
+
+def test_macs_that_nobody_can_count_are_none_and_the_row_names_the_operator(tmp_path: Path) -> None:
+    result = result_of(tmp_path, '{ use = "is", how = "unknown" }', '"dense"')
+    assert result.status == "ok", result.reason
+    assert result.measurement.mac_count is None
+    assert result.measurement.notes == ("mac_count is unknown: there is no formula for aten::_fft_r2c",)
+    assert result.measurement.counting_rule == COUNTING_RULE

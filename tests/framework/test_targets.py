@@ -48,3 +48,12 @@ def test_a_whole_knob_comes_as_close_as_it_can(name, wanted):
 def test_out_of_reach_is_declined_with_the_nearest():
     with pytest.raises(NotApplicable, match=r"compression 1000 is out of reach: the nearest is [\d.]+ at rank 1"):
         solved(Rank, {"rank": None}, {"compression": 1000.0}, SHAPES, DENSE)
+
+
+def test_a_speedup_of_unknown_macs_is_declined_and_a_compression_solved():
+    unknown = DenseCounts(DENSE.parameter_count, None)
+    with pytest.raises(NotApplicable, match="operators whose MACs are not known"):
+        solved(Rank, {"rank": None}, {"theoretical_speedup": 4.0}, SHAPES, unknown)
+    assert solved(Rank, {"rank": None}, {"compression": 4.0}, SHAPES, unknown) == solved(
+        Rank, {"rank": None}, {"compression": 4.0}, SHAPES, DENSE
+    )

@@ -1,8 +1,7 @@
-"""How much a network stores and computes, by torch's own counter and by closed forms."""
+"""How much a network stores and computes: counted, and as the plain numbers of its layers."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from prunebench import samples
 from prunebench.measure import weights
+from prunebench.measure.macs import Macs, counted_macs
 from prunebench.measure.plain import is_layer, is_tied, read_outside, why_left_alone
 from prunebench.measure.scores import evaluating
 from prunebench.samples import Tree
@@ -27,11 +26,12 @@ CODE_TYPES = (torch.int8, torch.uint8)  # a codebook's codes stand for one weigh
 
 @dataclass(frozen=True)
 class Counts:
-    """`mac_count` is for one sample."""
+    """`mac_count` is for one sample, None where an operator is unknown."""
 
     parameter_count: int
     nonzero_parameter_count: int
-    mac_count: int
+    mac_count: int | None
+    unknown_operators: tuple[str, ...] = ()  # such as "aten::_fft_r2c": what has no formula
 
 
 def counts(network: nn.Module, example_input: Tree, dense: nn.Module | None = None) -> Counts:
@@ -43,7 +43,8 @@ def counts(network: nn.Module, example_input: Tree, dense: nn.Module | None = No
     """
     held = [weights.values_of(value) for value in counted(network, dense).values()]
     nonzero = sum(int(torch.count_nonzero(value)) for value in held)
-    return Counts(sum(value.numel() for value in held), nonzero, mac_count(network, example_input))
+    cost = macs(network, example_input)
+    return Counts(sum(value.numel() for value in held), nonzero, cost.of(), cost.unknown)
 
 
 def counted(network: nn.Module, dense: nn.Module | None = None) -> dict[str, Tensor]:
@@ -59,42 +60,45 @@ def counted(network: nn.Module, dense: nn.Module | None = None) -> dict[str, Ten
     return found
 
 
-def mac_count(network: nn.Module, example_input: Tree) -> int:
-    """Multiply-accumulates for one sample; sums, activations and norms are not counted."""
-    return macs_by_module(network, example_input).get("", 0)
+def mac_count(network: nn.Module, example_input: Tree) -> int | None:
+    """Multiply-accumulates for one sample, None where an operator has no formula; sums and norms are not counted."""
+    return macs(network, example_input).of()
 
 
-def macs_by_module(network: nn.Module, example_input: Tree) -> dict[str, int]:
-    """Multiply-accumulates for one sample inside each module by its name in `named_modules()`, "" for the whole."""
-    packed: Counter[str] = Counter()
-    with FlopCounterMode(display=False) as counter, _hooked(network, _is_packed, _count_packed(packed)):
-        run(network, example_input)
-    root = type(network).__name__
-    flops = {name: sum(by_op.values()) for name, by_op in counter.get_flop_counts().items()}
-    found: Counter[str] = Counter({"": flops.pop("Global", 0) // 2})
-    found.update({name.removeprefix(f"{root}."): count // 2 for name, count in flops.items() if name != root})
-    for name, macs in packed.items():
-        found.update(dict.fromkeys(_with_ancestors(name), macs))
-    return dict(found)
+def macs_by_module(network: nn.Module, example_input: Tree) -> dict[str, int | None]:
+    """Multiply-accumulates for one sample inside each module by its name in `named_modules()`, "" for the whole.
+
+    Modules that compute nothing are left out; None stands where an operator in the module has no formula.
+    """
+    found = macs(network, example_input)
+    return {name: found.of(name) for name in {"", *found.by_module, *found.unknown_by_module}}
 
 
-def _with_ancestors(name: str) -> list[str]:
-    parts = name.split(".")
-    return ["", *(".".join(parts[: i + 1]) for i in range(len(parts)))]
+def macs(network: nn.Module, example_input: Tree) -> Macs:
+    """What one sample costs in each module, with the operators that nobody can count."""
+    return counted_macs(network, lambda: run(network, example_input))
 
 
-def _is_packed(module: nn.Module) -> bool:
-    return callable(getattr(type(module), "weight", None))
+def counting_notes(network: nn.Module, found: Counts, example_input: Tree) -> list[str]:
+    """What a reader of `mac_count` must know: operators without a formula, the length of a sequence."""
+    if found.unknown_operators:
+        return [f"mac_count is unknown: there is no formula for {', '.join(found.unknown_operators)}"]
+    tensors = samples.leaves(example_input)
+    is_read_in_steps = any(isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) for module in network.modules())
+    if found.mac_count is None or not (is_read_in_steps or any(map(_is_sequence, tensors))):
+        return []
+    return [f"mac_count is for one {' and '.join(dict.fromkeys(map(_length, tensors)))}"]
 
 
-def _count_packed(found: Counter[str]) -> Hook:
-    """Torch's counter does not know the quantized operators: each output entry costs the weights of one channel."""
+def _is_sequence(x: Tensor) -> bool:
+    """Tokens (B, L), or vectors one after another (B, L, E)."""
+    return x.ndim == 3 or (x.ndim == 2 and not x.is_floating_point())
 
-    def hook(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
-        weight: Tensor = module.weight()  # type: ignore[operator]
-        found[name] += y.numel() * (weight.numel() // weight.shape[0])
 
-    return hook
+def _length(x: Tensor) -> str:
+    if x.ndim == 2 and not x.is_floating_point():
+        return f"sequence of {x.shape[1]} tokens"
+    return f"input of {'×'.join(map(str, x.shape[1:]))}"
 
 
 def run(network: nn.Module, example_input: Tree) -> None:

@@ -80,7 +80,7 @@ def _record(
     before: nn.Module,
     after: nn.Module | None,
     is_changed: bool,
-    macs: Mapping[str, int],
+    macs: Mapping[str, int | None],
     outputs: Mapping[str, float],
     notes: Mapping[str, Any],
 ) -> LayerRecord:

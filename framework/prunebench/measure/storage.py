@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,22 @@ def sizes(network: nn.Module, method_storage: Mapping[str, int]) -> tuple[int, i
     `method_storage` adds the formats that the method itself knows.
     """
     tensors = list(_distinct(weights.stored(network).values()))
-    formats = dict(method_storage)
-    formats["dense"] = 8 + sum(HEADER_BYTES + weights.byte_count(tensor) for tensor in tensors)
+    formats = {**method_storage, "dense": _dense_bytes(tensors)}
     formats["csr"] = 8 + sum(HEADER_BYTES + _csr_bytes(tensor) for tensor in tensors)
     return min(formats.values()), gzip_bytes(tensors), formats
+
+
+def stored_byte_count(network: nn.Module) -> int:
+    """Bytes of all that `network` keeps, as a safetensors file would hold it: the format `dense` of every row.
+
+    Parameters, buffers (those that a `state_dict` leaves out, too: the network does not run without them) and tensors
+    in plain attributes, each once, with a header. What a format of a method's own saves is taken off this.
+    """
+    return _dense_bytes(list(_distinct(weights.stored(network).values())))
+
+
+def _dense_bytes(tensors: Sequence[Tensor]) -> int:
+    return 8 + sum(HEADER_BYTES + weights.byte_count(tensor) for tensor in tensors)
 
 
 def _distinct(tensors: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -20,6 +20,9 @@ def parameters(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _packed(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Weight and bias of a module that holds them in an object of torch's kernels, where no tensor is seen."""
+    if not any(_is_opaque(holder) for holder in (module, *module.children())):
+        return
     for key in ("weight", "bias"):
         reader = getattr(type(module), key, None)
         if callable(reader) and not isinstance(reader, property):
@@ -28,16 +31,31 @@ def _packed(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 yield key, value
 
 
+def _is_opaque(module: nn.Module) -> bool:
+    return any(isinstance(value, torch.ScriptObject) for value in vars(module).values())
+
+
 def buffers(network: nn.Module) -> dict[str, Tensor]:
-    """Buffers by name, and tensors that modules keep as plain attributes."""
+    """Buffers by name, saved with the network or not, and tensors that modules keep as plain attributes.
+
+    An attribute that a hook computes before every forward pass is none: what it is computed from is counted.
+    """
     found: dict[str, Tensor] = dict(network.named_buffers())
     known = {id(value) for value in (*network.parameters(), *found.values())}
     for name, module in network.named_modules():
+        computed = _computed(module)
         for key, value in _loose(vars(module)):
-            if id(value) not in known:
+            if id(value) not in known and key not in computed:
                 known.add(id(value))
                 found[f"{name}.{key}".lstrip(".")] = value
     return found
+
+
+def _computed(module: nn.Module) -> set[str]:
+    """Attributes that hooks set anew: those of the older `weight_norm` and `spectral_norm`, and of torch's masks."""
+    hooks = module._forward_pre_hooks.values()
+    names = [getattr(hook, key, None) for hook in hooks for key in ("name", "_tensor_name")]
+    return {name for name in names if isinstance(name, str) and name not in module._parameters}
 
 
 def _loose(holder: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:

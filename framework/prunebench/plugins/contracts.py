@@ -55,6 +55,7 @@ class Task(Protocol):
     example_input: Tensor  # the first of them, as a batch of one
     objective: Objective  # what the network is trained for and scored by
     class_count: int | None  # None where the data have no classes
+    batch_size: int  # calibration samples in one forward pass, so that their outputs fit in memory
     outputs: int  # what the network answers: classes, numbers per sample, or a vocabulary's size
     device: torch.device
     seed: int

@@ -51,6 +51,7 @@ _STAGE = {
 _MEASUREMENT = {
     **dict.fromkeys(("test_count", "parameter_count", "nonzero_parameter_count", "mac_count"), "BIGINT"),
     **dict.fromkeys(("stored_bytes", "gzip_bytes", "peak_memory_bytes"), "BIGINT"),
+    "counting_rule": "INTEGER",
     **dict.fromkeys(("top1_accuracy", "top5_accuracy", "loss", "top1_accuracy_before_finetune"), _FLOATS),
     **dict.fromkeys(("prune_seconds", "finetune_seconds", "train_seconds"), _FLOATS),
     **dict.fromkeys(("storage", "achieved", "solved"), "JSON"),

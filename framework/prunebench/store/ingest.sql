@@ -135,7 +135,8 @@ select
     m.parameter_count, m.nonzero_parameter_count, m.mac_count, m.stored_bytes, m.gzip_bytes,
     m.prune_seconds, m.finetune_seconds, m.train_seconds, m.peak_memory_bytes, m.realised,
     nullif(m.achieved, '{}'), nullif(m.solved, '{}'), nullif(m.storage, '{}'), m.notes,
-    h.batch, h.speedup, h.speedup_low, h.speedup_high, h.latency_ms, h.dense_latency_ms
+    h.batch, h.speedup, h.speedup_low, h.speedup_high, h.latency_ms, h.dense_latency_ms,
+    case when m is not null then coalesce(m.counting_rule, 1) end
 from (
     select
         *, r.result.measurement as m,

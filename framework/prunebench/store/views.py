@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from prunebench.records import COUNTING_RULE
 from prunebench.store.ingest import joined_kind, quoted, statements
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ _T = (
 
 _DENSE = """
     -- An id may have several dense networks (other threads, another machine): each result is compared with its own.
-    select *, count(*) over (partition by baseline) as network_count, coalesce(dense_hash, '') as of_hash
+    select *, count(*) over (partition by baseline) as network_count, coalesce(dense_hash, '') as of_hash,
+        coalesce(counting_rule, 1) as rule
     from result
     where is_dense and status = 'ok'
     qualify row_number() over (
@@ -35,7 +37,7 @@ _DENSE = """
     ) = 1
     -- A result that does not know its own has the best one.
     union all by name
-    select *, null as network_count, '' as of_hash
+    select *, null as network_count, '' as of_hash, coalesce(counting_rule, 1) as rule
     from result
     where is_dense and status = 'ok' and dense_hash is not null
         and not exists (select 1 from superseded where superseded.result = result.id)
@@ -104,6 +106,7 @@ def _filled(sql: str, columns: dict[tuple[str, str], str]) -> str:
     ]
     sql = sql.replace("$dense", _DENSE)
     sql = sql.replace("$parameters", "".join(solved)).replace("$settings", "".join(asked))
+    sql = sql.replace("$counting_rule", str(COUNTING_RULE))
     sql = re.sub(r"\$t\(([\w.]+)\)", lambda match: _t_quantile(match[1]), sql)
     return re.sub(r"\$erfc\(([\w.]+)\)", lambda match: _erfc(match[1]), sql)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prunebench.records import (
+    COUNTING_RULE,
     DENSE,
     Choice,
     CurvePoint,
@@ -77,7 +78,7 @@ def _measurement(method: Choice, compression: float, seed: int) -> Measurement:
         finetune_seconds=0.5, train_seconds=2.0, peak_memory_bytes=1 << 20, realised=False, storage={},
         latency=tuple(_latency(batch) for batch in (1, 64)), layers=() if method == DENSE else (layer,),
         curve=tuple(CurvePoint("finetune", epoch, 1 / epoch, 1 / epoch, accuracy, 0.1) for epoch in (1, 2)),
-        achieved={}, metrics=(Metric("agreement.top1", accuracy, "fraction"),),
+        achieved={}, metrics=(Metric("agreement.top1", accuracy, "fraction"),), counting_rule=COUNTING_RULE,
     )  # fmt: skip
 
 

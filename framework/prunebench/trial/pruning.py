@@ -21,6 +21,7 @@ from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
 from prunebench.records import Choice, CurvePoint, StageRecord, Trial, Value
 from prunebench.shapes import LayerShape
+from prunebench.trial.fingerprints import give_own_memory, storages
 from prunebench.trial.masks import fold_masks, private_copy
 from prunebench.trial.targets import DenseCounts, solved, totals
 from prunebench.trial.task import TrialTask, merged_layers
@@ -58,6 +59,7 @@ def pruned_network(bench: Workbench, trial: Trial, dense: DenseNetwork) -> Prune
     stages = trial.method.stages or (trial.method,)
     for position, choice in enumerate(stages):
         _stage(bench, trial, dense, result, choice, position, len(stages))
+    bench.guard.enter(f"the network that {trial.method.use} made, or what measures it,")
     if weights_hash(dense.network) != dense.sha256:
         bench.forget()
         _require_still_forward(dense)
@@ -84,6 +86,7 @@ def _stage(
     require_objective(f"the method {method.name}", method.objectives, dense.objective)
     task = _task(bench, trial, dense, shapes, is_first, position)
     task.anatomy = dense.anatomy(result.network)
+    bench.guard.enter(choice.use)
     started = time.monotonic()
     try:
         with seeded(trial.seed, bench.device):  # new layers draw start values: the same ones every time
@@ -95,7 +98,9 @@ def _stage(
     seconds = time.monotonic() - started + task.shared_seconds
     if not isinstance(network, nn.Module):
         raise BrokenPromise(f"prune returned {type(network).__name__}, not a network")
+    _require_own(network, dense.network)
     result.network = fold_masks(network, dense.network).eval()
+    give_own_memory(result.network, bench.memory.addresses)
     result.methods.append(method)
     result.prune_seconds += seconds
     result.layers.append(task.layers)
@@ -106,10 +111,17 @@ def _stage(
     if count > 1:
         result.stages.append(_stage_record(bench, dense, result, method, choice, position, after, seconds))
     if choice.target:
-        result.achieved.update(
-            compression=dense.counts.parameter_count / max(1, after.nonzero_parameter_count),
-            theoretical_speedup=(dense.counts.mac_count or 0) / max(1, after.mac_count or 1),
-        )
+        result.achieved["compression"] = dense.counts.parameter_count / max(1, after.nonzero_parameter_count)
+        if dense.counts.mac_count is not None and after.mac_count is not None:
+            result.achieved["theoretical_speedup"] = dense.counts.mac_count / max(1, after.mac_count)
+
+
+def _require_own(network: nn.Module, dense: nn.Module) -> None:
+    """Raise where a method returned the dense network, a part of it, or weights that lie in its memory."""
+    modules = {id(module) for module in dense.modules()}
+    is_shared = any(id(module) in modules for module in network.modules())
+    if is_shared or not set(storages(dense)).isdisjoint(storages(network)):
+        raise BrokenPromise("it returned the dense network or weights of it: return the copy that prune was given")
 
 
 def _method(bench: Workbench, choice: Choice, shapes: tuple[LayerShape, ...], before: Counts, result: Pruned) -> Method:
@@ -139,7 +151,6 @@ def _task(
         return made
 
     return TrialTask(
-        splits=dense.splits,
         device=bench.device,
         seed=trial.seed,
         finetune=trial.protocol.finetune,
@@ -150,6 +161,7 @@ def _task(
         example_input=dense.example,
         objective=dense.objective,
         outputs=dense.splits.output_count,
+        batch_size=dense.batch_size,
         shapes=shapes,
         class_count=dense.splits.class_count,
         memory=bench.memory if is_first else None,

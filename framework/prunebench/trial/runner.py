@@ -16,7 +16,7 @@ from torch import nn
 from prunebench import samples
 from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
 from prunebench.grid.plan import instance
-from prunebench.measure.counts import Counts, counts
+from prunebench.measure.counts import Counts, counting_notes, counts
 from prunebench.measure.environment import provenance
 from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency.latency import latency
@@ -26,7 +26,18 @@ from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
 from prunebench.plugins.contracts import Metric, Objective
 from prunebench.plugins.parameters import complete, create
-from prunebench.records import CurvePoint, Latency, Measurement, ObjectiveFacts, Provenance, Result, Trial
+from prunebench.randomness import seeded
+from prunebench.records import (
+    COUNTING_RULE,
+    CurvePoint,
+    Latency,
+    Measurement,
+    ObjectiveFacts,
+    Provenance,
+    Result,
+    Trial,
+)
+from prunebench.trial.guards import Spoiled
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.settled import settled
@@ -56,6 +67,11 @@ class TrialRunner:
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a trial left this process in a state that no other trial should meet."""
+        return self.bench.is_spent
 
     def run_trial(self, trial: Trial, batch_halved: bool = False) -> Result:
         """How the trial ended; whatever an ordinary exception says becomes a row, never a crash.
@@ -89,11 +105,16 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
         status, reason = "skipped", said(declined) if declined.args else "the method declined without a reason"
     except (torch.OutOfMemoryError, MemoryError) as error:
         status, reason, detail = "oom", said(error), _trace()
-    except (PruneBenchError, BrokenPromise) as error:
+    except (PruneBenchError, BrokenPromise, Spoiled) as error:
         status, reason = "failed", said(error)
     except Exception as error:  # the border: a method may raise anything
         status = "oom" if is_lack_of_memory(error) else "failed"
         reason, detail = f"{type(error).__name__}: {said(error)}", _trace()
+    except BaseException:
+        bench.discard()  # what it left undone, nobody knows
+        raise
+    if bench.guard.is_spoilt:
+        bench.discard()
     return Result(
         trial=trial,
         status=status,  # type: ignore[arg-type]
@@ -107,7 +128,8 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
 
 
 def _measured(trial: Trial, bench: Workbench) -> Measurement:
-    with bench.turn.working(), settled(trial.protocol.threads):
+    loaded = f"the data set {trial.dataset.use} or the model {trial.model.use}"
+    with bench.turn.working(), settled(trial.protocol.threads), bench.guard.watching(loaded):
         dense = bench.dense(trial)
         bench.progress("prune", None)
         pruned = pruned_network(bench, trial, dense)
@@ -131,9 +153,10 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
             bench.device,
             trial.protocol.evaluation_limit,
         )
-        pruned.notes += declined
+        pruned.notes += [*declined, *(note for notes in bench.advice.values() for note in notes)]
     bench.progress("time", None)
-    timings = _timings(trial, bench, dense, pruned)
+    with bench.guard.watching(f"the network that {trial.method.use} made"):
+        timings = _timings(trial, bench, dense, pruned)
     curve = (*(dense.curve if trial.method.use == "dense" else ()), *pruned.curve)
     return _measurement(scores, before, facts, timings, curve, dense, pruned)
 
@@ -155,19 +178,20 @@ def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Prun
     done = epochs_done(recipe, len(dense.splits.train))
     started = time.monotonic()
     bench.progress("finetune", 0.0)
-    pruned.curve += fit(
-        pruned.network,
-        dense.splits.train,
-        dense.splits.validation,
-        recipe,
-        objective=dense.objective,
-        generator=torch.Generator().manual_seed(trial.seed + 1),
-        device=bench.device,
-        phase="finetune",
-        keep_zeros=True,
-        breathe=bench.turn.breathe,
-        on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
-    )
+    with seeded(trial.seed + 1, bench.device):  # dropout draws from torch's own generator
+        pruned.curve += fit(
+            pruned.network,
+            dense.splits.train,
+            dense.splits.validation,
+            recipe,
+            objective=dense.objective,
+            generator=torch.Generator().manual_seed(trial.seed + 1),
+            device=bench.device,
+            phase="finetune",
+            keep_zeros=True,
+            breathe=bench.turn.breathe,
+            on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
+        )
     return before, time.monotonic() - started
 
 
@@ -175,6 +199,7 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
     """Counts, sizes, layers and memory of the finished network."""
     example = dense.example
     after = counts(pruned.network, example, dense=dense.network)
+    pruned.notes += counting_notes(pruned.network, after, example)
     if not after.parameter_count:
         raise InvalidOutput("the network has no parameters: there is nothing to compare with the dense one")
     formats: dict[str, int] = {}
@@ -187,6 +212,7 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
         "parameter_count": after.parameter_count,
         "nonzero_parameter_count": after.nonzero_parameter_count,
         "mac_count": after.mac_count,
+        "counting_rule": COUNTING_RULE,
         "stored_bytes": stored_bytes,
         "gzip_bytes": gzip_bytes,
         "storage": storage,

@@ -37,12 +37,12 @@ def totals(layers: Sequence[LayerCounts], shapes: Sequence[LayerShape], dense: D
 
 
 def ratios(layers: Sequence[LayerCounts], shapes: Sequence[LayerShape], dense: DenseCounts) -> dict[str, float]:
-    """Both targets as these layers reach them."""
+    """Both targets as these layers reach them; no speedup where the network's MACs are not known."""
     _, nonzero, macs = totals(layers, shapes, dense)
-    return {
-        "compression": dense.parameter_count / max(1, nonzero),
-        "theoretical_speedup": (dense.mac_count or 0) / max(1, macs),
-    }
+    reached = {"compression": dense.parameter_count / max(1, nonzero)}
+    if dense.mac_count is not None:
+        reached["theoretical_speedup"] = dense.mac_count / max(1, macs)
+    return reached
 
 
 def solved(
@@ -54,6 +54,8 @@ def solved(
 ) -> Value:
     """The value of `cls.knob` whose closed form comes closest to `target`; raises `NotApplicable` out of reach."""
     name, wanted = next(iter(target.items()))
+    if name == "theoretical_speedup" and dense.mac_count is None:
+        raise NotApplicable(f"{name} cannot be solved: the network has operators whose MACs are not known")
 
     def reached(value: Value) -> float:
         counts = create(cls, {**params, cls.knob: value}).counts(shapes)

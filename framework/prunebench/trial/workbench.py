@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from prunebench import samples
 from prunebench.anatomy import Anatomy
-from prunebench.errors import NotApplicable
+from prunebench.errors import DataError, NotApplicable, PluginError
 from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
+from prunebench.measure.scores import evaluating
 from prunebench.measure.weights import raw_bytes
 from prunebench.plugins.contracts import Dataset, Model, Objective
 from prunebench.plugins.discovery import Installed, find_installed
@@ -30,6 +31,9 @@ from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
 from prunebench.trial.checkpoints import Checkpoint, Checkpoints
+from prunebench.trial.data import require_sound
+from prunebench.trial.fingerprints import Fingerprint
+from prunebench.trial.guards import Guard, structure
 from prunebench.trial.networks import load, ready
 from prunebench.trial.task import Memory
 from prunebench.trial.training import epochs_done, fit
@@ -56,7 +60,10 @@ class DenseNetwork:
     splits: Splits
     objective: Objective
     floors: Mapping[str, float]  # headlines that need no network
+    batch_size: int  # calibration samples in one forward pass
     initial: Callable[[int], dict[str, Tensor]]
+    handed_out: Fingerprint  # of the calibration inputs and of every split
+    structure: tuple[Any, ...]  # as in `guards`
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
 
     @property
@@ -88,6 +95,10 @@ class Workbench:
         self.turn = Turn(device=device)
         self.progress = progress
         self.memory = Memory()
+        self.guard = Guard()
+        self.is_spent = False  # whether this process should run no further trial
+        self.advice: dict[str, tuple[str, ...]] = {}  # of each data set that was loaded, for the rows' notes
+        self._unsound: dict[str, str] = {}  # data sets that cannot be used, and why
         self._splits: dict[str, Splits] = {}
         self._dense: DenseNetwork | None = None
 
@@ -97,12 +108,20 @@ class Workbench:
             self._dense = None
             self.memory = Memory()
             self._dense = self._load_dense(trial)
+        self.guard.hand_out(self._dense.handed_out, self.memory, self._dense.network, self._dense.structure)
         return self._dense
 
     def forget(self) -> None:
         """Drop the dense network and all shared work: the next trial starts from the checkpoint."""
         self._dense = None
         self.memory = Memory()
+        self.guard.hand_back()
+
+    def discard(self) -> None:
+        """Drop all that is kept, data too, and mark this process: a fresh one should run what follows."""
+        self.forget()
+        self._splits.clear()
+        self.guard, self.is_spent = Guard(), True
 
     def splits(self, trial: Trial, input_shape: tuple[int, ...] | None) -> Splits:
         """The trial's data set at `input_shape`, on the device when it fits."""
@@ -111,11 +130,24 @@ class Workbench:
             self.progress("data", None)
             dataset = instance(self.installed, "dataset", trial.dataset)
             assert isinstance(dataset, Dataset)
-            loaded = dataset.load(input_shape, self.data_dir).map(self._placed)
+            loaded = self._loaded(dataset, input_shape).map(self._placed)
             while len(self._splits) >= DATASETS_KEPT:
                 self._splits.pop(next(iter(self._splits)))
             self._splits[key] = loaded
         return self._splits[key]
+
+    def _loaded(self, dataset: Dataset, input_shape: tuple[int, ...] | None) -> Splits:
+        """What the data set loads, sound; what is wrong is found once, however many trials ask."""
+        key = f"{dataset!r} {input_shape}"
+        if key in self._unsound:
+            raise DataError(self._unsound[key])
+        try:
+            loaded = dataset.load(input_shape, self.data_dir)
+            self.advice[key] = require_sound(loaded, input_shape, dataset.name)
+        except DataError as error:
+            self._unsound[key] = str(error)
+            raise
+        return loaded
 
     def _placed(self, split: Split) -> Split:
         if not isinstance(split, TensorSplit):
@@ -137,6 +169,7 @@ class Workbench:
         chosen = _calibration(splits.train, trial.protocol.calibration, trial.seed)
         calibration = samples.moved(chosen, self.device)
         example = samples.rows(calibration, slice(1))
+        require_inputs_kept(network, example, model.name)
         return DenseNetwork(
             trial.network_id,
             network,
@@ -149,7 +182,10 @@ class Workbench:
             splits,
             objective,
             objective.floors(splits),
+            samples.batch_size(network, example),
             self._rewinder(trial, model, splits, fresh),
+            Fingerprint.of(_handed_out(calibration, splits)),
+            structure(network),
             model.anatomy,
         )
 
@@ -181,6 +217,7 @@ class Workbench:
         started = time.monotonic()
         curve: tuple[CurvePoint, ...] = ()
         if not model.pretrained:
+            require_inputs_kept(network, samples.moved(splits.train.head(2)[0], self.device), model.name)
             self.progress("train", 0.0)
             done = epochs_done(trial.protocol.train, len(splits.train))
             curve = self._fit(network, splits, trial, on_epoch=lambda epoch: self.progress("train", done(epoch)))
@@ -188,17 +225,18 @@ class Workbench:
         return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve)
 
     def _fit(self, network: nn.Module, splits: Splits, trial: Trial, **options: Any) -> tuple[CurvePoint, ...]:
-        return fit(
-            network,
-            splits.train,
-            splits.validation,
-            trial.protocol.train,
-            objective=self.objective(trial),
-            generator=torch.Generator().manual_seed(trial.seed),
-            device=self.device,
-            breathe=self.turn.breathe,
-            **options,
-        )
+        with seeded(trial.seed, self.device):  # dropout draws from torch's own generator
+            return fit(
+                network,
+                splits.train,
+                splits.validation,
+                trial.protocol.train,
+                objective=self.objective(trial),
+                generator=torch.Generator().manual_seed(trial.seed),
+                device=self.device,
+                breathe=self.turn.breathe,
+                **options,
+            )
 
     def _rewinder(
         self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]
@@ -241,6 +279,23 @@ def _calibration(train: Split, count: int, seed: int) -> Tree:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
         return samples.rows(train.inputs, order[:count])
     return train.head(count)[0]
+
+
+def _handed_out(calibration: Tree, splits: Splits) -> Iterator[tuple[str, Any]]:
+    """All that a trial can reach of the data, named as a reader knows it."""
+    yield "the calibration inputs", calibration
+    for name in ("train", "validation", "test"):
+        yield f"the data of the {name} split", getattr(splits, name)
+
+
+def require_inputs_kept(network: nn.Module, inputs: Tree, name: str) -> None:
+    """Raise `PluginError` where a forward pass in evaluation mode changes its own input."""
+    tried = samples.mapped(lambda leaf: leaf.detach().clone(), inputs)
+    before = [leaf._version for leaf in samples.leaves(tried)]
+    with evaluating(network), torch.no_grad():
+        samples.call(network, tried)
+    if [leaf._version for leaf in samples.leaves(tried)] != before:
+        raise PluginError(f"the forward pass of {name} changes its input in place: write x = x - mean, not x -= mean")
 
 
 def weights_hash(network: nn.Module) -> str:

@@ -1,8 +1,8 @@
 """What a layer's responses are worth: the metric in which a change of them changes the network's outputs.
 
 Letters: a response has m entries; S (m, m) is the mean over samples of J' F J, with J the derivative of the outputs by
-the response and F = diag(p) - p p' of the output probabilities p. A change δ of it moves the outputs by a
-Kullback-Leibler divergence of about δ' S δ / 2.
+the response and F the curvature of the objective's loss by the outputs: diag(p) - p p' of the probabilities p for
+classes and tokens. A change δ of it then moves the outputs by a Kullback-Leibler divergence of about δ' S δ / 2.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from prunebench import Task
+from prunebench import Task, samples
 from torch import Tensor, nn
 
-from prunebench_methods.shared.calibration import Inputs, channel_rows, watched
+from prunebench_methods.shared.calibration import Inputs, batches_of, channel_rows, watched
 
 BATCH = 32  # samples in one backward pass
 DAMPING = 0.1  # of the mean of S's diagonal, added to it: what did not matter may do so in a pruned network
@@ -59,20 +59,28 @@ def _importances(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict
 
     generator = torch.Generator().manual_seed(task.seed)
     with torch.enable_grad(), watched(network, names, see, detached=False):
-        for images in task.calibration.split(BATCH):
-            inputs = images.detach().clone().requires_grad_()
-            outputs = network(inputs)
+        for batch in batches_of(task, BATCH):
+            inputs = samples.mapped(_watchable, batch)
+            answers = samples.call(network, inputs)
+            outputs = answers if isinstance(answers, Tensor) else answers.logits
             if outputs.requires_grad:
-                torch.autograd.grad(outputs, inputs, _draw(outputs.detach(), generator), allow_unused=True)
+                direction = task.objective.spread(outputs.detach(), generator)
+                torch.autograd.grad(outputs, _sources(network, inputs), direction, allow_unused=True)
     return {name: _damped(seen) for name, seen in gradients.items()}
 
 
-def _draw(outputs: Tensor, generator: torch.Generator) -> Tensor:
-    """A random direction for each sample whose second moment is its F."""
-    chances = outputs.double().softmax(-1)
-    noise = torch.randn(outputs.shape, generator=generator, dtype=torch.float64).to(chances.device)
-    spread = chances.sqrt() * noise
-    return (spread - chances * spread.sum(-1, keepdim=True)).to(outputs.dtype)
+def _watchable(leaf: Tensor) -> Tensor:
+    return leaf.detach().clone().requires_grad_(leaf.is_floating_point())
+
+
+def _sources(network: nn.Module, inputs: samples.Tree) -> list[Tensor]:
+    """What the backward pass goes back to, past every layer: the inputs, or, of tokens, the embeddings."""
+    found = [leaf for leaf in samples.leaves(inputs) if leaf.requires_grad]
+    if found:
+        return found
+    tables = [module.weight for module in network.modules() if isinstance(module, nn.Embedding)]
+    wanted = [weight for weight in tables if weight.requires_grad]
+    return wanted or [weight for weight in network.parameters() if weight.requires_grad]
 
 
 def _damped(seen: Inputs) -> Importance:

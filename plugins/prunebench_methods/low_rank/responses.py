@@ -10,15 +10,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from prunebench_methods.low_rank.importance import ALIKE, Importance
-from prunebench_methods.shared.calibration import EPSILON, Inputs, Moments, channel_rows
+from prunebench_methods.shared.calibration import EPSILON, Inputs, Moments
 from prunebench_methods.shared.numerics import flattened
 from prunebench_methods.shared.replace import Layer
 
-ROWS = 1 << 17  # of patches at most that a convolution's inputs are sampled by
-CHUNK = 1 << 24  # entries of unfolded patches held at once
 KEPT_BYTES = 1 << 28  # dense responses that are kept for a sweep at most; more are computed layer by layer
 
 
@@ -158,20 +155,6 @@ def from_inputs(layer: Layer) -> bool:
     return isinstance(layer, nn.Linear) and layer.out_features > layer.in_features
 
 
-def patches(layer: Layer, inputs: Tensor, chosen: Tensor | None) -> Tensor:
-    """(rows, n): the vectors that the layer multiplies by its weight; a convolution's at the `chosen` positions."""
-    if isinstance(layer, nn.Linear):
-        return channel_rows(inputs, nn.Linear)
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = functional.pad(inputs, list(layer._reversed_padding_repeated_twice), mode=mode)
-    entries = padded[0].numel() * layer.kernel_size[0] * layer.kernel_size[1]
-    found = []
-    for part in padded.split(max(1, CHUNK // entries)):
-        columns = functional.unfold(part, layer.kernel_size, layer.dilation, stride=layer.stride)  # (B, n, L)
-        found.append((columns if chosen is None else columns[:, :, chosen]).transpose(1, 2).flatten(0, 1))
-    return torch.cat(found)
-
-
 def responses(layer: Layer, outputs: Tensor, chosen: Tensor | None) -> Tensor:
     """(rows, m): the outputs in the order of `patches`, without the bias."""
     if isinstance(layer, nn.Linear):
@@ -180,12 +163,3 @@ def responses(layer: Layer, outputs: Tensor, chosen: Tensor | None) -> Tensor:
         flat = outputs.flatten(2)  # (B, m, L)
         rows = (flat if chosen is None else flat[:, :, chosen]).transpose(1, 2).flatten(0, 1)
     return rows if layer.bias is None else rows - layer.bias.detach()
-
-
-def chosen_positions(position_count: int, sample_count: int, seed: int) -> Tensor | None:
-    """Positions of a feature map to look at, the same in every sample, to stay within `ROWS`; None for all."""
-    wanted = max(1, ROWS // max(1, sample_count))
-    if wanted >= position_count:
-        return None
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randperm(position_count, generator=generator)[:wanted].sort().values

@@ -11,11 +11,23 @@ MIN_GAIN_DOC = "how many times as fast as the layer its factors must be, measure
 GAIN_BATCH_DOC = "samples in the input on which min_gain is measured"
 READ_OUTSIDE = "the network reads its weight or sizes itself"
 KIND_OF_SECTION = {"fc": "linear", "conv": "conv2d"}
+WIDEST = 16384  # inputs of a layer at most for methods that need their Gram matrix: 2 GiB in float64
+
+
+def section_holds(section: str, shape: LayerShape) -> bool:
+    """Whether the layer belongs to the section."""
+    return section == "all" or shape.kind == KIND_OF_SECTION[section]
+
+
+def too_wide(shape: LayerShape) -> str:
+    """Why no Gram matrix is taken of the layer's inputs, or an empty string."""
+    width = matrix_shape(shape)[1]
+    return "" if width <= WIDEST else f"its {width:,} inputs are too many for a Gram matrix, {WIDEST:,} at most"
 
 
 def refusal(shape: LayerShape, section: str = "all", *, grouped: bool = True) -> str:
     """Why the layer is left alone, or an empty string; `grouped` says that the method handles grouped convolutions."""
-    if section != "all" and shape.kind != KIND_OF_SECTION[section]:
+    if not section_holds(section, shape):
         return f"not in section {section!r}"
     if shape.weight_count == 0:
         return "its weight has no entries"

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from prunebench import stored_byte_count
 from torch import Tensor, nn
 
 from prunebench_methods.shared.exact import index_bits, packed_byte_count
@@ -23,7 +24,6 @@ from prunebench_methods.shared.sparse import CONV_INDEX_BITS, FC_INDEX_BITS, Rel
 
 MAX_CODEBOOK = 1 << 16
 SAMPLE = 4 * MAX_CODEBOOK  # weights that are looked at first, since most networks share nothing
-HEADER_BYTES = 80  # name, type, shape and place of a tensor, as safetensors has them
 SHARED_FORMATS = ("codebook", "huffman")
 FORMATS = ("bitmap", "relative", "codebook", "huffman")
 
@@ -38,18 +38,21 @@ def storage_formats(network: nn.Module) -> dict[str, int]:
 
 
 def dense_byte_count(network: nn.Module) -> int:
-    """Bytes of all parameters and buffers that a `state_dict` holds, shared ones once, with their headers."""
-    stored = {id(value): value for value in network.state_dict(keep_vars=True).values() if isinstance(value, Tensor)}
-    return 8 + sum(HEADER_BYTES + value.numel() * value.element_size() for value in stored.values())
+    """Bytes of all tensors that the network keeps, shared ones once, with their headers: what the framework counts."""
+    return stored_byte_count(network)
 
 
 def _weights(network: nn.Module) -> Iterator[tuple[Tensor, int]]:
-    """Each weight (or the 8-bit `codes` in its place) once, with the bits of its relative indices."""
-    seen: set[int] = set()
+    """Each weight (or the 8-bit `codes` in its place) once, with the bits of its relative indices.
+
+    A weight that is computed from other tensors is not stored, and so saves nothing.
+    """
+    seen: set[tuple[int, torch.Size]] = set()
     for module in network.modules():
-        weight = module.weight if isinstance(module, (nn.Linear, nn.Conv2d)) else getattr(module, "codes", None)
-        if isinstance(weight, Tensor) and id(weight) not in seen and weight.numel():
-            seen.add(id(weight))
+        is_layer = isinstance(module, (nn.Linear, nn.Conv2d))
+        weight = module._parameters.get("weight") if is_layer else getattr(module, "codes", None)
+        if isinstance(weight, Tensor) and weight.numel() and (weight.data_ptr(), weight.shape) not in seen:
+            seen.add((weight.data_ptr(), weight.shape))
             yield weight, CONV_INDEX_BITS if weight.ndim > 2 else FC_INDEX_BITS
 
 

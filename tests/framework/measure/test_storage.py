@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
-from prunebench.measure import storage
+from prunebench.measure import storage, weights
+from prunebench.measure.counts import counts
 from prunebench.measure.memory import peak_memory_bytes
 from torch import Tensor, nn
 
@@ -73,6 +75,56 @@ def test_weights_kept_as_a_plain_attribute_are_stored_too() -> None:
     network = nn.Flatten()
     network.secret = torch.zeros(1000)
     assert storage.sizes(network, {})[2]["dense"] > 4000
+
+
+class Table(nn.Linear):
+    """A linear layer beside a large buffer that its state_dict leaves out."""
+
+    def __init__(self, persistent: bool) -> None:
+        torch.manual_seed(0)
+        super().__init__(20, 30)
+        self.register_buffer("table", torch.ones(100, 100), persistent=persistent)
+
+
+def test_a_buffer_takes_the_same_bytes_whether_it_is_saved_or_not() -> None:
+    kept, left_out = storage.sizes(Table(True), {}), storage.sizes(Table(False), {})
+    assert kept == left_out
+    assert left_out[2]["dense"] == 8 + 3 * storage.HEADER_BYTES + 4 * (20 * 30 + 30 + 100 * 100)
+    assert storage.stored_byte_count(Table(False)) == left_out[2]["dense"]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_a_weight_that_a_hook_computes_is_not_stored_beside_its_parts(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    network = nn.Sequential(wrap(nn.Linear(20, 30)))
+    before = storage.sizes(network, {})[2]["dense"]
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 20))  # sets the weight anew
+    own = [*network.parameters(), *network.buffers()]
+    bytes_ = 8 + sum(storage.HEADER_BYTES + 4 * tensor.numel() for tensor in own)
+    assert storage.sizes(network, {})[2]["dense"] == before == bytes_
+    assert set(weights.stored(network)) == {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+
+
+class NamedWeight(nn.Module):
+    """A class of its own, with methods that have the names of what quantized modules keep packed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.ones(30, 20))
+
+    def weight(self) -> Tensor:
+        return self.matrix * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight().t()
+
+
+def test_a_method_named_weight_is_no_second_weight() -> None:
+    network = nn.Sequential(NamedWeight())
+    found = counts(network, torch.zeros(1, 20), dense=network)
+    assert (found.parameter_count, found.mac_count) == (600, 600)
+    assert storage.sizes(network, {})[2]["dense"] == 8 + storage.HEADER_BYTES + 4 * 600
 
 
 def test_half_precision_takes_half_the_bytes() -> None:

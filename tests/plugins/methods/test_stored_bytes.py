@@ -8,6 +8,7 @@ import torch
 from fake_task import small_cnn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prunebench.measure.storage import sizes
 from prunebench_methods.shared.exact import index_bits, packed_byte_count
 from prunebench_methods.shared.huffman import canonical_codes, code_lengths, decode, encode, huffman_byte_count
 from prunebench_methods.shared.sparse import packed, relative, restored, unpacked
@@ -134,3 +135,21 @@ def test_half_precision_values_take_two_bytes() -> None:
     weight = shared_weight()
     nonzero = int(weight.count_nonzero())
     assert weight_byte_counts(weight.bfloat16(), 5)["bitmap"] == 125 + 2 * nonzero
+
+
+def test_a_buffer_that_is_not_saved_is_in_every_format() -> None:
+    network = nn.Sequential(nn.Linear(200, 100, bias=False))
+    with torch.no_grad():
+        network[0].weight[:, 10:] = 0
+    alone = storage_formats(network)
+    network[0].register_buffer("table", torch.ones(100, 100), persistent=False)
+    beside = storage_formats(network)
+    assert {name: beside[name] - alone[name] for name in alone} == dict.fromkeys(alone, 80 + 4 * 100 * 100)
+    assert sizes(network, beside)[2]["dense"] == beside["dense"]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+def test_no_format_saves_on_a_weight_that_is_not_stored() -> None:
+    network = nn.Sequential(nn.utils.weight_norm(nn.Linear(200, 100, bias=False)))
+    network[0].weight = torch.zeros(100, 200)
+    assert storage_formats(network) == {"dense": 8 + 2 * 80 + 4 * (200 * 100 + 100)}

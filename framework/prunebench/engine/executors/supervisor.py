@@ -196,14 +196,14 @@ class Supervisor:
             case "note":
                 yield Note(f"{post.slot.name}: {report.text}")
             case "result" if report.result is not None and post.job is not None:
-                yield from self._answered(post, post.job, report.result)
+                yield from self._answered(post, post.job, report.result, report.is_spent)
 
-    def _answered(self, post: Post, job: Job, result: Result) -> Iterator[Event]:
+    def _answered(self, post: Post, job: Job, result: Result, is_spent: bool = False) -> Iterator[Event]:
         if result.trial.id != job.trial.id:
             result = invalid(job.trial, f"trial: asked for {job.trial.id}, got {result.trial.id}")
         self._enter(post, "idle")
-        if result.status == "oom" or "CUDA error" in f"{result.reason}{result.detail}":
-            # What such a worker has left of its device is nothing to measure on.
+        if is_spent or result.status == "oom" or "CUDA error" in f"{result.reason}{result.detail}":
+            # What such a worker has left of its device, or of what trials share, is nothing to measure on.
             self._enter(post, "retiring")
             self._transport.kill(post.slot.name)
         yield from self._conclude(post, job, result)

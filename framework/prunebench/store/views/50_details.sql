@@ -22,7 +22,8 @@ select
     l.mac_count_after,
     l.weight_error,
     l.output_error,
-    l.left_alone
+    l.left_alone,
+    coalesce(r.counting_rule, 1) as counting_rule
 from layer as l
 join result as r on r.id = l.result
 join run on run.id = r.run
@@ -73,7 +74,8 @@ select
     s.mac_count,
     s.validation_accuracy,
     s.prune_seconds,
-    s.stored_bytes
+    s.stored_bytes,
+    coalesce(r.counting_rule, 1) as counting_rule
 from stage as s
 join result as r on r.id = s.result
 join run on run.id = r.run

@@ -1,0 +1,65 @@
+"""Rounding by column with error feedback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from prunebench_methods.quantization.grids import Grid, fitted_grid
+from prunebench_methods.shared.feedback import BLOCK, inverse_root, sweep
+
+if TYPE_CHECKING:
+    from prunebench_methods.quantization.gptq import GPTQ
+
+
+def fed_back(weight: Tensor, moment: Tensor, method: GPTQ) -> tuple[Grid, Tensor]:
+    """The grid of a weight (m, n) whose inputs have this second moment (n, n), and its codes (m, n)."""
+    group = method.group or weight.shape[1]
+    order = torch.arange(len(moment), device=moment.device)
+    if method.act_order:
+        order = moment.diagonal().argsort(descending=True, stable=True)
+    root = inverse_root(moment[order][:, order], method.damp)
+    rounder = Rounder(weight, order, group, method)
+    whole = group * max(1, BLOCK // group)  # a block begins where a group does
+    sweep(weight[:, order], root, rounder, BLOCK if method.static_groups else whole)
+    return rounder.grid(), rounder.codes
+
+
+class Rounder:
+    """Rounds columns in an order; scales are known beforehand, or found as a group begins."""
+
+    def __init__(self, weight: Tensor, order: Tensor, group: int, method: GPTQ) -> None:
+        self.order, self.group, self.method = order, group, method
+        start = fitted_grid(weight, group, method.bits, symmetric=method.symmetric)
+        self.scales = start.scales.clone()
+        self.zeros = start.zeros.clone() if isinstance(start.zeros, Tensor) else start.zeros
+        self.codes = torch.zeros_like(weight.T, memory_format=torch.contiguous_format).T
+        self.gone = weight.T.contiguous().T == 0
+
+    def grid(self) -> Grid:
+        """The grid of the whole weight."""
+        return Grid(self.scales, self.zeros, self.method.bits)
+
+    def begin(self, block: Tensor, first: int, scale: Tensor) -> None:
+        """See `feedback.Chooser`."""
+
+    def column(self, block: Tensor, place: int, first: int) -> Tensor:
+        """See `feedback.Chooser`."""
+        at = int(self.order[first + place])
+        number = at // self.group
+        if not self.method.static_groups and at % self.group == 0:
+            self._fit(block[:, place : place + self.group], number)
+        zeros = self.zeros[:, number : number + 1] if isinstance(self.zeros, Tensor) else self.zeros
+        grid = Grid(self.scales[:, number : number + 1], zeros, self.method.bits)
+        wanted = torch.where(self.gone[:, at], 0, block[:, place])[:, None]
+        codes = grid.codes(wanted)
+        self.codes[:, at] = codes[:, 0]
+        return grid.values(codes)[:, 0]
+
+    def _fit(self, columns: Tensor, number: int) -> None:
+        found = fitted_grid(columns, 0, self.method.bits, symmetric=self.method.symmetric)
+        self.scales[:, number] = found.scales[:, 0]
+        if isinstance(self.zeros, Tensor) and isinstance(found.zeros, Tensor):
+            self.zeros[:, number] = found.zeros[:, 0]

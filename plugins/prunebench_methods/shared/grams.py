@@ -1,0 +1,170 @@
+"""Gram matrices of what layers are given: taken in one pass of the dense network, for all methods and all settings.
+
+Letters: a layer has g groups (1 but for grouped convolutions) and in each a weight W (m/g, n); x (n,) is one vector
+that a group is given, N how many there were.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from prunebench import NotApplicable, Task
+from torch import Tensor, nn
+
+from prunebench_methods.shared.calibration import run_calibration, watched
+from prunebench_methods.shared.numerics import flattened, working
+from prunebench_methods.shared.patches import chosen_positions, patches
+from prunebench_methods.shared.replace import Layer, linear_and_conv_layers, shapes_by_name
+from prunebench_methods.shared.selection import section_holds, too_wide
+
+SLICE = 4096  # rows that are multiplied in one precision before their sum is added up in float64
+
+
+@dataclass
+class Gram:
+    """Sums over the vectors x of a layer, in float64; held as rows while they are fewer than they are wide."""
+
+    count: int = 0
+    total: Tensor | None = None  # (g, n), sum of x
+    products: Tensor | None = None  # (g, n, n), sum of x x'
+    rows: list[Tensor] = field(default_factory=list)  # of (k, g, n), instead of products
+
+    def add(self, rows: Tensor) -> None:
+        """Take in rows (k, g, n): multiplied in float32 or better a slice at a time, added up in float64."""
+        rows = working(rows)
+        self.count += len(rows)
+        total = rows.double().sum(0)
+        self.total = total if self.total is None else self.total + total
+        if self.products is None and self.count <= rows.shape[2]:
+            self.rows.append(rows.clone())  # the network may go on in place
+            return
+        for part in [*self.rows, *rows.split(SLICE)]:
+            self._multiply(part)
+        self.rows = []
+
+    def _multiply(self, rows: Tensor) -> None:
+        side = rows.transpose(0, 1)  # (g, k, n)
+        with torch.autocast(rows.device.type, enabled=False):  # it would multiply in half precision
+            product = torch.bmm(side.transpose(1, 2), side).double()
+        self.products = product if self.products is None else self.products.add_(product)
+
+    @property
+    def mean(self) -> Tensor:
+        """(g, n)"""
+        assert self.total is not None
+        return self.total / self.count
+
+    def diagonal(self) -> Tensor:
+        """(g, n): mean squares of the inputs."""
+        if self.products is not None:
+            return self.products.diagonal(dim1=1, dim2=2) / self.count
+        return sum_of_squares(self.rows) / self.count
+
+    def factor(self, group: int, *, centred: bool = False) -> Tensor | None:
+        """(N, n) in float64 whose F' F is `second`, where the rows are held; None where their products are."""
+        if self.products is not None:
+            return None
+        rows = torch.cat([part[:, group] for part in self.rows]).double()
+        return (rows - rows.mean(0) if centred else rows) / self.count**0.5
+
+    def second(self, group: int, *, centred: bool = False) -> Tensor:
+        """(n, n): the mean of x x', or the covariance; a new tensor in float64."""
+        factor = self.factor(group, centred=centred)
+        if factor is not None:
+            return factor.T @ factor
+        assert self.products is not None
+        moment = self.products[group] / self.count
+        mean = self.mean[group]
+        return moment - torch.outer(mean, mean) if centred else moment
+
+
+def sum_of_squares(rows: Iterable[Tensor]) -> Tensor:
+    """Over the rows (k, g, n) of all parts: (g, n) in float64."""
+    return torch.stack([part.double().square().sum(0) for part in rows]).sum(0)
+
+
+def input_grams(network: nn.Module, task: Task, section: str = "all") -> Mapping[str, Gram]:
+    """Layer -> the Gram matrix of its inputs over the calibration data, a convolution's from its unfolded patches.
+
+    One pass of the dense network for all layers of the section, kept for every method that asks. Layers that read the
+    same tensor in the same way share one. Raises `NotApplicable` without calibration data, or where inputs are not
+    finite.
+    """
+    names = tuple(s.name for s in task.shapes if section_holds(section, s) and s.weight_count and not too_wide(s))
+    if not len(task.calibration):
+        raise NotApplicable("it needs calibration samples, and the protocol gives none")
+    found = task.once(("input grams", names), lambda: _input_grams(network, task, names))
+    for name, gram in found.items():
+        if not bool(torch.isfinite(gram.diagonal()).all()):
+            raise NotApplicable(f"the inputs of {name!r} over the calibration samples are not finite")
+    return found
+
+
+def _input_grams(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Gram]:
+    for shares in (True, False):
+        collector = _Collector(network, task, shares)
+        with watched(network, names, collector.see, detached=False):
+            run_calibration(network, task)
+        if collector.is_consistent:
+            break
+    missing = [name for name in names if name not in collector.found]
+    if missing:
+        raise NotApplicable(f"the calibration samples never reach {missing[0]!r}")
+    return collector.found
+
+
+class _Collector:
+    """Adds up inputs as layers are called; a layer that reads what another one reads takes over its Gram matrix."""
+
+    def __init__(self, network: nn.Module, task: Task, shares: bool) -> None:
+        self.layers, self.shapes = linear_and_conv_layers(network), shapes_by_name(task)
+        self.sample_count, self.shares = len(task.calibration), shares
+        self.found: dict[str, Gram] = {}
+        self.leader: dict[str, str] = {}  # layer -> the one whose Gram matrix it has
+        self.seen: dict[str, tuple[weakref.ref[Tensor], int]] = {}  # leader -> its newest input
+        self.is_consistent = True
+
+    def see(self, name: str, inputs: Tensor, output: Tensor) -> None:
+        """What `watched` calls."""
+        if name not in self.leader:
+            self.leader[name] = self._leader(name, inputs)
+            self.found[name] = self.found.get(self.leader[name]) or Gram()
+        if self.leader[name] != name:
+            self.is_consistent &= self._reads(self.leader[name], inputs)
+            return
+        self.seen[name] = (weakref.ref(inputs), inputs._version)
+        self.found[name].add(self._rows(name, inputs, output))
+
+    def _leader(self, name: str, inputs: Tensor) -> str:
+        if not self.shares or self.shapes[name].called > 1:
+            return name
+        alike = (other for other in self.seen if _reading(self.layers[other]) == _reading(self.layers[name]))
+        return next((other for other in alike if self._reads(other, inputs)), name)
+
+    def _reads(self, leader: str, inputs: Tensor) -> bool:
+        seen, version = self.seen[leader]
+        return seen() is inputs and version == inputs._version and self.shapes[leader].called == 1
+
+    def _rows(self, name: str, inputs: Tensor, output: Tensor) -> Tensor:
+        shape = self.shapes[name]
+        is_conv = shape.kind == "conv2d"
+        chosen = chosen_positions(output[0, 0].numel(), self.sample_count, seed=0) if is_conv else None
+        rows = patches(self.layers[name], inputs, chosen)
+        return rows.reshape(len(rows), shape.groups, -1)
+
+
+def _reading(layer: Layer) -> tuple[object, ...]:
+    """How a layer reads its input: equal for layers that unfold it alike."""
+    if isinstance(layer, nn.Linear):
+        return (layer.in_features,)
+    facts = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
+    return (layer.in_channels, *facts)
+
+
+def grouped_weight(layer: Layer) -> Tensor:
+    """(g, m/g, n): the flattened weight, apart from autograd, in float32 or better; may share storage."""
+    matrix = flattened(layer)
+    return matrix if matrix.ndim == 3 else matrix[None]
