@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ from prunebench.store.journal import Damage, Journal, Tail, folder_of, journal_p
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from prunebench.store.finished import Ending
 
 
 @dataclass
@@ -66,9 +68,17 @@ class Store:
 
     def finished(self, trial_ids: Collection[str]) -> dict[str, str]:
         """Trial id -> status of its best stored attempt, for those of `trial_ids` that have one."""
+        return {trial_id: ending.status for trial_id, ending in self.endings(trial_ids).items()}
+
+    def endings(
+        self,
+        trial_ids: Collection[str],
+        is_current: Callable[[str, Mapping[str, str]], bool] = lambda trial_id, code: True,
+    ) -> dict[str, Ending]:
+        """Trial id -> its best stored attempt; those by code that `is_current` come first."""
         from prunebench.store.finished import finished
 
-        return finished(self.path, trial_ids)
+        return finished(self.path, trial_ids, is_current)
 
     def journals(self) -> list[Path]:
         """The journals, by name."""
@@ -141,10 +151,15 @@ class _Keys(msgspec.Struct):
     trial_id: str = ""
 
 
+class _Made(msgspec.Struct):
+    code: dict[str, str] = {}
+
+
 class _Outcome(msgspec.Struct):
     status: str = "failed"
     started_at: str = ""
     attempt: int = 1
+    provenance: _Made = msgspec.field(default_factory=_Made)
 
 
 class _Record(msgspec.Struct):
@@ -154,11 +169,17 @@ class _Record(msgspec.Struct):
 
 def tail_outcomes(tail: Tail) -> Iterator[tuple[str, str, str, int]]:
     """Trial id, status, start and attempt of the results in `tail`, without a database."""
+    yield from ((*facts,) for *facts, _ in tail_endings(tail))  # type: ignore[misc]
+
+
+def tail_endings(tail: Tail) -> Iterator[tuple[str, str, str, int, dict[str, str]]]:
+    """The same with the code of the plugins."""
     decoder = msgspec.json.Decoder(_Record)
     for body in tail.results:
         with contextlib.suppress(msgspec.ValidationError):
             record = decoder.decode(body)
-            yield record.keys.trial_id, record.result.status, record.result.started_at, record.result.attempt
+            outcome = record.result
+            yield record.keys.trial_id, outcome.status, outcome.started_at, outcome.attempt, outcome.provenance.code
 
 
 def unmerged(

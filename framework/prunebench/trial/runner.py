@@ -24,6 +24,7 @@ from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
+from prunebench.plugins.code import plugins_of
 from prunebench.plugins.contracts import Metric, Objective
 from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
@@ -135,14 +136,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
         pruned = pruned_network(bench, trial, dense)
         before = _finetuned(trial, bench, dense, pruned)
         bench.progress("measure", None)
-        scores = evaluate(
-            pruned.network,
-            dense.splits.test,
-            dense.objective,
-            bench.device,
-            limit=trial.protocol.evaluation_limit,
-            breathe=bench.turn.breathe,
-        )
+        scores = _scored(trial, bench, dense, pruned)
         facts = _facts(trial, bench, dense, pruned)
         facts["metrics"], declined = all_readings(
             _metrics(trial, bench),
@@ -167,14 +161,25 @@ def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
     return [create(cls, complete(cls, {})) for cls in classes]
 
 
+def _scored(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> Scores:
+    """The pruned network on the test split; whoever waits to time something is let through between batches."""
+    return evaluate(
+        pruned.network,
+        dense.splits.test,
+        dense.objective,
+        bench.device,
+        limit=trial.protocol.evaluation_limit,
+        breathe=bench.turn.breathe,
+    )
+
+
 def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Scores | None, float]:
     """Fine-tune in place by the protocol; the scores before it and the seconds it took."""
     recipe = trial.protocol.finetune
     is_own = trial.method.use == "dense" or any(method.trains for method in pruned.methods)
     if not recipe.trains or is_own:
         return None, 0.0
-    limit = trial.protocol.evaluation_limit
-    before = evaluate(pruned.network, dense.splits.test, dense.objective, bench.device, limit=limit)
+    before = _scored(trial, bench, dense, pruned)
     done = epochs_done(recipe, len(dense.splits.train))
     started = time.monotonic()
     bench.progress("finetune", 0.0)
@@ -261,7 +266,7 @@ def _measurement(
         stages=tuple(pruned.stages),
         achieved=pruned.achieved,
         solved=pruned.solved,
-        notes=tuple(dict.fromkeys(pruned.notes)),
+        notes=tuple(dict.fromkeys((*pruned.notes, *dense.remarks))),
         objective=facts_of(dense.objective, dense.floors),
         score=scores.score,
         scores=dict(scores.numbers),
@@ -295,13 +300,12 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
         dense_hash=dense.sha256 if is_known and dense else "",
         dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
         plugins=_sources(trial, bench),
+        code=bench.codes.of_trial(trial),
     )
 
 
 def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
-    methods = trial.method.stages or (trial.method,)
-    wanted = [("dataset", trial.dataset), ("model", trial.model), *(("method", method) for method in methods)]
-    named = [*((kind, choice.use) for kind, choice in wanted), *(("metric", name) for name in trial.protocol.metrics)]
+    named = plugins_of(trial)
     objective = str(instance(bench.installed, "dataset", trial.dataset).objective)
     if objective in bench.installed.of_kind("objective"):
         named.append(("objective", objective))

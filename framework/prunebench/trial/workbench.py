@@ -22,6 +22,7 @@ from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
 from prunebench.measure.scores import evaluating
 from prunebench.measure.weights import raw_bytes
+from prunebench.plugins.code import Codes, now
 from prunebench.plugins.contracts import Dataset, Model, Objective
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.parameters import complete, create
@@ -65,6 +66,7 @@ class DenseNetwork:
     handed_out: Fingerprint  # of the calibration inputs and of every split
     structure: tuple[Any, ...]  # as in `guards`
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
+    remarks: tuple[str, ...] = ()  # on the model and the data, for every row
 
     @property
     def example(self) -> Tree:
@@ -91,6 +93,7 @@ class Workbench:
         self.device = torch.device(device)
         self.data_dir = Path(data_dir)
         self.checkpoints = Checkpoints(Path(checkpoints))
+        self._loaded_at = now()
         self.installed = find_installed(plugin_files, disabled_plugins)
         self.turn = Turn(device=device)
         self.progress = progress
@@ -101,6 +104,14 @@ class Workbench:
         self._unsound: dict[str, str] = {}  # data sets that cannot be used, and why
         self._splits: dict[str, Splits] = {}
         self._dense: DenseNetwork | None = None
+        self._codes: Codes | None = None
+
+    @property
+    def codes(self) -> Codes:
+        """What code the plugins are of."""
+        if self._codes is None or self._codes.installed is not self.installed:
+            self._codes = Codes(self.installed, self._loaded_at)
+        return self._codes
 
     def dense(self, trial: Trial) -> DenseNetwork:
         """The dense network of `trial`: kept from the last trial, read from its checkpoint, or trained now."""
@@ -123,27 +134,31 @@ class Workbench:
         self._splits.clear()
         self.guard, self.is_spent = Guard(), True
 
-    def splits(self, trial: Trial, input_shape: tuple[int, ...] | None) -> Splits:
-        """The trial's data set at `input_shape`, on the device when it fits."""
-        key = f"{trial.dataset.text} {input_shape}"
+    def splits(self, trial: Trial, model: Model) -> Splits:
+        """The trial's data set as its model reads it, on the device when it fits."""
+        tokenizer = model.tokenizer()
+        key = f"{trial.dataset.text} {model.input_shape} {tokenizer.sha256 if tokenizer else ''}"
         if key not in self._splits:
             self.progress("data", None)
             dataset = instance(self.installed, "dataset", trial.dataset)
             assert isinstance(dataset, Dataset)
-            loaded = self._loaded(dataset, input_shape).map(self._placed)
+            loaded = self._loaded(dataset, model).map(self._placed)
             while len(self._splits) >= DATASETS_KEPT:
                 self._splits.pop(next(iter(self._splits)))
             self._splits[key] = loaded
         return self._splits[key]
 
-    def _loaded(self, dataset: Dataset, input_shape: tuple[int, ...] | None) -> Splits:
+    def _loaded(self, dataset: Dataset, model: Model) -> Splits:
         """What the data set loads, sound; what is wrong is found once, however many trials ask."""
+        tokenizer, input_shape = model.tokenizer(), model.input_shape
         key = f"{dataset!r} {input_shape}"
+        key += f" {tokenizer.sha256}" if tokenizer else ""
         if key in self._unsound:
             raise DataError(self._unsound[key])
         try:
-            loaded = dataset.load(input_shape, self.data_dir)
-            self.advice[key] = require_sound(loaded, input_shape, dataset.name)
+            loaded = dataset.load_for(model, self.data_dir)
+            shape = None if "window" in loaded.facts else input_shape  # a window may be shorter than the model's
+            self.advice[key] = require_sound(loaded, shape, dataset.name)
         except DataError as error:
             self._unsound[key] = str(error)
             raise
@@ -160,7 +175,7 @@ class Workbench:
         assert isinstance(model, Model)
         objective = self.objective(trial)
         require_objective(f"the model {model.name}", model.objectives, objective)
-        splits = self.splits(trial, model.input_shape)
+        splits = self.splits(trial, model)
         fresh = self._builder(model, splits, trial.seed)
         checkpoint = self._checkpoint(trial, model, splits, fresh)
         network = fresh()
@@ -187,6 +202,7 @@ class Workbench:
             Fingerprint.of(_handed_out(calibration, splits)),
             structure(network),
             model.anatomy,
+            (*model.remarks(), *facts_note(splits)),
         )
 
     def objective(self, trial: Trial) -> Objective:
@@ -204,12 +220,13 @@ class Workbench:
         return fresh
 
     def _checkpoint(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
-        found = self.checkpoints.read(trial.network_id)
+        code = self._network_code(trial)
+        found = self.checkpoints.read(trial.network_id, code)
         if found is not None:
             return found
         self.progress("waiting", None)
         with self.checkpoints.training(trial.network_id):
-            found = self.checkpoints.read(trial.network_id)
+            found = self.checkpoints.read(trial.network_id, code)
             return found if found is not None else self._trained(trial, model, splits, fresh)
 
     def _trained(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
@@ -222,7 +239,12 @@ class Workbench:
             done = epochs_done(trial.protocol.train, len(splits.train))
             curve = self._fit(network, splits, trial, on_epoch=lambda epoch: self.progress("train", done(epoch)))
         seconds = time.monotonic() - started
-        return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve)
+        return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve, self._network_code(trial))
+
+    def _network_code(self, trial: Trial) -> dict[str, str]:
+        """Of what decides the dense network beside its id."""
+        code = self.codes.of_trial(trial)
+        return {key: value for key, value in code.items() if key.startswith(("dataset:", "model:", "objective:"))}
 
     def _fit(self, network: nn.Module, splits: Splits, trial: Trial, **options: Any) -> tuple[CurvePoint, ...]:
         with seeded(trial.seed, self.device):  # dropout draws from torch's own generator
@@ -257,6 +279,12 @@ def on_device_limit_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return ON_DEVICE_LIMIT_BYTES
     return min(ON_DEVICE_LIMIT_BYTES, free_and_total_bytes(device)[0] // FREE_SHARE)
+
+
+def facts_note(splits: Splits) -> tuple[str, ...]:
+    """What two numbers must have in common to be compared, as one note."""
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in splits.facts.items() if value != "")
+    return (f"data: {told}",) if told else ()
 
 
 def objective_of(installed: Installed, dataset: Dataset) -> Objective:
