@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from prunebench.engine.activity import ActivityFile, Tally, activity_path
 from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
-from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean
+from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean, encodable
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.grid.plan import Plan, plan
 from prunebench.plugins.code import Codes, changed, is_edited_in_place
@@ -183,6 +183,7 @@ def run(
     done_count = len(prepared.plan.trials) - len(prepared.todo)
     outcome = Outcome(prepared.plan.grid.name, Path(db), len(prepared.plan.trials), done_count)
     if not prepared.todo:
+        outcome.notes = _published(prepared.store)
         outcome.seconds = time.monotonic() - started
         return outcome
     options = prepared.plan.grid.options
@@ -210,6 +211,15 @@ def run(
             outcome.notes = (*outcome.notes, f"no report: {error}")
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _published(store: Store) -> tuple[str, ...]:
+    """Bring in what an earlier run could only journal, as on a full disk; what there is to say of it."""
+    try:
+        merged = store.merge(wait_seconds=10)
+    except StoreError as error:  # as in a folder that may only be read: nothing is lost by it
+        return (str(error),)
+    return (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
 
 
 def origin(trial: Trial, installed: Installed) -> str:
@@ -300,7 +310,7 @@ def _run_record(prepared: Prepared) -> Run:
         started_at=now.isoformat(timespec="milliseconds"),
         grid=grid.text,
         scale=grid.scale,
-        command=" ".join(sys.argv),
+        command=encodable(" ".join(sys.argv)),
         trial_count=len(trial_ids),
         trial_ids=trial_ids,
         options={"controls": sorted(n for n, p in prepared.installed.of_kind("method").items() if p.cls.control)},
