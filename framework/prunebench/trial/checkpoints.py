@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from prunebench.errors import CheckpointError
 from prunebench.records import CurvePoint, decode, encode
 
 
