@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from prunebench.engine.activity import ActivityFile, Tally, activity_path
 from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
-from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean
+from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean, encodable
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.grid.plan import Plan, plan
 from prunebench.plugins.code import Codes, changed, is_edited_in_place
@@ -180,28 +180,27 @@ def run(
         data_dir=data_dir,
     )
     on_plan(prepared)
-    done_count = len(prepared.plan.trials) - len(prepared.todo)
-    outcome = Outcome(prepared.plan.grid.name, Path(db), len(prepared.plan.trials), done_count)
+    trials = prepared.plan.trials
+    outcome = Outcome(prepared.plan.grid.name, Path(db), len(trials), len(trials) - len(prepared.todo))
     if not prepared.todo:
-        outcome.seconds = time.monotonic() - started
-        return outcome
-    options = prepared.plan.grid.options
+        return replace(outcome, notes=_published(prepared.store), seconds=time.monotonic() - started)
+    options, folder = prepared.plan.grid.options, Path(db).parent
     settings = WorkSettings(
         data_dir=str(data_folder(data_dir).absolute()),
-        checkpoints=str((Path(db).parent / "checkpoints").absolute()),
+        checkpoints=str((folder / "checkpoints").absolute()),
         plugin_files=tuple(str(Path(path).absolute()) for path in plugin_files),
         disabled_plugins=(*disabled, *(fault.entry for fault in prepared.installed.broken)),  # waited for once
         timeout_seconds=timeout_seconds or options.timeout_seconds,
-        log_dir=str((Path(db).parent / "logs").absolute()),
+        log_dir=str((folder / "logs").absolute()),
         threads_per_slot=prepared.plan.grid.protocol.threads,
     )
-    retries = RetryPolicy(**(options.retries or {}))
-    workers = make_executor(executor, devices, settings, retries, address=address, gpu_fraction=gpu_share)
+    retry_policy = RetryPolicy(**(options.retries or {}))
+    workers = make_executor(executor, devices, settings, retry_policy, address=address, gpu_fraction=gpu_share)
     if isolate or options.isolate:
         origins = {trial.id: origin(trial, prepared.installed) for trial in prepared.todo}
         workers.isolate(lambda trial: origins[trial.id])
         prepared = replace(prepared, todo=by_origin(prepared.todo, origins))
-    check_writable(Path(db).parent)
+    check_writable(folder)
     _execute(prepared, workers, outcome, on_event)
     if report:
         _add_report(prepared, Path(db), outcome)
@@ -215,6 +214,15 @@ def _add_report(prepared: Prepared, db: Path, outcome: Outcome) -> None:
         outcome.report = _report(prepared, db, outcome.run_id)
     except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
         outcome.notes = (*outcome.notes, f"no report: {error}")
+
+
+def _published(store: Store) -> tuple[str, ...]:
+    """Bring in what an earlier run could only journal, as on a full disk; what there is to say of it."""
+    try:
+        merged = store.merge(wait_seconds=10)
+    except StoreError as error:  # as in a folder that may only be read: nothing is lost by it
+        return (str(error),)
+    return (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
 
 
 def origin(trial: Trial, installed: Installed) -> str:
@@ -305,7 +313,7 @@ def _run_record(prepared: Prepared) -> Run:
         started_at=now.isoformat(timespec="milliseconds"),
         grid=grid.text,
         scale=grid.scale,
-        command=" ".join(sys.argv),
+        command=encodable(" ".join(sys.argv)),
         trial_count=len(trial_ids),
         trial_ids=trial_ids,
         options={"controls": sorted(n for n, p in prepared.installed.of_kind("method").items() if p.cls.control)},
@@ -322,6 +330,8 @@ def _signals(workers: Executor) -> Iterator[threading.Event]:
         return
 
     def stop(signum: int, frame: Any) -> None:
+        if not stopping.is_set():  # by a call that may be made amid anything, also amid drawing
+            os.write(2, b"bench: finishing the trials that run; a second Ctrl-C (or SIGTERM) stops at once\n")
         workers.stop(now=stopping.is_set())
         stopping.set()
 

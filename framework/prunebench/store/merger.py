@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prunebench.errors import StoreError
+from prunebench.errors import StoreError, encodable
 from prunebench.store import publish
-from prunebench.store.journal import Damage, folder_of
+from prunebench.store.journal import Damage, folder_of, journals_of
 
 
 @dataclass
@@ -30,6 +30,10 @@ class Merger:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        if "\\" in str(self.path):  # said before anything runs: DuckDB takes it for the end of a folder
+            raise StoreError(f"{self.path}: a path with a backslash cannot be opened; name another with --db")
+        if encodable(str(self.path)) != str(self.path):
+            raise StoreError(f"{encodable(str(self.path))}: the path is not UTF-8; name another with --db")
         self.folder = folder_of(self.path)
         self._seen: tuple[object, ...] = ()  # what the folder looked like after the last merge
 
@@ -52,8 +56,8 @@ class Merger:
         return report
 
     def journals(self) -> list[Path]:
-        """The journals, by name."""
-        return sorted(self.folder.glob("*.jsonl"))
+        """The journals, by name; a folder or a FIFO is none, whatever it is called."""
+        return journals_of(self.path)
 
     def look(self) -> tuple[object, ...]:
         """What would change if there were something to merge: sizes of journals, the published file."""
@@ -67,11 +71,14 @@ class Merger:
 
         from prunebench.store.database import DamagedDatabase, HeldDatabase
         from prunebench.store.merging import merge_into
+        from prunebench.store.taking import keep_what_no_journal_holds
 
         looked = self.look()
         if note := publish.set_wal_aside(self.path):
             report.notes.append(note)
         try:
+            if kept := keep_what_no_journal_holds(self):
+                report.notes.append(f"{self.path}: holds results of no journal here; a copy is kept as {kept}")
             report.merged = merge_into(self.path, self.journals(), report)
         except HeldDatabase as held:
             report.held_by, report.postponed = held.pid, f"{held}; the results are safe in {self.folder}"

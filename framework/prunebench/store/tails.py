@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 class _Keys(msgspec.Struct):
     trial_id: str = ""
+    run_id: str = ""
 
 
 class _Made(msgspec.Struct):
@@ -38,6 +39,15 @@ class _Record(msgspec.Struct):
 def tail_outcomes(tail: Tail) -> Iterator[tuple[str, str, str, int]]:
     """Trial id, status, start and attempt of the results in `tail`, without a database."""
     yield from ((*facts,) for *facts, _ in tail_endings(tail))  # type: ignore[misc]
+
+
+def tail_keys(tail: Tail) -> Iterator[tuple[str, str, int]]:
+    """Run, trial id and attempt of the results in `tail`: a journal may be a copy under another name."""
+    decoder = msgspec.json.Decoder(_Record)
+    for body in tail.results:
+        with contextlib.suppress(msgspec.ValidationError):
+            record = decoder.decode(body)
+            yield record.keys.run_id, record.keys.trial_id, record.result.attempt
 
 
 def tail_endings(tail: Tail) -> Iterator[tuple[str, str, str, int, dict[str, str]]]:
