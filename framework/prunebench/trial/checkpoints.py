@@ -39,6 +39,7 @@ class _Record:
     train_seconds: float
     curve: tuple[CurvePoint, ...]
     code: dict[str, str] = field(default_factory=dict)  # of the data set and the model, "kind:name" -> code
+    tied: dict[str, str] = field(default_factory=dict)  # a name of the state -> the one whose tensor it is
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Checkpoints:
             self._set_aside(network_id, f"{weights_path} is damaged: its hash differs")
             return None
         try:
-            return Checkpoint(load(data), record.sha256, record.train_seconds, record.curve)
+            weights = load(data)
+            weights |= {name: weights[kept] for name, kept in record.tied.items()}
+            return Checkpoint(weights, record.sha256, record.train_seconds, record.curve)
         except safetensors.SafetensorError as error:
             self._set_aside(network_id, f"{weights_path}: {error}")
             return None
@@ -87,14 +90,15 @@ class Checkpoints:
         curve: tuple[CurvePoint, ...],
         code: Mapping[str, str] | None = None,
     ) -> Checkpoint:
-        """Keep the weights; the record is written last, so a checkpoint without one does not count."""
+        """Keep the weights, a tensor of two names once; the record is written last: without one none is kept."""
         weights_path, record_path = self._paths(network_id)
-        kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+        tied = _tied(weights)
+        kept = {n: w.detach().cpu().contiguous().clone() for n, w in weights.items() if n not in tied}
         data = save(kept)
         sha256 = hashlib.sha256(data).hexdigest()
         _write_whole(weights_path, data)
-        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve, dict(code or {}))))
-        return Checkpoint(kept, sha256, train_seconds, curve)
+        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve, dict(code or {}), tied)))
+        return Checkpoint(kept | {name: kept[own] for name, own in tied.items()}, sha256, train_seconds, curve)
 
     @contextlib.contextmanager
     def training(self, network_id: str) -> Iterator[None]:
@@ -106,6 +110,17 @@ class Checkpoints:
 
     def _paths(self, network_id: str) -> tuple[Path, Path]:
         return self.folder / f"{network_id}.safetensors", self.folder / f"{network_id}.json"
+
+
+def _tied(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that are another name's: the same memory, seen alike."""
+    first: dict[tuple[object, ...], str] = {}
+    found = {}
+    for name, tensor in weights.items():
+        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and first.setdefault(key, name) != name:
+            found[name] = first[key]
+    return found
 
 
 def _write_whole(path: Path, data: bytes) -> None:
