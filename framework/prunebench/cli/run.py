@@ -33,6 +33,9 @@ from prunebench.grid.protocols import seconds
     help="GPUs that a Ray worker takes; 0.5 puts two on one.",
 )
 @click.option("--timeout", help="Longest a trial may take: 90s, 30m, 2h.")
+@click.option(
+    "--isolate", is_flag=True, help="A fresh worker for each foreign distribution's trials: a start of seconds each."
+)
 @click.option("--report/--no-report", default=True, help="Write the page at the end.")
 @plugin_options
 @json_option

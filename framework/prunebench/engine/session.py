@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from prunebench.engine.activity import ActivityFile, Tally, activity_path
 from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
-from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean
+from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean, encodable
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.grid.plan import Plan, plan
 from prunebench.plugins.code import Codes, changed, is_edited_in_place
@@ -159,6 +159,7 @@ def run(
     limit: int = TRIAL_LIMIT,
     retry: tuple[str, ...] = (),
     timeout_seconds: float | None = None,
+    isolate: bool = False,
     plugin_files: tuple[Path, ...] = (),
     disabled: tuple[str, ...] = (),
     data_dir: Path | None = None,
@@ -182,6 +183,7 @@ def run(
     done_count = len(prepared.plan.trials) - len(prepared.todo)
     outcome = Outcome(prepared.plan.grid.name, Path(db), len(prepared.plan.trials), done_count)
     if not prepared.todo:
+        outcome.notes = _published(prepared.store)
         outcome.seconds = time.monotonic() - started
         return outcome
     options = prepared.plan.grid.options
@@ -196,6 +198,10 @@ def run(
     )
     retries = RetryPolicy(**(options.retries or {}))
     workers = make_executor(executor, devices, settings, retries, address=address, gpu_fraction=gpu_share)
+    if isolate or options.isolate:
+        origins = {trial.id: origin(trial, prepared.installed) for trial in prepared.todo}
+        workers.isolate(lambda trial: origins[trial.id])
+        prepared = replace(prepared, todo=by_origin(prepared.todo, origins))
     check_writable(Path(db).parent)
     _execute(prepared, workers, outcome, on_event)
     if report:
@@ -205,6 +211,33 @@ def run(
             outcome.notes = (*outcome.notes, f"no report: {error}")
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _published(store: Store) -> tuple[str, ...]:
+    """Bring in what an earlier run could only journal, as on a full disk; what there is to say of it."""
+    try:
+        merged = store.merge(wait_seconds=10)
+    except StoreError as error:  # as in a folder that may only be read: nothing is lost by it
+        return (str(error),)
+    return (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
+
+
+def origin(trial: Trial, installed: Installed) -> str:
+    """The distributions and plugin files, other than prunebench's own, whose code the trial runs."""
+    own = installed.find("method", "dense").distribution
+    choices = [("dataset", trial.dataset.use), ("model", trial.model.use)]
+    choices += [("method", method.use) for method in trial.method.stages or (trial.method,)]
+    choices += [("metric", name) for name in trial.protocol.metrics]
+    found = {installed.find(kind, name).distribution for kind, name in choices}
+    return ", ".join(sorted(found - {own}))
+
+
+def by_origin(trials: tuple[Trial, ...], origins: dict[str, str]) -> tuple[Trial, ...]:
+    """The trials with those of one network and one origin side by side, dense networks first."""
+    place: dict[str, int] = {}
+    for trial in trials:
+        place.setdefault(trial.network_id, len(place))
+    return tuple(sorted(trials, key=lambda t: (place[t.network_id], t.method.use != "dense", origins[t.id])))
 
 
 def check_writable(folder: Path) -> None:
@@ -277,7 +310,7 @@ def _run_record(prepared: Prepared) -> Run:
         started_at=now.isoformat(timespec="milliseconds"),
         grid=grid.text,
         scale=grid.scale,
-        command=" ".join(sys.argv),
+        command=encodable(" ".join(sys.argv)),
         trial_count=len(trial_ids),
         trial_ids=trial_ids,
         options={"controls": sorted(n for n, p in prepared.installed.of_kind("method").items() if p.cls.control)},

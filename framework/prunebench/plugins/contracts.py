@@ -74,6 +74,7 @@ class Task(Protocol):
 
         Weights that are zero when it starts stay exactly zero. `max_steps=k` stops after k optimizer steps;
         `after_step=f` calls f() after each.
+        `extra_loss=f` adds f() to each batch's loss: a penalty on weights, or a distance to a teacher.
         """
 
     def rewound(self, step: int = 0) -> dict[str, Tensor]:

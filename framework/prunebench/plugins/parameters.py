@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import types
@@ -84,6 +85,33 @@ def create(cls: type[Any], values: dict[str, Value]) -> Any:
     except ValueError as error:
         raise PlanError(f"{cls.name}: {error}") from None
     return instance
+
+
+def require_solvable(cls: type[Any], values: dict[str, Value], freed: str, target: str) -> None:
+    """Raise `PlanError` where the class's `check` refuses these values whatever `target` makes of the field `freed`."""
+    refusal: PlanError | None = None
+    for value in _possible(cls, freed):
+        try:
+            create(cls, {**values, freed: value})
+        except PlanError as error:
+            refusal = refusal or error
+        else:
+            return
+    if refusal:
+        raise PlanError(f"{refusal} ({target} is solved for {freed})")
+
+
+def _possible(cls: type[Any], name: str) -> list[Value]:
+    """Some values that the field may have by its type and bounds."""
+    item = next(item for item in dataclasses.fields(cls) if item.name == name)
+    bounds = [item.metadata.get(key) for key in ("at_least", "at_most", "above", "below")]
+    settings = [(getattr(cls, words, None) or {}).get(name) for words in ("example", "loosest")]
+    found: list[Value] = []
+    for value in [*settings, defaults(cls).get(name), 0.5, 1, 2, 8, *bounds]:
+        with contextlib.suppress(PlanError):
+            if value is not None:
+                found.append(checked(value, field_types(cls)[name], item.metadata, name))
+    return found
 
 
 def _is_plain(value: Any) -> bool:

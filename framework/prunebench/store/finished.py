@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.store.journal import folder_of
+from prunebench.store.journal import journals_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,7 +35,7 @@ def finished(
     database: Path, trial_ids: Collection[str], is_current: IsCurrent = lambda trial_id, code: True
 ) -> dict[str, Ending]:
     """Trial id -> its best stored attempt: by today's code before all others, then ok, then the latest."""
-    journals = sorted(folder_of(database).glob("*.jsonl"))
+    journals = journals_of(database)
     if not trial_ids or not (journals or database.exists()):
         return {}
     from prunebench.store.database import connect

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from prunebench.errors import StoreError
+from prunebench.errors import StoreError, encodable
 from prunebench.records import Run
 from prunebench.store import publish
-from prunebench.store.journal import Damage, Journal, Tail, folder_of, journal_path, read_tails
+from prunebench.store.journal import Damage, Journal, Tail, folder_of, journal_path, journals_of, read_tails
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -41,6 +41,10 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        if "\\" in str(self.path):  # said before anything runs: DuckDB takes it for the end of a folder
+            raise StoreError(f"{self.path}: a path with a backslash cannot be opened; name another with --db")
+        if encodable(str(self.path)) != str(self.path):
+            raise StoreError(f"{encodable(str(self.path))}: the path is not UTF-8; name another with --db")
         self.folder = folder_of(self.path)
         self._seen: tuple[object, ...] = ()  # what the folder looked like after the last merge
 
@@ -81,8 +85,8 @@ class Store:
         return finished(self.path, trial_ids, is_current)
 
     def journals(self) -> list[Path]:
-        """The journals, by name."""
-        return sorted(self.folder.glob("*.jsonl"))
+        """The journals, by name; a folder or a FIFO is none, whatever it is called."""
+        return journals_of(self.path)
 
     def look(self) -> tuple[object, ...]:
         """What would change if there were something to merge: sizes of journals, the published file."""
@@ -96,11 +100,14 @@ class Store:
 
         from prunebench.store.database import DamagedDatabase, HeldDatabase
         from prunebench.store.merging import merge_into
+        from prunebench.store.taking import keep_what_no_journal_holds
 
         looked = self.look()
         if note := publish.set_wal_aside(self.path):
             report.notes.append(note)
         try:
+            if kept := keep_what_no_journal_holds(self):
+                report.notes.append(f"{self.path}: holds results of no journal here; a copy is kept as {kept}")
             report.merged = merge_into(self.path, self.journals(), report)
         except HeldDatabase as held:
             report.held_by, report.postponed = held.pid, f"{held}; the results are safe in {self.folder}"
@@ -149,6 +156,7 @@ class Store:
 
 class _Keys(msgspec.Struct):
     trial_id: str = ""
+    run_id: str = ""
 
 
 class _Made(msgspec.Struct):
@@ -170,6 +178,15 @@ class _Record(msgspec.Struct):
 def tail_outcomes(tail: Tail) -> Iterator[tuple[str, str, str, int]]:
     """Trial id, status, start and attempt of the results in `tail`, without a database."""
     yield from ((*facts,) for *facts, _ in tail_endings(tail))  # type: ignore[misc]
+
+
+def tail_keys(tail: Tail) -> Iterator[tuple[str, str, int]]:
+    """Run, trial id and attempt of the results in `tail`: a journal may be a copy under another name."""
+    decoder = msgspec.json.Decoder(_Record)
+    for body in tail.results:
+        with contextlib.suppress(msgspec.ValidationError):
+            record = decoder.decode(body)
+            yield record.keys.run_id, record.keys.trial_id, record.result.attempt
 
 
 def tail_endings(tail: Tail) -> Iterator[tuple[str, str, str, int, dict[str, str]]]:

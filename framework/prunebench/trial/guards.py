@@ -145,17 +145,18 @@ class Surroundings:
 
 
 _READERS: dict[str, list[tuple[Any, Any, tuple[str, ...]]]] = {}
+_SEEN_COUNTS: list[int] = []  # of modules, when they were last looked through: there are thousands
 
 
-def _function_readers() -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
+def _function_readers() -> list[tuple[Any, Any, tuple[str, ...]]]:
     """Holders of functions that decide numbers, and how to read them all at once; a module is looked through once."""
-    for name in [name for name in sys.modules if name.startswith("prunebench.") and name.split(".")[1] in OURS]:
-        if name not in _READERS:
-            _READERS[name] = list(_readers(sys.modules[name]))
-        yield from _READERS[name]
-    if "time" not in _READERS:
+    if [len(sys.modules)] != _SEEN_COUNTS:
+        _SEEN_COUNTS[:] = [len(sys.modules)]
+        for name in [name for name in sys.modules if name.startswith("prunebench.") and name.split(".")[1] in OURS]:
+            if name not in _READERS:
+                _READERS[name] = list(_readers(sys.modules[name]))
         _READERS["time"] = [_reader(time, ("monotonic", "perf_counter", "process_time", "thread_time"))]
-    yield from _READERS["time"]
+    return [reader for readers in _READERS.values() for reader in readers]
 
 
 def _readers(module: ModuleType) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:

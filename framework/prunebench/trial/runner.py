@@ -136,14 +136,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
         pruned = pruned_network(bench, trial, dense)
         before = _finetuned(trial, bench, dense, pruned)
         bench.progress("measure", None)
-        scores = evaluate(
-            pruned.network,
-            dense.splits.test,
-            dense.objective,
-            bench.device,
-            limit=trial.protocol.evaluation_limit,
-            breathe=bench.turn.breathe,
-        )
+        scores = _scored(trial, bench, dense, pruned)
         facts = _facts(trial, bench, dense, pruned)
         facts["metrics"], declined = all_readings(
             _metrics(trial, bench),
@@ -168,14 +161,25 @@ def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
     return [create(cls, complete(cls, {})) for cls in classes]
 
 
+def _scored(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> Scores:
+    """The pruned network on the test split; whoever waits to time something is let through between batches."""
+    return evaluate(
+        pruned.network,
+        dense.splits.test,
+        dense.objective,
+        bench.device,
+        limit=trial.protocol.evaluation_limit,
+        breathe=bench.turn.breathe,
+    )
+
+
 def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Scores | None, float]:
     """Fine-tune in place by the protocol; the scores before it and the seconds it took."""
     recipe = trial.protocol.finetune
     is_own = trial.method.use == "dense" or any(method.trains for method in pruned.methods)
     if not recipe.trains or is_own:
         return None, 0.0
-    limit = trial.protocol.evaluation_limit
-    before = evaluate(pruned.network, dense.splits.test, dense.objective, bench.device, limit=limit)
+    before = _scored(trial, bench, dense, pruned)
     done = epochs_done(recipe, len(dense.splits.train))
     started = time.monotonic()
     bench.progress("finetune", 0.0)

@@ -116,7 +116,7 @@ class TrialTask:
 
     def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
         """See `prunebench.Task`."""
-        extra = {key: recipe.pop(key) for key in ("max_steps", "after_step") if key in recipe}
+        extra = {key: recipe.pop(key) for key in ("max_steps", "after_step", "extra_loss") if key in recipe}
         curve = fit(
             network,
             self.train,
