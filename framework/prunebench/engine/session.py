@@ -327,6 +327,8 @@ def _signals(workers: Executor) -> Iterator[threading.Event]:
         return
 
     def stop(signum: int, frame: Any) -> None:
+        if not stopping.is_set():  # by a call that may be made amid anything, also amid drawing
+            os.write(2, b"bench: finishing the trials that run; a second Ctrl-C (or SIGTERM) stops at once\n")
         workers.stop(now=stopping.is_set())
         stopping.set()
 
