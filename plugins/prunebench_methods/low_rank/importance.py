@@ -14,7 +14,7 @@ import torch
 from prunebench import Task
 from torch import Tensor, nn
 
-from prunebench_methods.shared.calibration import Inputs, channel_rows, watched
+from prunebench_methods.shared.calibration import Inputs, batch_size, channel_rows, watched
 
 BATCH = 32  # samples in one backward pass
 DAMPING = 0.1  # of the mean of S's diagonal, added to it: what did not matter may do so in a pruned network
@@ -35,6 +35,12 @@ class Importance:
         base = self.floor**power
         beyond = (self.values + self.floor) ** power - base
         return base * columns + self.directions @ (beyond[:, None] * (self.directions.T @ columns))
+
+    def diagonal(self, like: Tensor) -> Tensor:
+        """(m,): what single entries are worth, for responses of a weight `like` (m, n)."""
+        if self.directions is None or self.values is None:
+            return torch.ones_like(like[:, 0])
+        return self.floor + self.directions.square() @ self.values
 
 
 ALIKE = Importance()
@@ -59,20 +65,21 @@ def _importances(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict
 
     generator = torch.Generator().manual_seed(task.seed)
     with torch.enable_grad(), watched(network, names, see, detached=False):
-        for images in task.calibration.split(BATCH):
-            inputs = images.detach().clone().requires_grad_()
+        for samples in task.calibration.split(batch_size(task, BATCH)):
+            inputs, sources = _sources(network, samples)
             outputs = network(inputs)
             if outputs.requires_grad:
-                torch.autograd.grad(outputs, inputs, _draw(outputs.detach(), generator), allow_unused=True)
+                direction = task.objective.spread(outputs.detach(), generator)
+                torch.autograd.grad(outputs, sources, direction, allow_unused=True)
     return {name: _damped(seen) for name, seen in gradients.items()}
 
 
-def _draw(outputs: Tensor, generator: torch.Generator) -> Tensor:
-    """A random direction for each sample whose second moment is its F."""
-    chances = outputs.double().softmax(-1)
-    noise = torch.randn(outputs.shape, generator=generator, dtype=torch.float64).to(chances.device)
-    spread = chances.sqrt() * noise
-    return (spread - chances * spread.sum(-1, keepdim=True)).to(outputs.dtype)
+def _sources(network: nn.Module, samples: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Inputs, and what gradients are followed back to: the inputs, or all parameters where those are whole numbers."""
+    if not samples.is_floating_point():
+        return samples, [value for value in network.parameters() if value.requires_grad]
+    inputs = samples.detach().clone().requires_grad_()
+    return inputs, [inputs]
 
 
 def _damped(seen: Inputs) -> Importance:

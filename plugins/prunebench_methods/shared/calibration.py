@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Stop = Callable[[Tensor], None]
 
 BATCH = 128  # calibration samples in one forward pass
+OUTPUT_BYTES = 1 << 28  # of logits that a batch of tokens may have
 EPSILON = 1e-12  # share of the largest variance below which a direction is not there
 
 
@@ -125,8 +126,16 @@ def watched(
 @torch.no_grad()
 def run_calibration(network: nn.Module, task: Task) -> None:
     """One pass of the calibration data through the network, in batches."""
-    for images in task.calibration.split(BATCH):
-        network(images)
+    for samples in task.calibration.split(batch_size(task, BATCH)):
+        network(samples)
+
+
+def batch_size(task: Task, most: int) -> int:
+    """Samples in one forward pass: `most`, or of tokens as many as have at most `OUTPUT_BYTES` of outputs."""
+    samples = task.calibration
+    if samples.is_floating_point() or not len(samples):
+        return most
+    return max(1, min(most, OUTPUT_BYTES // max(1, 4 * task.outputs * samples[0].numel())))
 
 
 def channel_rows(values: Tensor, kind: type[nn.Module]) -> Tensor:
