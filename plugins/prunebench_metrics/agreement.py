@@ -22,6 +22,7 @@ class Agreement(Metric):
 
     name = "agreement"
     paper = "https://arxiv.org/abs/1911.05248"
+    objectives = ("classification",)
     units = {"top1": "fraction", "logit_distance": "logit"}
 
     def measure(self, network: nn.Module, dense: nn.Module, test: Split, device: torch.device) -> Mapping[str, float]:

@@ -34,6 +34,8 @@ def shrunk(network: nn.Module, task: Task, method: TorchPruning) -> nn.Module:
 
 
 def _require_layers(task: Task, importance: str) -> None:
+    if importance == "taylor" and task.objective.name != "classification":
+        raise NotApplicable("`taylor` takes gradients of a class label's loss, and the data have no classes")
     if len(task.shapes) < 2:
         raise NotApplicable("there is no channel between two layers")
     if any(shape.tied or shape.called > 1 for shape in task.shapes):

@@ -26,11 +26,13 @@ def provenance(
     dense_hash: str = "",
     dataset_fingerprint: str = "",
     plugins: Mapping[str, str] | None = None,
+    code: Mapping[str, str] | None = None,
 ) -> Provenance:
     """The machine, the libraries and the inputs of a result; what cannot change is looked up once a process."""
     return replace(
         _machine(str(device)),
         plugins=dict(plugins or {}),
+        code=dict(code or {}),
         git_commit=git_commit(os.getcwd()),
         threads=threads,
         load_average=weather().load_average,

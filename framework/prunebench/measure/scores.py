@@ -16,13 +16,9 @@ from prunebench.errors import InvalidOutput
 from prunebench.measure.statistics import pack_bits, pack_values
 from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.plugins.contracts import Objective
-from prunebench.samples import Tree
 from prunebench.splits import Split
 
-__all__ = ["InvalidOutput", "Scores", "batch_size", "evaluate", "judged_batches"]
-
-BATCH = 256  # samples in one forward pass, at most
-BATCH_BYTES = 256 << 20  # of a batch's inputs and outputs together: 512 tokens of a large vocabulary are 100 MB
+__all__ = ["InvalidOutput", "Scores", "evaluate", "judged_batches"]
 
 Judged = dict[str, Tensor]
 
@@ -90,15 +86,6 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def batch_size(network: nn.Module, example: Tree) -> int:
-    """Samples in one forward pass, so that inputs and outputs together stay within `BATCH_BYTES`.
-
-    `example` is one sample, which the network is shown once, in the mode that it is in.
-    """
-    one = samples.byte_count(example) + samples.byte_count(samples.call(network, example))
-    return max(1, min(BATCH, BATCH_BYTES // max(1, one)))
-
-
 def judged_batches(
     network: nn.Module,
     split: Split,
@@ -110,7 +97,7 @@ def judged_batches(
 ) -> Iterator[Judged]:
     """What the objective says of each batch of the first `limit` samples (0: all); the outputs are not kept."""
     left = limit or len(split)
-    size = batch_size(network, samples.moved(split.head(1)[0], device))
+    size = samples.batch_size(network, samples.moved(split.head(1)[0], device))
     for inputs, targets in split.batches(size, device):
         breathe()
         inputs, targets = samples.rows(inputs, slice(left)), samples.rows(targets, slice(left))

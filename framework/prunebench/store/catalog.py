@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prunebench.errors import StoreError
 from prunebench.store import database as db
 from prunebench.store.ingest import ingest, quoted
-from prunebench.store.journal import folder_of
+from prunebench.store.journal import journals_of
 from prunebench.store.publish import set_wal_aside
 from prunebench.store.views import build_views, fingerprint
 
@@ -57,7 +57,7 @@ def open_catalog(connection: DuckDBPyConnection, database: Path, run_id: str = "
     """
     from prunebench.store.store import unmerged
 
-    journals = sorted(folder_of(database).glob("*.jsonl"))
+    journals = journals_of(database)
     if not journals and not database.exists():
         raise StoreError(f"{database}: no results yet; `bench run --grid …` makes some, --db names another file")
     attached = attach_published(connection, database)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from prunebench.errors import StoreError
+from prunebench.errors import StoreError, encodable
 from prunebench.records import Run
 from prunebench.store import publish
-from prunebench.store.journal import Damage, Journal, Tail, folder_of, journal_path, read_tails
+from prunebench.store.journal import Damage, Journal, Tail, folder_of, journal_path, journals_of, read_tails
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from prunebench.store.finished import Ending
 
 
 @dataclass
@@ -39,6 +41,10 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        if "\\" in str(self.path):  # said before anything runs: DuckDB takes it for the end of a folder
+            raise StoreError(f"{self.path}: a path with a backslash cannot be opened; name another with --db")
+        if encodable(str(self.path)) != str(self.path):
+            raise StoreError(f"{encodable(str(self.path))}: the path is not UTF-8; name another with --db")
         self.folder = folder_of(self.path)
         self._seen: tuple[object, ...] = ()  # what the folder looked like after the last merge
 
@@ -66,13 +72,21 @@ class Store:
 
     def finished(self, trial_ids: Collection[str]) -> dict[str, str]:
         """Trial id -> status of its best stored attempt, for those of `trial_ids` that have one."""
+        return {trial_id: ending.status for trial_id, ending in self.endings(trial_ids).items()}
+
+    def endings(
+        self,
+        trial_ids: Collection[str],
+        is_current: Callable[[str, Mapping[str, str]], bool] = lambda trial_id, code: True,
+    ) -> dict[str, Ending]:
+        """Trial id -> its best stored attempt; those by code that `is_current` come first."""
         from prunebench.store.finished import finished
 
-        return finished(self.path, trial_ids)
+        return finished(self.path, trial_ids, is_current)
 
     def journals(self) -> list[Path]:
-        """The journals, by name."""
-        return sorted(self.folder.glob("*.jsonl"))
+        """The journals, by name; a folder or a FIFO is none, whatever it is called."""
+        return journals_of(self.path)
 
     def look(self) -> tuple[object, ...]:
         """What would change if there were something to merge: sizes of journals, the published file."""
@@ -86,11 +100,14 @@ class Store:
 
         from prunebench.store.database import DamagedDatabase, HeldDatabase
         from prunebench.store.merging import merge_into
+        from prunebench.store.taking import keep_what_no_journal_holds
 
         looked = self.look()
         if note := publish.set_wal_aside(self.path):
             report.notes.append(note)
         try:
+            if kept := keep_what_no_journal_holds(self):
+                report.notes.append(f"{self.path}: holds results of no journal here; a copy is kept as {kept}")
             report.merged = merge_into(self.path, self.journals(), report)
         except HeldDatabase as held:
             report.held_by, report.postponed = held.pid, f"{held}; the results are safe in {self.folder}"
@@ -139,12 +156,18 @@ class Store:
 
 class _Keys(msgspec.Struct):
     trial_id: str = ""
+    run_id: str = ""
+
+
+class _Made(msgspec.Struct):
+    code: dict[str, str] = {}
 
 
 class _Outcome(msgspec.Struct):
     status: str = "failed"
     started_at: str = ""
     attempt: int = 1
+    provenance: _Made = msgspec.field(default_factory=_Made)
 
 
 class _Record(msgspec.Struct):
@@ -154,11 +177,26 @@ class _Record(msgspec.Struct):
 
 def tail_outcomes(tail: Tail) -> Iterator[tuple[str, str, str, int]]:
     """Trial id, status, start and attempt of the results in `tail`, without a database."""
+    yield from ((*facts,) for *facts, _ in tail_endings(tail))  # type: ignore[misc]
+
+
+def tail_keys(tail: Tail) -> Iterator[tuple[str, str, int]]:
+    """Run, trial id and attempt of the results in `tail`: a journal may be a copy under another name."""
     decoder = msgspec.json.Decoder(_Record)
     for body in tail.results:
         with contextlib.suppress(msgspec.ValidationError):
             record = decoder.decode(body)
-            yield record.keys.trial_id, record.result.status, record.result.started_at, record.result.attempt
+            yield record.keys.run_id, record.keys.trial_id, record.result.attempt
+
+
+def tail_endings(tail: Tail) -> Iterator[tuple[str, str, str, int, dict[str, str]]]:
+    """The same with the code of the plugins."""
+    decoder = msgspec.json.Decoder(_Record)
+    for body in tail.results:
+        with contextlib.suppress(msgspec.ValidationError):
+            record = decoder.decode(body)
+            outcome = record.result
+            yield record.keys.trial_id, outcome.status, outcome.started_at, outcome.attempt, outcome.provenance.code
 
 
 def unmerged(

@@ -110,7 +110,6 @@ def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> Trial
         return copy.deepcopy(dense.state_dict())
 
     return TrialTask(
-        splits=data,
         device=torch.device("cpu"),
         seed=seed,
         finetune=RECIPE,

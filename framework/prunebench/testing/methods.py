@@ -17,7 +17,7 @@ from prunebench.plugins.contracts import Method
 from prunebench.randomness import seeded
 from prunebench.records import Value
 from prunebench.testing import bench, kept
-from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
+from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings, located
 from prunebench.trial.masks import fold_masks
 from prunebench.trial.targets import DenseCounts, totals
 
@@ -96,7 +96,7 @@ Row = tuple[str, str, str]  # check, seen, mend
 
 def _judged(method: Method, one: Attempt) -> Iterator[Row]:
     if one.error is not None:
-        seen = f"prune raised {type(one.error).__name__}: {' '.join(str(one.error).split())[:200]}"
+        seen = f"prune raised {located(one.error)}"
         yield "raises", seen, 'handle the layer, or raise NotApplicable("why")'
     if one.declined == "no reason given":
         yield "declines", "NotApplicable without a reason", 'raise NotApplicable("why")'

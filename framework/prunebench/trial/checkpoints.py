@@ -10,8 +10,9 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,6 @@ import safetensors
 from safetensors.torch import load, save
 from torch import Tensor
 
-from prunebench.errors import CheckpointError
 from prunebench.records import CurvePoint, decode, encode
 
 
@@ -38,6 +38,7 @@ class _Record:
     sha256: str
     train_seconds: float
     curve: tuple[CurvePoint, ...]
+    code: dict[str, str] = field(default_factory=dict)  # of the data set and the model, "kind:name" -> code
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,11 @@ class Checkpoints:
 
     folder: Path
 
-    def read(self, network_id: str) -> Checkpoint | None:
-        """The checkpoint, None where there is none; raises `CheckpointError` where its bytes were changed."""
+    def read(self, network_id: str, code: Mapping[str, str] | None = None) -> Checkpoint | None:
+        """The checkpoint, None where there is none, where it was trained by other `code`, or where it is damaged.
+
+        What is damaged is moved out of the way, under a name that tells so: the network can be trained again.
+        """
         weights_path, record_path = self._paths(network_id)
         try:
             record = decode(record_path.read_bytes(), _Record)
@@ -55,16 +59,33 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
-            raise CheckpointError(f"{record_path}: {error}; delete it to train the network again") from None
+            self._set_aside(network_id, f"{record_path} is no record: {error}")
+            return None
+        if any(record.code.get(key, now) != now for key, now in (code or {}).items()):
+            return None
         if hashlib.sha256(data).hexdigest() != record.sha256:
-            raise CheckpointError(f"{weights_path} is damaged: its hash differs; delete it to train the network again")
+            self._set_aside(network_id, f"{weights_path} is damaged: its hash differs")
+            return None
         try:
             return Checkpoint(load(data), record.sha256, record.train_seconds, record.curve)
         except safetensors.SafetensorError as error:
-            raise CheckpointError(f"{weights_path}: {error}") from None
+            self._set_aside(network_id, f"{weights_path}: {error}")
+            return None
+
+    def _set_aside(self, network_id: str, why: str) -> None:
+        """Keep damaged files for who wants to look, and say so in the worker's log."""
+        for path in self._paths(network_id):
+            with contextlib.suppress(FileNotFoundError):  # another worker met the same damage
+                path.rename(path.with_name(f"{path.name}.damaged"))
+        print(f"{why}; set aside, the network is trained again", file=sys.stderr, flush=True)
 
     def write(
-        self, network_id: str, weights: Mapping[str, Tensor], train_seconds: float, curve: tuple[CurvePoint, ...]
+        self,
+        network_id: str,
+        weights: Mapping[str, Tensor],
+        train_seconds: float,
+        curve: tuple[CurvePoint, ...],
+        code: Mapping[str, str] | None = None,
     ) -> Checkpoint:
         """Keep the weights; the record is written last, so a checkpoint without one does not count."""
         weights_path, record_path = self._paths(network_id)
@@ -72,7 +93,7 @@ class Checkpoints:
         data = save(kept)
         sha256 = hashlib.sha256(data).hexdigest()
         _write_whole(weights_path, data)
-        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve)))
+        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve, dict(code or {}))))
         return Checkpoint(kept, sha256, train_seconds, curve)
 
     @contextlib.contextmanager

@@ -47,6 +47,7 @@ def fit(
     keep_zeros: bool = False,
     max_steps: int | None = None,
     after_step: Callable[[], None] = lambda: None,
+    extra_loss: Callable[[], Tensor] | None = None,
     breathe: Callable[[], None] = lambda: None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> tuple[CurvePoint, ...]:
@@ -54,7 +55,8 @@ def fit(
 
     It is left in evaluation mode, without gradients. `keep_zeros` holds weights that are zero at the start at exactly
     zero, whatever the optimizer's momentum or weight decay would do. With patience the weights of the best validation
-    loss are restored. Raises FloatingPointError where the loss is not finite.
+    loss are restored. `extra_loss` is added to each batch's loss for the gradient, and is not in the curve.
+    Raises FloatingPointError where the loss is not finite.
     """
     trained = [p for p in network.parameters() if p.requires_grad and p.is_floating_point()]
     if not trained or not (recipe.trains or max_steps is not None):
@@ -71,6 +73,7 @@ def fit(
             phase,
             max_steps,
             after_step,
+            extra_loss,
             breathe,
             on_epoch,
         )
@@ -101,6 +104,7 @@ class _Loop:
     phase: Literal["train", "finetune"]
     max_steps: int | None
     after_step: Callable[[], None]
+    extra_loss: Callable[[], Tensor] | None
     breathe: Callable[[], None]
     on_epoch: Callable[[int], None]
     steps: int = 0
@@ -173,7 +177,7 @@ class _Loop:
                 continue
             loss = self.objective.loss(samples.call(self.network, inputs), targets)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss if self.extra_loss is None else loss + self.extra_loss()).backward()
             optimizer.step()
             schedule.step()
             _restore_zeros(zeros)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from prunebench import LayerShape, NotApplicable, Task
+from prunebench import LayerShape, NotApplicable, Task, samples
 from torch import Tensor, nn
 
 from prunebench_methods.low_rank.importance import ALIKE, Importance, importances
@@ -23,8 +23,8 @@ from prunebench_methods.low_rank.responses import (
     responses,
 )
 from prunebench_methods.shared.calibration import (
-    BATCH,
     Inputs,
+    batches_of,
     channel_rows,
     input_of,
     output_of,
@@ -126,23 +126,27 @@ def _fitted(
     layer: Layer = dense.get_submodule(name)  # type: ignore[assignment]
     matrix, chosen = flattened(layer), _positions(task, name)
     fit = Fit(matrix.shape[1])
-    for images, targets in zip(task.calibration.split(BATCH), _targets(dense, task, name), strict=True):
+    for images, targets in zip(batches_of(task), _targets(dense, task, name), strict=True):
         fit.add(patches(layer, input_of(network, name, images), chosen), targets)
     return damped_fit(fit, matrix, ridge, importance)
 
 
 def _positions(task: Task, name: str) -> Tensor | None:
     shape = shapes_by_name(task)[name]
-    return chosen_positions(shape.positions, len(task.calibration), task.seed) if shape.kind == "conv2d" else None
+    return (
+        chosen_positions(shape.positions, samples.count(task.calibration), task.seed)
+        if shape.kind == "conv2d"
+        else None
+    )
 
 
 def _targets(dense: nn.Module, task: Task, name: str) -> Iterable[Tensor]:
     """The dense layer's responses, batch by batch: from memory where those of all layers fit in there."""
-    rows = len(task.calibration) * sum(s.out_channels * s.positions for s in task.shapes)
+    rows = samples.count(task.calibration) * sum(s.out_channels * s.positions for s in task.shapes)
     if rows * 4 <= KEPT_BYTES:
         return task.once(("targets",), lambda: _all_targets(dense, task))[name]
     layer, chosen = dense.get_submodule(name), _positions(task, name)
-    return (responses(layer, output_of(dense, name, images), chosen) for images in task.calibration.split(BATCH))
+    return (responses(layer, output_of(dense, name, images), chosen) for images in batches_of(task))
 
 
 def _all_targets(dense: nn.Module, task: Task) -> dict[str, list[Tensor]]:

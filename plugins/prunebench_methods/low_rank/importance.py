@@ -1,20 +1,20 @@
 """What a layer's responses are worth: the metric in which a change of them changes the network's outputs.
 
 Letters: a response has m entries; S (m, m) is the mean over samples of J' F J, with J the derivative of the outputs by
-the response and F = diag(p) - p p' of the output probabilities p. A change δ of it moves the outputs by a
-Kullback-Leibler divergence of about δ' S δ / 2.
+the response and F the curvature of the objective's loss by the outputs: diag(p) - p p' of the probabilities p for
+classes and tokens. A change δ of it then moves the outputs by a Kullback-Leibler divergence of about δ' S δ / 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from prunebench import Task
+from prunebench import Task, samples
 from torch import Tensor, nn
 
-from prunebench_methods.shared.calibration import Inputs, batch_size, channel_rows, watched
+from prunebench_methods.shared.calibration import Inputs, batches_of, channel_rows, watched
 
 BATCH = 32  # samples in one backward pass
 DAMPING = 0.1  # of the mean of S's diagonal, added to it: what did not matter may do so in a pruned network
@@ -36,11 +36,15 @@ class Importance:
         beyond = (self.values + self.floor) ** power - base
         return base * columns + self.directions @ (beyond[:, None] * (self.directions.T @ columns))
 
-    def diagonal(self, like: Tensor) -> Tensor:
-        """(m,): what single entries are worth, for responses of a weight `like` (m, n)."""
+    def diagonal(self, weight: Tensor) -> Tensor:
+        """(m,): what single responses of a layer with this weight (m, n) are worth."""
         if self.directions is None or self.values is None:
-            return torch.ones_like(like[:, 0])
+            return torch.ones_like(weight[:, 0])
         return self.floor + self.directions.square() @ self.values
+
+    def damped_by(self, share: float) -> Importance:
+        """With another floor, `share` of the mean of S's diagonal, in place of `DAMPING`."""
+        return self if self.directions is None else replace(self, floor=self.floor * share / DAMPING)
 
 
 ALIKE = Importance()
@@ -65,21 +69,28 @@ def _importances(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict
 
     generator = torch.Generator().manual_seed(task.seed)
     with torch.enable_grad(), watched(network, names, see, detached=False):
-        for samples in task.calibration.split(batch_size(task, BATCH)):
-            inputs, sources = _sources(network, samples)
-            outputs = network(inputs)
+        for batch in batches_of(task, BATCH):
+            inputs = samples.mapped(_watchable, batch)
+            answers = samples.call(network, inputs)
+            outputs = answers if isinstance(answers, Tensor) else answers.logits
             if outputs.requires_grad:
                 direction = task.objective.spread(outputs.detach(), generator)
-                torch.autograd.grad(outputs, sources, direction, allow_unused=True)
+                torch.autograd.grad(outputs, _sources(network, inputs), direction, allow_unused=True)
     return {name: _damped(seen) for name, seen in gradients.items()}
 
 
-def _sources(network: nn.Module, samples: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Inputs, and what gradients are followed back to: the inputs, or all parameters where those are whole numbers."""
-    if not samples.is_floating_point():
-        return samples, [value for value in network.parameters() if value.requires_grad]
-    inputs = samples.detach().clone().requires_grad_()
-    return inputs, [inputs]
+def _watchable(leaf: Tensor) -> Tensor:
+    return leaf.detach().clone().requires_grad_(leaf.is_floating_point())
+
+
+def _sources(network: nn.Module, inputs: samples.Tree) -> list[Tensor]:
+    """What the backward pass goes back to, past every layer: the inputs, or, of tokens, the embeddings."""
+    found = [leaf for leaf in samples.leaves(inputs) if leaf.requires_grad]
+    if found:
+        return found
+    tables = [module.weight for module in network.modules() if isinstance(module, nn.Embedding)]
+    wanted = [weight for weight in tables if weight.requires_grad]
+    return wanted or [weight for weight in network.parameters() if weight.requires_grad]
 
 
 def _damped(seen: Inputs) -> Importance:

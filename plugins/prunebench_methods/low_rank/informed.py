@@ -85,6 +85,11 @@ class InformedProduct(Method):
         return {s.name: found[s.name] or saves_nothing(s, self.rank_of(s), self.form) for s in shapes}
 
     @property
+    def damping(self) -> float:
+        """Of the importance of outputs, as a share of its mean."""
+        return 0.1
+
+    @property
     def key(self) -> Hashable:
         """What of the settings decides `product`."""
         return self.is_centred

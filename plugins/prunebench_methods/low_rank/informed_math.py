@@ -56,6 +56,7 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
         raise NotApplicable(nothing_left(refused))
     grams = input_grams(network, task, method.section)
     worth = importances(network, task, names) if method.weighs_outputs else dict.fromkeys(names, ALIKE)
+    worth = {name: importance.damped_by(method.damping) for name, importance in worth.items()}
     layers: dict[str, Layer] = {name: network.get_submodule(name) for name in names}  # type: ignore[misc]
 
     def found(name: str) -> Product:

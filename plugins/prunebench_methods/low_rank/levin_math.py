@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prunebench_methods.low_rank.pca_math import completed, flattened_inputs, has_room_for_mean, projected
 from prunebench_methods.low_rank.projection import no_saving
-from prunebench_methods.shared.calibration import BATCH, Inputs, channel_rows, input_of
+from prunebench_methods.shared.calibration import BATCH, Inputs, batches_of, channel_rows, input_of
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.shared.selection import rounded_up
 
@@ -42,7 +42,7 @@ def drop_directions(method: PrincipalComponentsPruning, network: nn.Module, task
 def _salient(network: nn.Module, task: Task, name: str, layer: Layer, *, centred: bool) -> tuple[Tensor, Tensor | None]:
     """Directions (n, k), those that matter most first, and the mean (n,) where the inputs are centred."""
     inputs = Inputs()
-    for images in task.calibration.split(BATCH):
+    for images in batches_of(task):
         inputs.add(channel_rows(input_of(network, name, images), type(layer)))
     centred = centred and has_room_for_mean(layer)
     variances, directions = inputs.components(centred=centred)
@@ -68,6 +68,8 @@ def _at_tolerance(
     mean: Tensor | None,
 ) -> tuple[nn.Module, int]:
     """The network with the fewest directions within the tolerance, by bisection; rank 0 where none saves weights."""
+    if task.objective.name != "classification":
+        raise NotApplicable("`tolerance` is a share of wrong classes: give rank or rank_ratio for other objectives")
     allowed = validation_error(network, task) + (method.tolerance or 0.0)
     low, high = 0, _most(method, shape)  # ranks: `low` is known to be too few
     if not high or not _is_within(_at_rank(network, shape.name, layer, directions, mean, high), task, allowed):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,8 @@ class TwoSidedLowRank(InformedProduct):
         "global", "one share in all layers, or one budget shared in units of the loss", choices=("uniform", "global")
     )
 
+    damp: float = param(0.01, "damping of the outputs' worth, as a share of its mean", above=0, at_most=10)
+
     def check(self) -> None:
         """One way to choose the rank; a budget is a share."""
         super().check()
@@ -52,6 +54,16 @@ class TwoSidedLowRank(InformedProduct):
     def is_uniform(self) -> bool:
         """Whether the settings alone decide the ranks."""
         return self.allocation == "uniform"
+
+    @property
+    def damping(self) -> float:
+        """As the setting says."""
+        return self.damp
+
+    @property
+    def key(self) -> Hashable:
+        """The damping."""
+        return self.damp
 
     def product(self, weight: Tensor, gram: Gram, importance: Importance) -> Product:
         """Projections on the principal directions of the outputs, each output at its worth."""

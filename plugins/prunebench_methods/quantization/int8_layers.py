@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 import torch
-from prunebench import NotApplicable, Task
+from prunebench import NotApplicable, Task, samples
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
@@ -129,7 +129,7 @@ def input_code(low: float, high: float, levels: int) -> tuple[float, int]:
 def quantized(network: nn.Module, layers: Mapping[str, Layer], task: Task) -> nn.Module:
     """`network` with integer layers in place of `layers`; none of its parameters trains any more."""
     teach_flop_counter()
-    spans = input_spans(network, layers, task.calibration)
+    spans = input_spans(network, layers, task.calibration, min(BATCH, task.batch_size))
     levels = input_levels()
     for name, layer in layers.items():
         facts = (spans[name], levels)
@@ -138,8 +138,10 @@ def quantized(network: nn.Module, layers: Mapping[str, Layer], task: Task) -> nn
     return network.requires_grad_(False)
 
 
-def input_spans(network: nn.Module, layers: Mapping[str, Layer], samples: Tensor) -> dict[str, tuple[float, float]]:
-    """The smallest and the largest input of each layer over the samples."""
+def input_spans(
+    network: nn.Module, layers: Mapping[str, Layer], calibration: samples.Tree, size: int = BATCH
+) -> dict[str, tuple[float, float]]:
+    """The smallest and the largest input of each layer over the calibration samples."""
     lows: dict[str, list[Tensor]] = {name: [] for name in layers}
     highs: dict[str, list[Tensor]] = {name: [] for name in layers}
 
@@ -153,8 +155,8 @@ def input_spans(network: nn.Module, layers: Mapping[str, Layer], samples: Tensor
 
     handles = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     with torch.no_grad():
-        for batch in samples.split(BATCH):
-            network(batch)
+        for batch in samples.batches(calibration, size):
+            samples.call(network, batch)
     for handle in handles:
         handle.remove()
     return {name: _span(name, lows[name], highs[name]) for name in layers}

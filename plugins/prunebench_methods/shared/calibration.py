@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from prunebench import Task
+from prunebench import Task, samples
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 Stop = Callable[[Tensor], None]
 
 BATCH = 128  # calibration samples in one forward pass
-OUTPUT_BYTES = 1 << 28  # of logits that a batch of tokens may have
 EPSILON = 1e-12  # share of the largest variance below which a direction is not there
 
 
@@ -126,16 +125,13 @@ def watched(
 @torch.no_grad()
 def run_calibration(network: nn.Module, task: Task) -> None:
     """One pass of the calibration data through the network, in batches."""
-    for samples in task.calibration.split(batch_size(task, BATCH)):
-        network(samples)
+    for inputs in batches_of(task):
+        samples.call(network, inputs)
 
 
-def batch_size(task: Task, most: int) -> int:
-    """Samples in one forward pass: `most`, or of tokens as many as have at most `OUTPUT_BYTES` of outputs."""
-    samples = task.calibration
-    if samples.is_floating_point() or not len(samples):
-        return most
-    return max(1, min(most, OUTPUT_BYTES // max(1, 4 * task.outputs * samples[0].numel())))
+def batches_of(task: Task, most: int = BATCH) -> Iterator[samples.Tree]:
+    """The calibration data in batches: fewer samples in each where outputs are large."""
+    return samples.batches(task.calibration, min(most, task.batch_size))
 
 
 def channel_rows(values: Tensor, kind: type[nn.Module]) -> Tensor:
@@ -190,7 +186,7 @@ def _until(
     handle = attach(network.get_submodule(name), stop)
     try:
         with contextlib.suppress(_Reached):
-            network(images)
+            samples.call(network, images)
     finally:
         handle.remove()
     return seen[0]
@@ -202,15 +198,21 @@ def chain(network: nn.Module, task: Task) -> list[nn.Module] | None:
     called: list[nn.Module] = []
     leaves = [module for module in network.modules() if not list(module.children())]
     handles = [leaf.register_forward_hook(lambda module, inputs, output: called.append(module)) for leaf in leaves]
-    sample = task.calibration[:8]
-    expected = network(sample)
+    sample = samples.rows(task.calibration, slice(8))
+    expected = samples.call(network, sample)
     for handle in handles:
         handle.remove()
+    if not isinstance(sample, Tensor):
+        return None
     try:
         replayed = sample
         for module in called:
             replayed = module(replayed)
     except (RuntimeError, TypeError, ValueError, IndexError):  # shapes that do not fit: no chain
         return None
-    same = replayed.shape == expected.shape and torch.allclose(replayed, expected, rtol=1e-4, atol=1e-6)
+    same = (
+        isinstance(expected, Tensor)
+        and replayed.shape == expected.shape
+        and torch.allclose(replayed, expected, rtol=1e-4, atol=1e-6)
+    )
     return called if same else None

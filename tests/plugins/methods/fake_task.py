@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from prunebench import LayerCounts, Method, TensorSplit
 from prunebench.measure.counts import layer_shapes
+from prunebench_objectives.classification import Classification
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,7 +39,9 @@ class FakeTask:
         dtype = next((p.dtype for p in self.network.parameters()), torch.float32)
         self.calibration = self.train.images[: self.calibration_count].to(dtype)
         self.example_input = self.calibration[:1]
-        self.class_count = int(self.train.labels.max()) + 1
+        self.class_count = self.outputs = int(self.train.labels.max()) + 1
+        self.objective = Classification()
+        self.batch_size = 256
         self.shapes = layer_shapes(self.network, self.example_input)
         self.initial = {name: value.clone() for name, value in self.network.state_dict().items()}
 

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, replace
 
 from prunebench.engine.executors.events import Event, Finished, Note, Progress, Started, WorkerLost, WorkerStarted
-from prunebench.records import Result, Trial
+from prunebench.records import Measurement, Result, Trial
 from prunebench.report.text import printable
 
 
@@ -161,7 +161,7 @@ def outcome(result: Result) -> str:
         return f"{printable(result.reason, 160)}  {took}"
     m = result.measurement
     timed = [f"{x.speedup:.2f}x [{x.speedup_low:.2f}, {x.speedup_high:.2f}] at batch {x.batch}" for x in m.latency[:1]]
-    return "  ".join([f"top-1 {m.top1_accuracy:.2%}", f"{m.nonzero_parameter_count:,} weights", *timed, took])
+    return "  ".join([_headline(m), f"{m.nonzero_parameter_count:,} weights", *timed, took])
 
 
 def clock(seconds: float) -> str:
@@ -173,3 +173,10 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _headline(m: Measurement) -> str:
+    if m.top1_accuracy is not None:
+        return f"top-1 {m.top1_accuracy:.2%}"
+    title = m.objective.title if m.objective else "score"
+    return title if m.score is None else f"{title} {m.score:.4g}"

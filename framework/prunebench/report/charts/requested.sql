@@ -14,10 +14,7 @@ asked as (
         achieved_theoretical_speedup,
         concat_ws(
             ' · ',
-            dataset_label,
-            model_label,
-            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
-            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end,
+            panel(dataset_label, model_label, protocol_id, environment_id),
             case when counting_rule < max(counting_rule) over () then 'MACs by an older rule' end
         ) as panel
     from trials
