@@ -82,6 +82,8 @@ class InformedProduct(Method):
         found = self.refused(shapes)
         if self.even_if_larger:
             return {s.name: found[s.name] or ("" if self.rank_of(s) else "no rank is small enough") for s in shapes}
+        if self.keep == 1:
+            return {name: why or "all of its weights are kept" for name, why in found.items()}
         return {s.name: found[s.name] or saves_nothing(s, self.rank_of(s), self.form) for s in shapes}
 
     @property

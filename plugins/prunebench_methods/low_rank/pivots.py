@@ -24,7 +24,7 @@ def pivot_rows(left: Tensor) -> tuple[Tensor, Tensor]:
     Zamarashkin, 2010). Exists for every factor, dependent columns included.
     """
     rows, rank = left.shape
-    packed, swaps = torch.linalg.lu_factor(left)
+    packed, swaps = torch.linalg.lu_factor_ex(left)[:2]
     order = torch.arange(rows, device=left.device)
     for place, other in enumerate((swaps - 1).tolist()):
         order[[place, other]] = order[[other, place]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TwoSidedLowRank(InformedProduct):
-    """The product of low rank that costs the loss least, by its Kronecker-factored curvature (Martens and Grosse, 2015).
+    """The product of low rank that costs the loss least, its curvature Kronecker-factored (Martens and Grosse, 2015).
 
     A layer's change is worth what its inputs' covariance and the second moment of the gradients at its outputs make of
     it; the gradients are drawn from the network's own answers, so that labels play no part. Singular values are then in
