@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from prunebench.randomness import seeded
 from prunebench.records import Choice, CurvePoint, StageRecord, Trial, Value
 from prunebench.shapes import LayerShape
 from prunebench.trial.fingerprints import give_own_memory, storages
-from prunebench.trial.masks import fold_masks
+from prunebench.trial.masks import fold_masks, private_copy
 from prunebench.trial.targets import DenseCounts, solved, totals
 from prunebench.trial.task import TrialTask, merged_layers
 from prunebench.trial.training import validation_scores
@@ -56,7 +55,7 @@ class Pruned:
 
 def pruned_network(bench: Workbench, trial: Trial, dense: DenseNetwork) -> Pruned:
     """A pruned private copy of the dense network; raises `NotApplicable`, `BrokenPromise` or the method's own error."""
-    result = Pruned(copy.deepcopy(dense.network))
+    result = Pruned(private_copy(dense.network))
     stages = trial.method.stages or (trial.method,)
     for position, choice in enumerate(stages):
         _stage(bench, trial, dense, result, choice, position, len(stages))
@@ -100,7 +99,7 @@ def _stage(
     if not isinstance(network, nn.Module):
         raise BrokenPromise(f"prune returned {type(network).__name__}, not a network")
     _require_own(network, dense.network)
-    result.network = fold_masks(network).eval()
+    result.network = fold_masks(network, dense.network).eval()
     give_own_memory(result.network, bench.memory.addresses)
     result.methods.append(method)
     result.prune_seconds += seconds

@@ -27,11 +27,16 @@ def channels_last(network: nn.Module) -> Iterator[None]:
     if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
         yield
         return
-    network.to(memory_format=torch.channels_last)
+    network._apply(_channels_last)
     try:
         yield
     finally:
         network.to(memory_format=torch.contiguous_format)
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    """Only what has four axes: `Module.to` also tries the five of a 3-D convolution, and fails."""
+    return values.to(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
 def fit(
@@ -135,6 +140,14 @@ class _Loop:
     def _step_limit(self) -> int | None:
         return self.recipe.steps or None if self.max_steps is None else self.max_steps
 
+    def _loss(self, inputs: samples.Tree, targets: samples.Tree) -> Tensor:
+        """Of a batch in training mode, in which some networks return more than in evaluation."""
+        outputs = samples.call(self.network, inputs)
+        try:
+            return self.objective.loss(outputs, targets)
+        except InvalidOutput as error:
+            raise InvalidOutput(f"{error}, while it trains") from None
+
     def _epoch_count(self) -> int:
         limit = self._step_limit
         if limit is None:
@@ -175,7 +188,7 @@ class _Loop:
             count = samples.count(targets)
             if count == 1 and seen:  # batch normalisation cannot train on a last batch of one sample
                 continue
-            loss = self.objective.loss(samples.call(self.network, inputs), targets)
+            loss = self._loss(inputs, targets)
             optimizer.zero_grad(set_to_none=True)
             (loss if self.extra_loss is None else loss + self.extra_loss()).backward()
             optimizer.step()

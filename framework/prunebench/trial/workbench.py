@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from prunebench import samples
 from prunebench.anatomy import Anatomy
@@ -22,6 +21,7 @@ from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
 from prunebench.measure.scores import evaluating
+from prunebench.measure.weights import raw_bytes
 from prunebench.plugins.code import Codes, now
 from prunebench.plugins.contracts import Dataset, Model, Objective
 from prunebench.plugins.discovery import Installed, find_installed
@@ -35,6 +35,7 @@ from prunebench.trial.checkpoints import Checkpoint, Checkpoints
 from prunebench.trial.data import require_sound
 from prunebench.trial.fingerprints import Fingerprint
 from prunebench.trial.guards import Guard, structure
+from prunebench.trial.networks import load, ready
 from prunebench.trial.task import Memory
 from prunebench.trial.training import epochs_done, fit
 
@@ -176,9 +177,7 @@ class Workbench:
         require_objective(f"the model {model.name}", model.objectives, objective)
         splits = self.splits(trial, model)
         fresh = self._builder(model, splits, trial.seed)
-        checkpoint = self._checkpoint(trial, model, splits, fresh)
-        network = fresh()
-        network.load_state_dict(checkpoint.weights)
+        network, seconds, curve = self._built(trial, model, splits, fresh)
         network = network.to(self.device).eval().requires_grad_(True)
         chosen = _calibration(splits.train, trial.protocol.calibration, trial.seed)
         calibration = samples.moved(chosen, self.device)
@@ -188,8 +187,8 @@ class Workbench:
             trial.network_id,
             network,
             weights_hash(network),
-            checkpoint.train_seconds,
-            checkpoint.curve,
+            seconds,
+            curve,
             layer_shapes(network, example),
             counts(network, example),
             calibration,
@@ -213,13 +212,21 @@ class Workbench:
     def _builder(self, model: Model, splits: Splits, seed: int) -> Callable[[], nn.Module]:
         def fresh() -> nn.Module:
             with seeded(seed, self.device):
-                network = model.build(splits.output_count)
-                if any(is_lazy(parameter) for parameter in network.parameters()):
-                    with evaluating(network), torch.no_grad():
-                        samples.call(network, splits.train.head(1)[0])
-                return network
+                built = model.build(splits.output_count)
+                return ready(built, lambda: samples.moved(splits.train.head(1)[0], torch.device("cpu")), model.name)
 
         return fresh
+
+    def _built(
+        self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]
+    ) -> tuple[nn.Module, float, tuple[CurvePoint, ...]]:
+        """The dense network, the seconds that its training took and its curve."""
+        if model.reloads:
+            return fresh(), 0.0, ()
+        checkpoint = self._checkpoint(trial, model, splits, fresh)
+        network = fresh()
+        load(network, checkpoint.weights)
+        return network, checkpoint.train_seconds, checkpoint.curve
 
     def _checkpoint(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
         code = self._network_code(trial)
@@ -334,5 +341,5 @@ def weights_hash(network: nn.Module) -> str:
     for name, tensor in sorted(network.state_dict().items()):
         if isinstance(tensor, Tensor):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(raw_bytes(tensor).numpy().tobytes())
     return digest.hexdigest()
