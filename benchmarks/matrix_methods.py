@@ -54,8 +54,7 @@ def windows(count: int, skip: int) -> Tensor:
     from pydoc_data.topics import topics
 
     ids = SmolLm2().tokenizer().encode("\n\n".join(topics[name] for name in sorted(topics)))
-    ids = torch.as_tensor(ids if isinstance(ids, (list, Tensor)) else ids.ids)
-    return ids[skip * WINDOW : (skip + count) * WINDOW].view(count, WINDOW)
+    return torch.tensor(list(ids))[skip * WINDOW : (skip + count) * WINDOW].view(count, WINDOW)
 
 
 def task_for(network: nn.Module, calibration: Tensor, blocks: int) -> TrialTask:
