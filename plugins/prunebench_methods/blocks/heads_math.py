@@ -39,12 +39,8 @@ def _narrow(method: Any, network: nn.Module, task: Task, attention: Attention, m
         task.layer(attention.output.module, left_alone="all of its heads are kept")
         return
     groups = choose(method.criterion, kept, moment, matrix(network, attention.output), attention, task.generator)
-    cut(
-        network,
-        attention,
-        groups,
-        refitted(moment, inputs_of(attention, groups), method.ridge) if method.refit else None,
-    )
+    explained = refitted(moment, inputs_of(attention, groups), method.ridge) if method.refit else None
+    cut(network, attention, groups, explained)
     for part in (attention.query, attention.key, attention.value, attention.output):
         task.layer(part.module, rank=kept)
 
