@@ -94,7 +94,7 @@ def _check(other: Path) -> None:
         connection.close()
 
 
-def _take_database(store: Store, other: Path) -> list[str]:
+def _take_database(store: Merger, other: Path) -> list[str]:
     """Copy the file under its content's name, so that the same file is taken once."""
     with other.open("rb") as file:
         name = f"import-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.duckdb"
