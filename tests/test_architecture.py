@@ -17,7 +17,7 @@ FRAMEWORK = ROOT / "framework" / "prunebench"
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["doctor", "pytest_plugin", "worker", "runner"],
+    ["doctor", "own", "pytest_plugin", "worker", "runner"],
     ["engine", "testing"],
     ["trial", "report"],
     ["grid", "judging"],
