@@ -75,6 +75,7 @@ class SmolLm2(Model):
     objectives = OBJECTIVE
     input_shape = _Window()  # type: ignore[assignment]
     pretrained = True  # type: ignore[assignment]
+    reloads = True  # type: ignore[assignment]
     window: int = param(512, "tokens that it reads at once", at_least=2, at_most=SMOLLM2_CONTEXT, unit="tokens")
 
     def build(self, outputs: int) -> nn.Module:
@@ -119,6 +120,7 @@ class CausalLm(Model):
     objectives = OBJECTIVE
     input_shape = _Window()  # type: ignore[assignment]
     pretrained = True  # type: ignore[assignment]
+    reloads = True  # type: ignore[assignment]
     source: ClassVar[str] = "causal_lm"
     repo: str = param("", "a repository's name at the Hugging Face hub: facebook/opt-125m")
     folder: str = param("", "a folder that holds a model, in place of a name")

@@ -13,7 +13,7 @@ from numbered import Bench, Refuses, fault
 from prunebench.engine.session import check_writable
 from prunebench.errors import DeviceError, GridError, StoreError
 from prunebench.grid.grid import Grid
-from prunebench.measure.latency.turn import made_folder
+from prunebench.measure.latency.turn import default_folder, made_folder
 from prunebench.plugins.discovery import Installed
 from prunebench.store import Store, open_results
 
@@ -175,3 +175,12 @@ def test_locks_lie_in_a_folder_of_our_own(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "getuid", lambda: 4711)
     with pytest.raises(DeviceError, match="belongs to another user"):
         made_folder()
+
+
+@fault(60, "two runs with another TMPDIR each", "they meet at the same locks")
+def test_the_place_for_locks_does_not_follow_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PRUNEBENCH_LOCKS")
+    before = default_folder()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert default_folder() == before

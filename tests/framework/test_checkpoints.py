@@ -59,3 +59,14 @@ def test_weights_without_their_record_do_not_count(tmp_path):
     Checkpoints(tmp_path).write("n", {"a": torch.randn(8)}, 0, ())
     (tmp_path / "n.json").unlink()
     assert Checkpoints(tmp_path).read("n") is None
+
+
+def test_a_tensor_of_two_names_is_stored_once(tmp_path):
+    network = torch.nn.ModuleDict({"first": torch.nn.Embedding(50, 40), "head": torch.nn.Linear(40, 50, bias=False)})
+    network["head"].weight = network["first"].weight
+    Checkpoints(tmp_path).write("n", network.state_dict(), 0, ())
+    assert (tmp_path / "n.safetensors").stat().st_size < 1.2 * 50 * 40 * 4
+    found = Checkpoints(tmp_path).read("n").weights
+    assert found.keys() == network.state_dict().keys()
+    network.load_state_dict(found)
+    assert torch.equal(found["head.weight"], network["first"].weight)

@@ -183,37 +183,40 @@ def run(
         data_dir=data_dir,
     )
     on_plan(prepared)
-    done_count = len(prepared.plan.trials) - len(prepared.todo)
-    outcome = Outcome(prepared.plan.grid.name, Path(db), len(prepared.plan.trials), done_count)
+    trials = prepared.plan.trials
+    outcome = Outcome(prepared.plan.grid.name, Path(db), len(trials), len(trials) - len(prepared.todo))
     if not prepared.todo:
-        outcome.notes = _published(prepared.store)
-        outcome.seconds = time.monotonic() - started
-        return outcome
-    options = prepared.plan.grid.options
+        return replace(outcome, notes=_published(prepared.store), seconds=time.monotonic() - started)
+    options, folder = prepared.plan.grid.options, Path(db).parent
     settings = WorkSettings(
         data_dir=str(data_folder(data_dir).absolute()),
-        checkpoints=str((Path(db).parent / "checkpoints").absolute()),
+        checkpoints=str((folder / "checkpoints").absolute()),
         plugin_files=tuple(str(Path(path).absolute()) for path in plugin_files),
         disabled_plugins=(*disabled, *(fault.entry for fault in prepared.installed.broken)),  # waited for once
         timeout_seconds=timeout_seconds or options.timeout_seconds,
-        log_dir=str((Path(db).parent / "logs").absolute()),
+        log_dir=str((folder / "logs").absolute()),
         threads_per_slot=prepared.plan.grid.protocol.threads,
     )
-    retries = RetryPolicy(**(options.retries or {}))
-    workers = make_executor(executor, devices, settings, retries, address=address, gpu_fraction=gpu_share)
+    retry_policy = RetryPolicy(**(options.retries or {}))
+    workers = make_executor(executor, devices, settings, retry_policy, address=address, gpu_fraction=gpu_share)
     if isolate or options.isolate:
         origins = {trial.id: origin(trial, prepared.installed) for trial in prepared.todo}
         workers.isolate(lambda trial: origins[trial.id])
         prepared = replace(prepared, todo=by_origin(prepared.todo, origins))
-    check_writable(Path(db).parent)
+    check_writable(folder)
     execute(prepared, workers, outcome, on_event)
     if report:
-        try:
-            outcome.report = _report(prepared, Path(db), outcome.run_id)
-        except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
-            outcome.notes = (*outcome.notes, f"no report: {error}")
+        _add_report(prepared, Path(db), outcome)
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _add_report(prepared: Prepared, db: Path, outcome: Outcome) -> None:
+    """The page of the run; where it cannot be written, a note says why."""
+    try:
+        outcome.report = _report(prepared, db, outcome.run_id)
+    except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
+        outcome.notes = (*outcome.notes, f"no report: {error}")
 
 
 def _published(store: Store) -> tuple[str, ...]:
@@ -331,6 +334,8 @@ def _signals(workers: Executor) -> Iterator[threading.Event]:
         return
 
     def stop(signum: int, frame: Any) -> None:
+        if not stopping.is_set():  # by a call that may be made amid anything, also amid drawing
+            os.write(2, b"bench: finishing the trials that run; a second Ctrl-C (or SIGTERM) stops at once\n")
         workers.stop(now=stopping.is_set())
         stopping.set()
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from prunebench.splits import Splits
 
 COLUMNS = (
-    "trial_id, method_label as method, seed, status, score, score_loss, compression_ratio, theoretical_speedup, "
-    "stored_bytes, reason"
-)
+    *("trial_id", "method_label", "seed", "status", "score", "score_loss", "top1_accuracy", "accuracy_drop", "loss"),
+    *("compression_ratio", "theoretical_speedup", "stored_bytes", "speedup", "batch", "reason"),
+)  # of the view `trials`, as far as it has them
 
 
 class Comparison(Results):
@@ -44,13 +44,14 @@ class Comparison(Results):
 
     @property
     def frame(self) -> pl.DataFrame:
-        """A row per trial, in the order asked; `score_loss` is positive where the pruned network is worse."""
-        rows = self.query(f"select {COLUMNS} from trials where trial_id in (select trial_id from ({self._mine}))")
+        """A row per trial, in the order asked, without columns that say nothing here; all others are in `query`."""
+        rows = self.query(f"select * from trials where trial_id in (select trial_id from ({self._mine}))")
         order = {trial.id: place for place, trial in enumerate(self.trials)}
         places = [order[trial_id] for trial_id in rows["trial_id"]]
-        return rows[sorted(range(len(places)), key=places.__getitem__)]
+        told = [name for name in COLUMNS if name in rows.columns and rows[name].null_count() < len(rows)]
+        return rows.select(told)[sorted(range(len(places)), key=places.__getitem__)]
 
-    def chart(self, name: Any = "accuracy-compression", **options: Any) -> Any:
+    def chart(self, name: Any = "accuracy_compression", **options: Any) -> Any:
         """As `Results.chart` draws it, of the trials asked for here unless `run`, `query` or `sql` says otherwise."""
         if not {"run", "query", "sql"} & options.keys():
             options["query"] = self._mine
@@ -94,11 +95,11 @@ def compare(
 ) -> Comparison:
     """Prune a copy of a trained `network` by each method, measure each beside it, store and return the results.
 
-    `data` are (inputs, targets) as tensors, a DataLoader, a torch data set, or `Splits`; `test` are samples to score on,
+    `data` are (inputs, targets) as tensors, a DataLoader, a torch data set, or `Splits`; `test` is what to score on,
     else 15 % of `data` are kept apart. A method is a name, run at each of `targets` (`{"compression": [2, 4]}`), or a
-    table as in a grid (`{"use": "low_rank", "rank": [4, 8]}`), which stands as it is. `loss(outputs, targets)` is a mean
-    over the batch; without one, int64 targets are classes and floats numbers. `protocol` is a grid's table. What the
-    database has of this network, these data and these settings is not run again.
+    table as in a grid (`{"use": "low_rank", "rank": [4, 8]}`), which stands as it is. `loss(outputs, targets)` is a
+    mean over the batch; without one, int64 targets are classes and floats numbers. `protocol` is a grid's table. What
+    the database has of this network, these data and these settings is not run again.
 
     Raises `PruneBenchError` in one line for what cannot be compared; a trial that fails is a row.
     """

@@ -41,7 +41,7 @@ def splits_of(data: Any, test: Any, network: nn.Module, objective: str) -> Split
 
 
 def samples_of(data: Any, what: str) -> Pair:
-    """(inputs, targets) as trees of tensors on the CPU; raises `DataError` where `data` are not samples with targets."""
+    """(inputs, targets) as trees of tensors on the CPU; raises `DataError` for what has no targets."""
     if isinstance(data, tuple | list) and len(data) == 2 and not callable(getattr(data, "__getitems__", None)):
         inputs, targets = (_tensors(part) for part in data)
     elif isinstance(data, DataLoader):

@@ -170,6 +170,14 @@ class Model(ABC):
         """Whether `build` loads trained weights, so that nothing is trained here."""
         return False
 
+    @property
+    def reloads(self) -> bool:
+        """Whether `build` reads the same trained weights every time, so that no checkpoint keeps a copy of them.
+
+        A result names them by the hash of the dense network.
+        """
+        return False
+
     def anatomy(self, network: nn.Module) -> Anatomy | None:
         """The parts of `network` that belong together, by name; None where they are not known.
 

@@ -45,9 +45,9 @@ def _attach(connection: DuckDBPyConnection, database: Path) -> None:
 
 def _mend(database: Path) -> None:
     """A merge migrates an old file, and sets a damaged one aside and rebuilds it."""
-    from prunebench.store.store import Store
+    from prunebench.store.merger import Merger
 
-    Store(database).merge(wait_seconds=10)
+    Merger(database).merge(wait_seconds=10)
 
 
 def open_catalog(connection: DuckDBPyConnection, database: Path, run_id: str = "") -> None:
@@ -55,7 +55,7 @@ def open_catalog(connection: DuckDBPyConnection, database: Path, run_id: str = "
 
     Raises StoreError where there is neither a database nor a journal.
     """
-    from prunebench.store.store import unmerged
+    from prunebench.store.tails import unmerged
 
     journals = journals_of(database)
     if not journals and not database.exists():

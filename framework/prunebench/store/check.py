@@ -51,7 +51,7 @@ def _journal_faults(path: Path) -> Iterator[str]:
 
 
 def _keys(path: Path) -> Iterator[tuple[str, str, int]]:
-    from prunebench.store.store import tail_keys
+    from prunebench.store.tails import tail_keys
 
     for tail in read_tails(path):
         yield from tail_keys(tail)

@@ -55,7 +55,7 @@ def _finished(
     is_current: IsCurrent,
 ) -> dict[str, Ending]:
     from prunebench.store.catalog import attach_published
-    from prunebench.store.store import tail_endings, unmerged
+    from prunebench.store.tails import tail_endings, unmerged
 
     best: dict[str, tuple[tuple[bool, bool, str, int], Ending]] = {}
 

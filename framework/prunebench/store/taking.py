@@ -17,7 +17,8 @@ from prunebench.store.publish import is_published_here, merge_lock
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from prunebench.store.store import MergeReport, Store
+    from prunebench.store.merger import Merger, MergeReport
+    from prunebench.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def import_results(store: Store, other: Path) -> Imported:
     return Imported(tuple(files), store.merge(wait_seconds=10))
 
 
-def keep_what_no_journal_holds(store: Store) -> str:
+def keep_what_no_journal_holds(store: Merger) -> str:
     """Copy the published file among the journals where it holds runs that no journal and no import of this folder has.
 
     A file that was put here by hand, as one that was given away: until now it was the only place of its results.
@@ -93,7 +94,7 @@ def _check(other: Path) -> None:
         connection.close()
 
 
-def _take_database(store: Store, other: Path) -> list[str]:
+def _take_database(store: Merger, other: Path) -> list[str]:
     """Copy the file under its content's name, so that the same file is taken once."""
     with other.open("rb") as file:
         name = f"import-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.duckdb"

@@ -60,6 +60,26 @@ def unusual() -> nn.Module:
     )
 
 
+class Mean(nn.Module):
+    """The mean over positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, n) to (B, n)."""
+        return x.mean(1)
+
+
+def transformer() -> nn.Module:
+    """Three encoder layers over the three channels as positions, norms first."""
+    layer = nn.TransformerEncoderLayer(24, 3, 40, dropout=0.0, batch_first=True, norm_first=True)
+    encoder = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+    for parameter in encoder.parameters():  # the layers start as copies of one, with biases of zero
+        if parameter.dim() > 1:
+            nn.init.xavier_normal_(parameter)
+        else:
+            parameter.data.add_(0.1 * torch.randn(parameter.shape))
+    return nn.Sequential(nn.Flatten(2), nn.Linear(64, 24), encoder, Mean(), nn.Linear(24, CLASSES))
+
+
 class _Centred(nn.Linear):
     """Not the linear layer that its class promises: it centres its weight at every call."""
 
@@ -93,6 +113,7 @@ def odd_network() -> nn.Module:
         return Odd().eval()
 
 
+COUPLED: dict[str, Callable[[], nn.Module]] = {"transformer": transformer}  # for methods that decline all the others
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "fully connected": fully_connected,
     "convolutional": convolutional,
@@ -103,7 +124,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 def network(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     """One of the networks, seeded, with statistics and biases that are not at their start values."""
     with seeded(7):
-        result = NETWORKS[name]()
+        result = (NETWORKS | COUPLED)[name]()
         for module in result.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean = torch.randn(module.num_features) / 4

@@ -43,6 +43,7 @@ class _Record:
     train_seconds: float
     curve: tuple[CurvePoint, ...]
     code: dict[str, str] = field(default_factory=dict)  # of the data set and the model, "kind:name" -> code
+    tied: dict[str, str] = field(default_factory=dict)  # a name of the state -> the one whose tensor it is
     extra_state: tuple[str, ...] = ()  # names under which the file has a module's extra state, as torch saves it
 
 
@@ -73,6 +74,7 @@ class Checkpoints:
             return None
         try:
             weights = load(data)
+            weights |= {name: weights[kept] for name, kept in record.tied.items()}
         except safetensors.SafetensorError as error:
             self._set_aside(network_id, f"{weights_path}: {error}")
             return None
@@ -94,18 +96,20 @@ class Checkpoints:
         curve: tuple[CurvePoint, ...],
         code: Mapping[str, str] | None = None,
     ) -> Checkpoint:
-        """Keep a `state_dict`; the record is written last, so a checkpoint without one does not count.
+        """Keep a `state_dict`, a tensor of two names once; the record is written last: without one none counts.
 
         Raises `CheckpointError` where a module's extra state is more than tensors, numbers, text and containers.
         """
         weights_path, record_path = self._paths(network_id)
         extra = {name: value for name, value in weights.items() if not isinstance(value, Tensor)}
         tensors = {**weights, **{name: _packed(name, value) for name, value in extra.items()}}
-        kept = {name: _plain(tensor) for name, tensor in tensors.items()}
+        tied = _tied(weights)
+        kept = {name: _plain(tensor) for name, tensor in tensors.items() if name not in tied}
         data = save(kept)
         sha256 = hashlib.sha256(data).hexdigest()
         _write_whole(weights_path, data)
-        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve, dict(code or {}), tuple(extra))))
+        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve, dict(code or {}), tied, tuple(extra))))
+        kept |= {name: kept[own] for name, own in tied.items()}
         return Checkpoint({**kept, **extra}, sha256, train_seconds, curve)
 
     @contextlib.contextmanager
@@ -118,6 +122,19 @@ class Checkpoints:
 
     def _paths(self, network_id: str) -> tuple[Path, Path]:
         return self.folder / f"{network_id}.safetensors", self.folder / f"{network_id}.json"
+
+
+def _tied(weights: Mapping[str, Any]) -> dict[str, str]:
+    """Names of tensors that are another name's: the same memory, seen alike."""
+    first: dict[tuple[object, ...], str] = {}
+    found = {}
+    for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            continue
+        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and first.setdefault(key, name) != name:
+            found[name] = first[key]
+    return found
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -116,7 +116,8 @@ def _shape_faults(name: str, inputs: Any, shape: tuple[int, ...] | None) -> Iter
     """What a model that asks for inputs of a `shape` is not given."""
     if shape is None:
         return
-    if not isinstance(inputs, Tensor) or tuple(inputs.shape[1:]) != tuple(shape) or inputs.dtype != torch.float32:
+    kinds = (torch.float32, torch.int64) if len(shape) == 1 else (torch.float32,)  # (T,) may be tokens
+    if not isinstance(inputs, Tensor) or tuple(inputs.shape[1:]) != tuple(shape) or inputs.dtype not in kinds:
         one = f"{inputs.dtype} {tuple(inputs.shape[1:])}" if isinstance(inputs, Tensor) else samples.shapes(inputs)
         seen = f"{name} has {one} instead of float32 {tuple(shape)}"
         yield DataFault("shape", seen, "resize to input_shape, channels first, and return float32")

@@ -178,9 +178,7 @@ class Workbench:
         require_objective(f"the model {model.name}", model.objectives, objective)
         splits = self.splits(trial, model)
         fresh = self._builder(model, splits, trial.seed)
-        checkpoint = self._checkpoint(trial, model, splits, fresh)
-        network = fresh()
-        load(network, checkpoint.weights)
+        network, seconds, curve = self._built(trial, model, splits, fresh)
         network = network.to(self.device).eval().requires_grad_(True)
         chosen = _calibration(splits.train, trial.protocol.calibration, trial.seed)
         calibration = samples.moved(chosen, self.device)
@@ -190,8 +188,8 @@ class Workbench:
             trial.network_id,
             network,
             weights_hash(network),
-            checkpoint.train_seconds,
-            checkpoint.curve,
+            seconds,
+            curve,
             layer_shapes(network, example),
             counts(network, example),
             calibration,
@@ -219,6 +217,17 @@ class Workbench:
                 return ready(built, lambda: samples.moved(splits.train.head(1)[0], torch.device("cpu")), model.name)
 
         return fresh
+
+    def _built(
+        self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]
+    ) -> tuple[nn.Module, float, tuple[CurvePoint, ...]]:
+        """The dense network, the seconds that its training took and its curve."""
+        if model.reloads:
+            return fresh(), 0.0, ()
+        checkpoint = self._checkpoint(trial, model, splits, fresh)
+        network = fresh()
+        load(network, checkpoint.weights)
+        return network, checkpoint.train_seconds, checkpoint.curve
 
     def _checkpoint(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
         code = self._network_code(trial)

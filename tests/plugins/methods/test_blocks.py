@@ -10,8 +10,10 @@ import pytest
 import torch
 from prunebench import NotApplicable
 from prunebench.anatomy.recognised import recognised
+from prunebench.testing import check_method
 from prunebench.testing.bench import task as made_task
 from prunebench.trial.task import Memory, TrialTask
+from prunebench_methods.blocks import METHODS
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.drop_blocks_math import distances
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
@@ -265,3 +267,8 @@ def test_half_precision_comes_back_as_it_went_in():
     narrow = pruned(MlpWidth(keep=0.5), network, TOKENS)
     assert {p.dtype for p in narrow.parameters()} == {torch.bfloat16}
     assert answers(narrow, TOKENS).isfinite().all()
+
+
+@pytest.mark.parametrize("cls", METHODS, ids=lambda cls: cls.name)
+def test_the_kit_finds_nothing(cls):
+    assert check_method(cls, speed=False) == []

@@ -129,8 +129,9 @@ def _open(path: Path) -> int:
 
 
 def default_folder() -> Path:
-    """Where all runs of this user on this host meet; PRUNEBENCH_LOCKS names another place."""
-    return Path(os.environ.get("PRUNEBENCH_LOCKS") or Path(tempfile.gettempdir()) / f"prunebench-{os.getuid()}")
+    """Where all runs of this user on this host meet, whatever their TMPDIR; PRUNEBENCH_LOCKS names another place."""
+    common = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
+    return Path(os.environ.get("PRUNEBENCH_LOCKS") or common / f"prunebench-{os.getuid()}")
 
 
 def made_folder() -> Path:
