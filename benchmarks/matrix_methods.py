@@ -53,8 +53,8 @@ def windows(count: int, skip: int) -> Tensor:
     """(count, 512) tokens, `skip` windows into the text."""
     from pydoc_data.topics import topics
 
-    ids = SmolLm2().tokenizer().encode("\n\n".join(topics[name] for name in sorted(topics)))
-    return torch.tensor(list(ids))[skip * WINDOW : (skip + count) * WINDOW].view(count, WINDOW)
+    ids, _ = SmolLm2().tokenizer().encode("\n\n".join(topics[name] for name in sorted(topics)))
+    return ids[skip * WINDOW : (skip + count) * WINDOW].view(count, WINDOW)
 
 
 def task_for(network: nn.Module, calibration: Tensor, blocks: int) -> TrialTask:

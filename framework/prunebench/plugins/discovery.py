@@ -73,9 +73,10 @@ class Installed:
         """Names that several distributions claim."""
         return [owners for owners in self.by_name.values() if len(owners) > 1]
 
-    def named(self, kind: str, name: str, cls: type[Any]) -> Installed:
-        """The same with one class more, for tests and scripts."""
-        return _gathered([*self.plugins, Plugin(kind, name, cls, "here", "")], list(self.broken), list(self.warnings))
+    def named(self, kind: str, name: str, cls: type[Any], code: str = "") -> Installed:
+        """The same with one class more, for tests and scripts; `code` is the hash of what it is made of."""
+        plugin = Plugin(kind, name, cls, "here", code, code)
+        return _gathered([*self.plugins, plugin], list(self.broken), list(self.warnings))
 
 
 def find_installed(files: Iterable[str | Path] = (), disabled: Iterable[str] = ()) -> Installed:
