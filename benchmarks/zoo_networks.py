@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +16,11 @@ from torchvision.models.googlenet import BasicConv2d, Inception
 Build = Callable[[int], nn.Module]
 SMALL, PHOTO = (1, 8, 8), (3, 32, 32)
 ZOO: dict[str, tuple[Build, tuple[int, int, int]]] = {}
+REFUSED = {  # network -> what every trial on it, dense included, has to say: these cannot be measured
+    "scripted": "which cannot be pruned: return the plain module",
+    "tuple_outputs": "the network must return a tensor of logits, got tuple",
+    "dict_outputs": "the network must return a tensor of logits, got dict",
+}
 
 
 def kind(shape: tuple[int, int, int] = SMALL) -> Callable[[Build], Build]:
@@ -283,6 +289,13 @@ def called_by_keyword(c: int) -> nn.Module:
 
 
 @kind()
+def convolutions_by_keyword(c: int) -> nn.Module:
+    return Net(
+        lambda m, x: m.head(m.b(input=m.a(input=x).relu()).relu()), a=conv(1, 8), b=conv(8, 12), head=head(12, c)
+    )
+
+
+@kind()
 def a_single_vector(c: int) -> nn.Module:
     def forward(m: Net, x: Tensor) -> Tensor:
         return m.b(m.a(x.flatten(1)) + m.shift(m.constant))
@@ -535,3 +548,41 @@ def logits_beside_others(c: int) -> nn.Module:
 @kind()
 def operator_without_a_formula(c: int) -> nn.Module:
     return Net(lambda m, x: m.b(torch.fft.rfft(m.a(x.flatten(1))).abs()), a=nn.Linear(64, 22), b=nn.Linear(12, c))
+
+
+@kind()
+def tuple_outputs(c: int) -> nn.Module:
+    return Net(lambda m, x: (m.b(m.a(x.flatten(1)).relu()), x), a=nn.Linear(64, 24), b=nn.Linear(24, c))
+
+
+@kind()
+def dict_outputs(c: int) -> nn.Module:
+    return Net(lambda m, x: {"logits": m.b(m.a(x.flatten(1)).relu())}, a=nn.Linear(64, 24), b=nn.Linear(24, c))
+
+
+@kind()
+def layers_without_entries(c: int) -> nn.Module:
+    def forward(m: Net, x: Tensor) -> Tensor:
+        code = m.a(x.flatten(1)).relu()
+        return m.b(code + m.nothing_in(code[:, :0]) + m.nothing_out(code).sum(1, keepdim=True))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        empty = {"nothing_in": nn.Linear(0, 24), "nothing_out": nn.Linear(24, 0)}
+    return Net(forward, a=nn.Linear(64, 24), b=nn.Linear(24, c), **empty)
+
+
+@kind()
+def frozen(c: int) -> nn.Module:
+    network = nn.Sequential(conv(1, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 12), nn.ReLU(), head(12, c))
+    for part in network[:3]:
+        part.requires_grad_(False)
+    return network
+
+
+@kind()
+def bfloat16(c: int) -> nn.Module:
+    network = Net(
+        lambda m, x: m.head(m.b(m.a(x.bfloat16()).relu()).relu()).float(), a=conv(1, 8), b=conv(8, 12), head=head(12, c)
+    )
+    return network.bfloat16()

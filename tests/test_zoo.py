@@ -9,11 +9,13 @@ import pytest
 import torch
 import zoo
 from torch import nn
-from zoo_networks import ZOO
+from zoo_networks import REFUSED, ZOO
 
 NETWORKS = (
     "convolutional depthwise residual channels_chunked vit functional_attention lstm recurrent_cells bilinear "
-    "raw_parameters buffer_that_is_not_saved operator_without_a_formula"
+    "raw_parameters buffer_that_is_not_saved operator_without_a_formula encoder_layer tied_to_embedding "
+    "weight_norm old_weight_norm standardized_convolutions called_by_keyword convolutions_by_keyword "
+    "lazy_layers layers_without_entries frozen bfloat16 scripted tuple_outputs dict_outputs"
 )
 METHODS = "low_rank magnitude int8 kmeans tucker2 interpolative_channels"
 
@@ -37,6 +39,15 @@ def test_the_zoo_holds_at_least_sixty_networks() -> None:
     assert set(NETWORKS.split()) <= set(ZOO)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_that_is_to_be_refused_may_not_run(the_zoo: zoo.Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert the_zoo.cell("fully_connected", "magnitude", "tight")["status"] == "ok"
+    monkeypatch.setitem(REFUSED, "fully_connected", "cannot be pruned")
+    assert the_zoo.cell("fully_connected", "magnitude", "tight")["status"] == "failed"
+    monkeypatch.setitem(REFUSED, "dict_outputs", "other words")
+    assert the_zoo.cell("dict_outputs", "magnitude", "tight")["status"] == "failed"
+
+
 def test_the_zoos_own_counts_see_what_is_wrong(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
     pruned = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
@@ -45,3 +56,4 @@ def test_the_zoos_own_counts_see_what_is_wrong(tmp_path: Path) -> None:
     assert zoo.own_bytes(pruned) == 8 + 5 * 80 + 4 * (6 * 4 + 4 + 4 * 2 + 2) + 3
     assert zoo.own_macs(network, torch.zeros(1, 6)) == 6 * 4 + 4 * 2
     assert zoo.difference(network, pruned, torch.ones(3, 6)) > zoo.TOLERANCE
+    assert zoo.tolerance(network) == zoo.TOLERANCE < zoo.tolerance(nn.Linear(2, 2).bfloat16()) < 0.02

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
-from prunebench import Task, samples
+from prunebench import NotApplicable, Task, samples
 from torch import Tensor, nn
 
 from prunebench_methods.shared.calibration import Inputs, batches_of, channel_rows, watched
@@ -53,7 +53,8 @@ ALIKE = Importance()
 def importances(network: nn.Module, task: Task, names: Iterable[str]) -> dict[str, Importance]:
     """Layer -> the importance of its responses in the dense network, once for a whole sweep.
 
-    A layer from which no gradient reaches the outputs has all its responses alike.
+    A layer from which no gradient reaches the outputs has all its responses alike. Raises `NotApplicable` where the
+    network's answers are no tensor and have none as `logits`.
     """
     names = tuple(names)
     return task.once(("importance", names), lambda: _importances(network, task, names))
@@ -72,7 +73,11 @@ def _importances(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict
         for batch in batches_of(task, BATCH):
             inputs = samples.mapped(_watchable, batch)
             answers = samples.call(network, inputs)
-            outputs = answers if isinstance(answers, Tensor) else answers.logits
+            outputs = answers if isinstance(answers, Tensor) else getattr(answers, "logits", None)
+            if not isinstance(outputs, Tensor):
+                raise NotApplicable(
+                    f"the network answers with a {type(answers).__name__}, not with a tensor of outputs"
+                )
             if outputs.requires_grad:
                 direction = task.objective.spread(outputs.detach(), generator)
                 torch.autograd.grad(outputs, _sources(network, inputs), direction, allow_unused=True)

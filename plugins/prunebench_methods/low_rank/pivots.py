@@ -76,6 +76,6 @@ class Pivoted(nn.Module):
         self.rows, self.others, self.axis = rows, others, axis
         self.register_buffer("places", order.argsort().to(torch.int32))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        some = self.rows(inputs)
+    def forward(self, input: Tensor) -> Tensor:
+        some = self.rows(input)
         return torch.cat((some, self.others(some)), self.axis).index_select(self.axis, self.places)

@@ -158,7 +158,7 @@ def from_inputs(layer: Layer) -> bool:
 def responses(layer: Layer, outputs: Tensor, chosen: Tensor | None) -> Tensor:
     """(rows, m): the outputs in the order of `patches`, without the bias."""
     if isinstance(layer, nn.Linear):
-        rows = outputs.reshape(-1, outputs.shape[-1])
+        rows = outputs.reshape(outputs.shape[:-1].numel(), outputs.shape[-1])  # -1 is unknown where a layer has no rows
     else:
         flat = outputs.flatten(2)  # (B, m, L)
         rows = (flat if chosen is None else flat[:, :, chosen]).transpose(1, 2).flatten(0, 1)

@@ -154,3 +154,23 @@ def test_spectra_and_responses_are_computed_once_for_a_sweep() -> None:
         pruned(DataAwareLowRank(rank=rank, **PLAIN), task)
         pruned(DataAwareLowRank(rank=rank, asymmetric=False, **PLAIN), task)
     assert len(task.computed) == 3  # importances, responses, targets
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_a_layer_without_entries_beside_others_stays_as_it_is(asymmetric: bool) -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.empty, self.last = nn.Linear(6, 5), nn.Linear(5, 0), nn.Linear(5, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            code = self.first(x.flatten(1)).relu()
+            return self.last(code + self.empty(code).sum(1, keepdim=True))
+
+    network = Beside()
+    task = fake_task(network, (1, 1, 6), classes=4)
+    method = DataAwareLowRank(rank_ratio=1.0, round_to=1, even_if_larger=True, skip_last=False, asymmetric=asymmetric)
+    result = pruned(method, task)
+    torch.testing.assert_close(result(task.calibration), network(task.calibration), rtol=1e-3, atol=1e-3)
+    assert isinstance(result.empty, nn.Linear) and not isinstance(result.first, nn.Linear)

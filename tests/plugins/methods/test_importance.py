@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from fake_task import PLAIN, FakeTask, digits_task, fake_task, pruned, small_cnn
+from prunebench import NotApplicable
 from prunebench_methods.low_rank.data_aware import DataAwareLowRank
 from prunebench_methods.low_rank.importance import ALIKE, DAMPING, Importance, importances
 from torch import Tensor, nn
@@ -105,3 +106,16 @@ def test_the_draws_are_those_of_the_trials_seed(trained: FakeTask) -> None:
     anew = pruned(DataAwareLowRank(rank=4, round_to=1), fresh).state_dict()
     for name, value in first.items():
         assert torch.equal(value, again[name]) and torch.equal(value, anew[name])
+
+
+def test_answers_that_are_no_tensor_are_declined_in_one_line() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 4)
+
+        def forward(self, x: Tensor) -> Any:
+            return {"logits": self.last(self.first(x.flatten(1)).relu())}
+
+    with pytest.raises(NotApplicable, match="the network answers with a dict, not with a tensor of outputs"):
+        importances(Named(), fake_task(nn.Sequential(nn.Flatten(), nn.Linear(6, 4)), (1, 1, 6), classes=4), ["first"])

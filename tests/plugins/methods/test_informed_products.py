@@ -194,6 +194,7 @@ def test_both_forms_are_the_same_product(layer: nn.Linear | nn.Conv2d, bias: boo
         layer.weight.copy_((left @ right).reshape(layer.weight.shape))
         layer.bias.copy_(torch.zeros(12) if added is None else added)
         torch.testing.assert_close(pivoted(x), layer(x), rtol=1e-4, atol=1e-4)
+        assert torch.equal(pivoted(input=x), pivoted(x))  # as torch's own layers are called by keyword
     weights = sum(p.numel() for name, p in pivoted.named_parameters() if "weight" in name)
     assert weights == 4 * (12 + layer.weight[0].numel() - 4)
 
