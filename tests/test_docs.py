@@ -103,8 +103,9 @@ def test_every_verb_has_help_that_begins_as_the_list_says(verb):
             assert getattr(item, "help", None), f"bench {verb} {item.opts} has no help"
 
 
-@pytest.mark.parametrize(("script", "page"), [("commands.py", "commands.md"), ("methods.py", "methods.md")])
-def test_generated_pages_are_current(script, page):
+@pytest.mark.parametrize("name", ["commands", "methods", "ledger"])
+def test_generated_pages_are_current(name):
+    script, page = f"{name}.py", f"{name}.md"
     made = subprocess.run(
         [sys.executable, ROOT / "docs" / "make" / script], capture_output=True, text=True, check=True, timeout=120
     ).stdout
