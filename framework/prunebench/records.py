@@ -356,6 +356,7 @@ class Provenance:
     load_average: float | None = None
     dense_hash: str = ""  # sha256 of the dense network's weights
     dataset_fingerprint: str = ""
+    data: dict[str, Value] = field(default_factory=dict)  # what two numbers must share to be compared: `Splits.facts`
     code: dict[str, str] = field(default_factory=dict)  # "kind:name" -> "editable sha256", "distribution version"
 
     @cached_property
@@ -373,7 +374,7 @@ class Result:
     trial: Trial
     status: Status
     reason: str = ""  # why it was skipped or failed, empty for ok
-    detail: str = ""  # the traceback, for who wants it
+    detail: str = ""  # the traceback, for whoever wants it
     measurement: Measurement | None = None
     provenance: Provenance = Provenance()
     started_at: str = ""  # UTC, ISO 8601

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from prunebench import Dataset, Model, Splits, TensorSplit
+from prunebench import Dataset, Model, Splits, TensorSplit, open_results
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.parameters import complete as filled
-from prunebench.records import Choice, LatencyProtocol, Protocol, Recipe, Trial
+from prunebench.records import Choice, LatencyProtocol, Protocol, Recipe, Run, Trial
+from prunebench.store import Store
 from prunebench.trial.runner import run_trial
 from prunebench.trial.workbench import Workbench
 from torch import nn
@@ -52,6 +54,18 @@ def test_a_row_says_how_its_perplexity_came_about(bench: Workbench):
         assert part in note
     found = {metric.name: metric.value for metric in m.metrics}
     assert found["token_divergence.kl"] > 0 and 0 <= found["token_divergence.same_first"] <= 1
+
+
+def test_the_protocol_of_a_perplexity_is_kept_by_name(bench: Workbench, tmp_path: Path):
+    result = run_trial(trial(Choice("dense")), bench)
+    store = Store(tmp_path / "results.duckdb")
+    journal = store.open_run(Run("r", "r", "2026-01-01", "", "", 1, (result.trial.id,)))
+    journal.append(result)
+    journal.close()
+    store.merge()
+    found = json.loads(open_results(tmp_path / "results.duckdb").query("select data from provenances").item())
+    assert found["window"] == 32 and found["tokenizer"] == "bytes" and found["test_tokens"] == 20 * 31
+    assert found["overlap_removed"] > 0 and found["partial"] is True  # stretches between two numbers repeat
 
 
 def test_dropping_a_block_is_counted(bench: Workbench):

@@ -27,12 +27,19 @@ FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
 @click.option("--parquet", "form", flag_value="parquet", help="A Parquet file; give --output or a pipe.")
 @click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
 @click.option("--latex", "form", flag_value="latex", help="A LaTeX tabular.")
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to the screen.")
 @click.option(
-    "--limit", type=click.IntRange(1), help="Most rows shown; by default 1,000 on screen, 1,000,000 in files."
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of the screen."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS", help="Stop it after."
+    "--limit", type=click.IntRange(1), help="Maximum number of rows; default: 1,000 on screen, 1,000,000 in files."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up after this many seconds.",
 )
 @db_option
 def command(
@@ -48,8 +55,8 @@ def command(
 ) -> int:
     """Ask the results database in SQL: one select over the documented views (docs/schema.md).
 
-    The SQL is the argument, a file, standard input or a saved query. It reads the published results and what runs
-    have journalled since, and can touch nothing else: no files, no network, limited time and memory.
+    The SQL is the argument, a file, standard input or a saved query. It reads the stored results, also those of a
+    run in progress, and nothing else: no files, no network, limited time and memory.
     """
     if saved == "list":
         return _list_saved()

@@ -218,6 +218,7 @@ select
     p.dataset_fingerprint,
     p.packages,
     p.plugins,
-    p.code
+    p.code,
+    p.data
 from provenance as p
 join environment as e on e.id = p.environment;
