@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import QueryError
+from prunebench.measure.statistics import t_quantile
 from prunebench.store.ingest import quoted
 from prunebench.store.lookup import run_of
 from prunebench.store.sealed_client import sealed_queries, sealed_query
@@ -201,7 +202,7 @@ def _mean_and_half_width(effects: Sequence[float]) -> tuple[float, float | None]
     if count == 1:
         return mean, None
     variance = math.fsum((effect - mean) ** 2 for effect in effects) / (count - 1)
-    return mean, t_quantile(count - 1) * math.sqrt(variance / count)
+    return mean, t_quantile(0.975, count - 1) * math.sqrt(variance / count)
 
 
 def _verdict(gain: float, half: float | None, least: float) -> str:
@@ -215,14 +216,3 @@ def _verdict(gain: float, half: float | None, least: float) -> str:
     if gain + half < 0 and -gain > least:
         return "worse"
     return "same" if abs(gain) + half <= least else "can't tell"
-
-
-def t_quantile(freedom: int) -> float:
-    """Student's t at 97.5 %, to four digits: Cornish and Fisher's expansion, a table for few degrees of freedom."""
-    few = (12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.306, 2.26216, 2.22814)
-    if freedom <= len(few):
-        return few[freedom - 1]
-    z = 1.959964
-    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3

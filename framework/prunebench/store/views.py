@@ -9,43 +9,21 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from prunebench.records import COUNTING_RULE
 from prunebench.store.ingest import joined_kind, quoted, statements
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+BASE_FILES = ("00_macros.sql", "05_labels.sql")  # what the views are made with
 FILES = ("10_trials.sql", "20_speedups.sql", "30_means.sql", "40_comparison.sql", "50_details.sql")
 COLUMN_LIMIT = 200
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_PARAMETERS = re.compile(r"\$parameters\((\w+)\)")
 _NAME = re.compile(r"create or replace view (\w+) as\s")
-_T = (
-    "[12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.306, 2.26216, 2.22814, 2.20099, 2.17881, "
-    "2.16037, 2.14479, 2.13145, 2.11991, 2.10982, 2.10092, 2.09302, 2.08596, 2.07961, 2.07387, 2.06866, 2.0639, "
-    "2.05954, 2.05553, 2.05183, 2.04841, 2.04523, 2.04227]"
-)
-
-_DENSE = """
-    -- An id may have several dense networks (other threads, another machine): each result is compared with its own.
-    select *, count(*) over (partition by baseline) as network_count, coalesce(dense_hash, '') as of_hash,
-        coalesce(counting_rule, 1) as rule
-    from result
-    where is_dense and status = 'ok'
-    qualify row_number() over (
-        partition by baseline, dense_hash
-        order by id in (select superseded.result from superseded), started_at desc nulls last, attempt desc, id desc
-    ) = 1
-    -- A result that does not know its own has the best one.
-    union all by name
-    select *, null as network_count, '' as of_hash, coalesce(counting_rule, 1) as rule
-    from result
-    where is_dense and status = 'ok' and dense_hash is not null
-        and not exists (select 1 from superseded where superseded.result = result.id)
-"""
 
 
 def build_views(connection: DuckDBPyConnection, comments: bool = True) -> None:
-    """Create or replace every view in the current schema."""
+    """Create or replace every macro and view in the current schema."""
     columns = parameter_columns(connection)
     for sql in _generated(tuple(columns.items())):
         connection.execute(sql)
@@ -55,9 +33,10 @@ def build_views(connection: DuckDBPyConnection, comments: bool = True) -> None:
 
 @lru_cache(maxsize=8)
 def _generated(columns: tuple[tuple[tuple[str, str], str], ...]) -> tuple[str, ...]:
-    """The SQL of all views, with a column for each of `columns`."""
+    """The SQL of all macros and views, with a column for each of `columns`."""
     made = dict(columns)
-    return (_settings_view(made), *(_filled(sql, made) for sql in view_statements().values()))
+    base = [sql for file in BASE_FILES for sql in statements(f"views/{file}")]
+    return (_settings_view(made), *(_filled(sql, made) for sql in [*base, *view_statements().values()]))
 
 
 @cache
@@ -99,31 +78,15 @@ def _settings_view(columns: dict[tuple[str, str], str]) -> str:
 
 
 def _filled(sql: str, columns: dict[tuple[str, str], str]) -> str:
-    asked = [f', method."param:{column}" as "{column}"' for column in columns.values()]
-    solved = [
-        f', coalesce(try_cast(r.solved ->> \'$.{name}\' as {kind}), method."param:{column}") as "{column}"'
+    """`sql` with the swept parameters' columns: hidden ones (`param:rank`) in the base views, plain ones above."""
+    typed = "".join(f', method."param:{column}"' for column in columns.values())
+    plain = "".join(f', "param:{column}"' for column in columns.values())
+    solved = "".join(
+        f', coalesce(try_cast(r.solved ->> \'$.{name}\' as {kind}), c."param:{column}") as "param:{column}"'
         for (name, kind), column in columns.items()
-    ]
-    sql = sql.replace("$dense", _DENSE)
-    sql = sql.replace("$parameters", "".join(solved)).replace("$settings", "".join(asked))
-    sql = sql.replace("$counting_rule", str(COUNTING_RULE))
-    sql = re.sub(r"\$t\(([\w.]+)\)", lambda match: _t_quantile(match[1]), sql)
-    return re.sub(r"\$erfc\(([\w.]+)\)", lambda match: _erfc(match[1]), sql)
-
-
-def _t_quantile(count: str) -> str:
-    """Student's t at 97.5 % for `count` - 1 degrees of freedom: a table, then Cornish and Fisher's expansion."""
-    beyond = f"1.959964 + 2.3723 / ({count} - 1) + 2.8226 / ({count} - 1) ** 2"
-    return f"(case when {count} > 31 then {beyond} when {count} > 1 then {_T}[{count} - 1] end)"
-
-
-def _erfc(x: str) -> str:
-    """The complementary error function of x >= 0, to 1.5e-7 (Abramowitz and Stegun 7.1.26)."""
-    t = f"(1 / (1 + 0.3275911 * {x}))"
-    series = (
-        f"{t} * (0.254829592 + {t} * (-0.284496736 + {t} * (1.421413741 + {t} * (-1.453152027 + {t} * 1.061405429))))"
     )
-    return f"({series} * exp(-({x} ** 2)))"
+    sql = sql.replace("$typed", typed).replace("$plain", plain).replace("$solved", solved)
+    return _PARAMETERS.sub(lambda m: "".join(f', {m[1]}."param:{c}" as "{c}"' for c in columns.values()), sql)
 
 
 @cache

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from prunebench import TensorSplit
 from prunebench.measure.scores import Scores, evaluate
-from prunebench.measure.statistics import accuracy_drop, mcnemar, unpack_bits
+from prunebench.measure.statistics import drop_interval, drop_verdict, mcnemar_p, unpack_bits
 from torch import nn
 from toys import CLASSIFICATION
 
@@ -71,18 +70,14 @@ def test_what_says_the_same_of_every_class_is_right_by_the_order_of_the_classes(
 
 def test_mcnemar_by_hand() -> None:
     # of six samples one network alone gets five right and the other alone one: of six tosses of a coin at most one
-    # head comes with (1 + 6) / 64, both ways 14 / 64; with half the weight on one head, (1 + 6 / 2) / 64, 8 / 64
-    found = mcnemar(np.array([True] * 5 + [False, True, False]), np.array([False] * 5 + [True, True, False]))
-    assert (found.only_first, found.only_second) == (5, 1)
-    assert (found.p_exact, found.p_mid) == pytest.approx((14 / 64, 8 / 64))
+    # head comes with (1 + 6) / 64, both ways 14 / 64
+    assert mcnemar_p(5, 1) == mcnemar_p(1, 5) == pytest.approx(14 / 64)
 
 
-def test_the_bootstrap_by_hand() -> None:
-    # four samples, one lost: a resample loses a binomial number of them, of 4 with 1/4. None with 81/256 = 0.316,
-    # at most two with 243/256 = 0.949, at most three with 255/256 = 0.996. So the quantile of 2.5 % is 0 and that of
-    # 97.5 % is three of four; the one of 10 % is 0 and of 90 % (at most one: 189/256 = 0.738) two of four
-    dense, pruned = np.array([True] * 4), np.array([False, True, True, True])
-    found = accuracy_drop(dense, pruned)
-    assert (found.value, found.low, found.high) == (0.25, 0.0, 0.75)
-    found = accuracy_drop(dense, pruned, level=0.8)
-    assert (found.value, found.low, found.high) == (0.25, 0.0, 0.5)
+def test_the_interval_of_the_drop_by_hand() -> None:
+    # 98 samples, 9 lost and 1 won: with half a sample in each of four counts 8 / 100 = 0.08 is the middle, the
+    # variance is (10 + 1 - 64 / 100) / 100^2 = 0.001036, so the half-width is 1.96 * 0.032187 = 0.063086
+    found = drop_interval(9, 1, 98)
+    assert found.value == pytest.approx(8 / 98)
+    assert (found.low, found.high) == pytest.approx((0.08 - 0.063086, 0.08 + 0.063086), abs=1e-5)
+    assert (drop_verdict(9, 1, 98), drop_verdict(1, 9, 98), drop_verdict(5, 4, 98)) == ("worse", "better", "can't tell")

@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 import store_samples as samples
-from prunebench.judging.compare import t_quantile
-from prunebench.records import Choice, LatencyProtocol, LayerRecord, Result, decode, encode
+from prunebench.records import Choice, LatencyProtocol, LayerRecord, Result
 from prunebench.store import Results, Store
 from prunebench.store import database as db
 from prunebench.store.schema import schema_markdown
-from prunebench.store.views import _t_quantile, column_comments, view_statements
+from prunebench.store.views import column_comments, view_statements
 from scipy import stats
 
 REPOSITORY = Path(__file__).parents[3]
@@ -93,59 +92,6 @@ def test_ratios_are_against_the_dense_trial_of_the_same_seed(fill, results: Resu
     for compression, theory, stored, drop, difference in rows:
         assert (compression, theory, stored) == (2000 / 800, 2.0, 1.0)
         assert drop == pytest.approx(difference) == pytest.approx(0.1)
-
-
-def counted_by(rule: int, rank: int | None, seed: int = 0) -> Result:
-    made = samples.result(samples.trial(rank, seed))
-    return replace(made, measurement=replace(made.measurement, counting_rule=rule))
-
-
-def without_a_rule(made: Result) -> Result:
-    """As a journal of 0.1.0 has it: its lines know no rule."""
-    table = json.loads(encode(made))
-    del table["measurement"]["counting_rule"]
-    return decode(json.dumps(table), Result)
-
-
-NOTES = "select rank, theoretical_speedup, counting_rule, mac_count_note from trials order by rank nulls first"
-
-
-def test_a_row_of_an_older_rule_is_marked_and_compared_with_its_like(fill, results: Results) -> None:
-    fill(*(without_a_rule(samples.result(samples.trial(rank))) for rank in (None, 4)))
-    rows = results.query(NOTES).rows()
-    assert rows == [(None, 1.0, 1, "counted by an older rule"), (4, 2.0, 1, "counted by an older rule")]
-
-
-def test_a_speedup_of_two_rules_is_null_with_the_reason(fill, results: Results) -> None:
-    fill(counted_by(1, None), counted_by(2, 4))
-    _, (_, speedup, rule, note) = results.query(NOTES).rows()
-    assert (speedup, rule) == (None, 2)
-    assert note == "no theoretical speedup: the dense network was counted by rule 1, this one by rule 2"
-    means = "select theoretical_speedup, compression_ratio, mac_count_note from trial_means where rank = 4"
-    assert results.query(means).rows() == [
-        (None, 2.5, "no theoretical speedup where the dense network was counted by another rule")
-    ]
-
-
-def test_rows_of_todays_rule_have_no_note(fill, results: Results) -> None:
-    fill(counted_by(2, None), counted_by(2, 4))
-    assert results.query(NOTES).rows() == [(None, 1.0, 2, None), (4, 2.0, 2, None)]
-
-
-def test_a_mean_over_seeds_of_two_rules_says_nothing_of_macs(fill, results: Results) -> None:
-    fill(*(counted_by(rule, rank, rule) for rule in (1, 2) for rank in (None, 4)))
-    columns = "seed_count, mac_count, theoretical_speedup, counting_rule, mac_count_note"
-    means = f"select {columns} from trial_means where rank = 4"
-    assert results.query(means).rows() == [
-        (2, None, None, None, "no mean: the seeds were counted by different rules; counted by an older rule")
-    ]
-
-
-def test_macs_that_nobody_can_count_are_null_and_say_so(fill, results: Results) -> None:
-    made = samples.result(samples.trial(4))
-    fill(counted_by(2, None), replace(made, measurement=replace(made.measurement, mac_count=None)))
-    _, row = results.query(NOTES).rows()
-    assert row == (4, None, 2, "unknown: see notes")
 
 
 def test_a_trial_without_its_dense_twin_has_no_ratio(fill, results: Results) -> None:
@@ -302,16 +248,6 @@ def test_a_single_seed_has_no_interval_and_says_so(fill, results: Results) -> No
     assert row == (True, None, None)
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 5, 10, 11, 29, 30, 31, 32, 60, 500])
-def test_both_quantiles_of_student_are_good_to_a_thousandth(freedom: int) -> None:
-    exact = stats.t.ppf(0.975, freedom)
-    connection = db.connect()
-    (in_sql,) = connection.execute(f"select {_t_quantile('n')} from (select {freedom + 1} as n)").fetchone() or (None,)
-    connection.close()
-    assert t_quantile(freedom) == pytest.approx(exact, rel=1e-3)
-    assert in_sql == pytest.approx(exact, rel=1e-3)
-
-
 @pytest.mark.parametrize(
     ("lost", "won", "both", "neither"), [(5, 1, 60, 10), (80, 20, 500, 40), (0, 0, 50, 6), (3, 30, 9, 1)]
 )
@@ -335,17 +271,6 @@ def test_mcnemar_and_the_interval_are_those_of_the_counts(
     assert (row["accuracy_drop_low"], row["accuracy_drop_high"]) == pytest.approx((centre - half, centre + half))
     expected = "worse" if centre - half > 0 else "better" if centre + half < 0 else "can't tell"
     assert row["verdict"] == expected
-
-
-def test_the_interval_of_the_drop_covers_the_truth_about_as_often_as_it_says() -> None:
-    rng, covered, rounds, n = random.Random(1), 0, 2000, 400
-    for _ in range(rounds):
-        lost = sum(rng.random() < 0.06 for _ in range(n))
-        won = sum(rng.random() < 0.03 for _ in range(n))
-        centre = (lost - won) / (n + 2)
-        half = 1.959964 * math.sqrt(lost + won + 1 - (lost - won) ** 2 / (n + 2)) / (n + 2)
-        covered += centre - half <= 0.03 <= centre + half
-    assert 0.93 <= covered / rounds <= 0.98
 
 
 def test_a_dense_network_with_other_weights_is_marked(fill, results: Results) -> None:

@@ -9,13 +9,7 @@ asked as (
         is_control,
         top1_accuracy,
         dense_top1_accuracy,
-        concat_ws(
-            ' · ',
-            dataset_label,
-            model_label,
-            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
-            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
-        ) as panel
+        panel(dataset_label, model_label, protocol_id, environment_id) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
 ),
@@ -29,9 +23,7 @@ settings as (
         bool_or(asked.is_control) as control,
         count(*) as seed_count,
         exp(avg(ln(speedups.speedup))) as x,
-        coalesce(
-            [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262][count(*) - 1], 1.96 + 2.4 / count(*)
-        ) * stddev_samp(ln(speedups.speedup)) / sqrt(count(*)) as half_width,
+        half95(ln(speedups.speedup)) as half_width,
         min(speedups.speedup_low) as only_low,
         max(speedups.speedup_high) as only_high,
         avg(asked.top1_accuracy) as accuracy,

@@ -10,13 +10,7 @@ asked as (
         is_dense,
         prune_seconds,
         finetune_seconds,
-        concat_ws(
-            ' · ',
-            dataset_label,
-            model_label,
-            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
-            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
-        ) as panel
+        panel(dataset_label, model_label, protocol_id, environment_id) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
 ),

@@ -10,16 +10,7 @@ asked as (
         top1_accuracy,
         dense_top1_accuracy,
         $column,
-        concat_ws(
-            ' · ',
-            dataset_label,
-            model_label,
-            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
-            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end,
-            case
-                when '$column' = 'theoretical_speedup' and counting_rule < max(counting_rule) over () then 'MACs by an older rule'
-            end
-        ) as panel
+        panel(dataset_label, model_label, protocol_id, environment_id) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
 ),

@@ -17,13 +17,7 @@ asked as (
         stored_ratio,
         prune_seconds,
         realised,
-        concat_ws(
-            ' · ',
-            dataset_label,
-            model_label,
-            case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
-            case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
-        ) as panel
+        panel(dataset_label, model_label, protocol_id, environment_id) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
 ),
@@ -55,9 +49,7 @@ timed as (
         speedups.batch,
         count(*) as timed_count,
         avg(ln(speedups.speedup)) as middle,
-        coalesce(
-            [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262][count(*) - 1], 1.96 + 2.4 / count(*)
-        ) * stddev_samp(ln(speedups.speedup)) / sqrt(count(*)) as half_width,
+        half95(ln(speedups.speedup)) as half_width,
         min(speedups.speedup_low) as only_low,
         max(speedups.speedup_high) as only_high,
         any_value(speedups.verdict) as only_verdict,
@@ -80,9 +72,8 @@ measured as (
         case when timed_count > 1 then exp(middle + half_width) else only_high end as speedup_high,
         case
             when timed_count = 1 then only_verdict
-            when hidden or abs(middle) <= greatest(ln(1 + greatest(0.01, floor)), 1.25 * half_width) then 'can''t tell'
-            when middle > 0 then 'faster'
-            else 'slower'
+            when hidden then 'can''t tell'
+            else verdict(exp(middle), exp(middle - half_width), exp(middle + half_width), floor)
         end as verdict
     from timed
 )

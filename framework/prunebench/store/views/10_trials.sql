@@ -2,23 +2,23 @@
 create or replace view trials as
 select
     r.trial_id,
-    run.run_id,
-    run.name as run_name,
-    run.scale,
+    r.run_id,
+    r.run_name,
+    r.scale,
     r.status,
     r.reason,
-    dataset.name as dataset,
-    dataset.label as dataset_label,
-    model.name as model,
-    model.label as model_label,
-    method.name as method,
-    method.label as method_label,
-    method.setting,
-    method.parameters as params,
+    r.dataset,
+    r.dataset_label,
+    r.model,
+    r.model_label,
+    r.method,
+    r.method_label,
+    r.setting,
+    r.params,
     r.seed,
-    protocol.protocol_id,
-    cast(method.target ->> '$.compression' as double) as target_compression,
-    cast(method.target ->> '$.theoretical_speedup' as double) as target_theoretical_speedup,
+    r.protocol_id,
+    cast(r.target ->> '$.compression' as double) as target_compression,
+    cast(r.target ->> '$.theoretical_speedup' as double) as target_theoretical_speedup,
     cast(r.achieved ->> '$.compression' as double) as achieved_compression,
     cast(r.achieved ->> '$.theoretical_speedup' as double) as achieved_theoretical_speedup,
     r.achieved,
@@ -43,7 +43,7 @@ select
     dense.stored_bytes as dense_stored_bytes,
     dense.gzip_bytes as dense_gzip_bytes,
     dense.parameter_count / nullif(r.nonzero_parameter_count, 0) as compression_ratio,
-    case when r.rule = dense.rule then dense.mac_count / nullif(r.mac_count, 0) end as theoretical_speedup,
+    dense.mac_count / nullif(r.mac_count, 0) as theoretical_speedup,
     dense.stored_bytes / nullif(r.stored_bytes, 0) as stored_ratio,
     dense.gzip_bytes / nullif(r.gzip_bytes, 0) as gzip_ratio,
     1 - r.nonzero_parameter_count / nullif(r.parameter_count, 0) as sparsity_achieved,
@@ -59,12 +59,10 @@ select
     r.peak_memory_bytes,
     r.realised,
     r.is_dense,
-    r.is_dense
-        or method.name in ('random', 'random_matched')
-        or coalesce(list_contains(cast(run.options -> '$.controls' as varchar[]), method.name), false) as is_control,
+    is_baseline(r.is_dense, r.method, r.options) as is_control,
     r.storage,
     r.notes,
-    environment.environment_id,
+    r.environment_id,
     provenance.device,
     provenance.provenance_id,
     r.dense_hash,
@@ -73,27 +71,9 @@ select
     baseline.network_id,
     r.seconds,
     r.attempt,
-    r.started_at,
-    r.rule as counting_rule,
-    nullif(concat_ws(
-        '; ',
-        case when r.status = 'ok' and r.mac_count is null then 'unknown: see notes' end,
-        case when r.rule < $counting_rule then 'counted by an older rule' end,
-        case
-            when r.rule <> dense.rule
-                then 'no theoretical speedup: the dense network was counted by rule ' || dense.rule || ', this one by rule '
-                    || r.rule
-        end
-    ), '') as mac_count_note
-    $parameters
-from (select *, case when status = 'ok' then coalesce(counting_rule, 1) end as rule from result) as r
-join run on run.id = r.run
-join choice as dataset on dataset.id = r.dataset
-join choice as model on model.id = r.model
-join settings as method on method.id = r.method
-join protocol on protocol.id = r.protocol
+    r.started_at
+    $parameters(r)
+from labelled_trials as r
 join baseline on baseline.id = r.baseline
 join provenance on provenance.id = r.provenance
-join environment on environment.id = r.environment
-left join ($dense) as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '')
-where not exists (select 1 from superseded where superseded.result = r.id);
+left join dense_twins as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '');

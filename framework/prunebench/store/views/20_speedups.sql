@@ -20,26 +20,25 @@ join environment on environment.id = l.environment
 where l.is_dense and l.speedup > 0
 group by all;
 
--- Trial by batch size: dense against pruned in pairs, with the verdict. An effect has to exceed 1 %, the floor, and
--- 1.25 times the interval's half-width: the rule of `measure.significance.verdict`, whose false alarms are measured.
+-- Trial by batch size: dense against pruned in pairs, with the verdict of the macro, whose false alarms are measured.
 -- Of a wall clock that others kept waiting for three tenths of the time nothing is said. Compiled calls of less than a
 -- tenth of a millisecond have a bias in each process that its interval does not know: their floor is 3 % at least.
 create or replace view speedups as
 select
     r.trial_id,
-    run.run_id,
-    run.name as run_name,
-    dataset.name as dataset,
-    dataset.label as dataset_label,
-    model.name as model,
-    model.label as model_label,
-    method.name as method,
-    method.label as method_label,
-    method.setting,
-    method.parameters as params,
+    r.run_id,
+    r.run_name,
+    r.dataset,
+    r.dataset_label,
+    r.model,
+    r.model_label,
+    r.method,
+    r.method_label,
+    r.setting,
+    r.params,
     r.seed,
-    protocol.protocol_id,
-    environment.environment_id,
+    r.protocol_id,
+    r.environment_id,
     r.is_dense,
     r.realised,
     l.batch,
@@ -69,23 +68,11 @@ select
     limits.floor,
     case
         when r.is_dense or (l.clock = 'wall' and l.contention > 0.3) then 'can''t tell'
-        when l.speedup_low > 0
-            and ln(l.speedup) > ln(1 + greatest(0.01, coalesce(limits.floor, 0)))
-            and ln(l.speedup) > 1.25 * ln(l.speedup / l.speedup_low) then 'faster'
-        when l.speedup_low > 0
-            and -ln(l.speedup) > ln(1 + greatest(0.01, coalesce(limits.floor, 0)))
-            and -ln(l.speedup) > 1.25 * ln(l.speedup_high / l.speedup) then 'slower'
-        else 'can''t tell'
+        else verdict(l.speedup, l.speedup_low, l.speedup_high, limits.floor)
     end as verdict
-    $parameters
+    $parameters(r)
 from latency as l
-join result as r on r.id = l.result
-join run on run.id = r.run
-join choice as dataset on dataset.id = r.dataset
-join choice as model on model.id = r.model
-join settings as method on method.id = r.method
-join protocol on protocol.id = r.protocol
-join environment on environment.id = r.environment
+join labelled_trials as r using (result)
 left join floors
     on floors.model_number = l.model
     and floors.environment_number = l.environment
@@ -100,12 +87,11 @@ cross join lateral (
         floors.floor,
         case
             when l.compile and least(l.latency_ms, l.dense_latency_ms) < 0.1
-                and (cast(protocol.settings ->> '$.latency.rounds' as integer) = 1 or list_contains(l.flags, 'one-process'))
+                and (cast(r.protocol_settings ->> '$.latency.rounds' as integer) = 1 or list_contains(l.flags, 'one-process'))
                 then 0.03
         end
     ) as floor
-) as limits
-where not exists (select 1 from superseded where superseded.result = l.result);
+) as limits;
 
 -- The raw material: one row a block of calls, both sides.
 create or replace view latency_samples as
@@ -119,8 +105,7 @@ select
     unnest(l.dense_wall_ms) as dense_wall_ms,
     unnest(l.pruned_wall_ms) as pruned_wall_ms
 from latency as l
-join result as r on r.id = l.result
-where not exists (select 1 from superseded where superseded.result = l.result);
+join labelled_trials as r using (result);
 
 -- Trial by batch size and side, only where the protocol left something to measurement: what was chosen for that side.
 create or replace view sides as
@@ -133,7 +118,6 @@ select
     (l.conditions ->> ('$.' || side.side || '_in_place'))::integer as in_place_count,
     (l.conditions ->> ('$.' || side.side || '_activations'))::integer as activation_count
 from latency as l
-join result as r on r.id = l.result
+join labelled_trials as r using (result)
 cross join (values ('dense'), ('pruned')) as side(side)
-where (l.memory_format = 'fastest' or contains(l.conditions::varchar, '_in_place"'))
-    and not exists (select 1 from superseded where superseded.result = l.result);
+where (l.memory_format = 'fastest' or contains(l.conditions::varchar, '_in_place"'));

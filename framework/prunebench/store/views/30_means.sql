@@ -15,9 +15,7 @@ with good as (
         dense.top1_accuracy as dense_top1_accuracy,
         dense.top1_accuracy - r.top1_accuracy as accuracy_drop,
         dense.parameter_count / nullif(r.nonzero_parameter_count, 0) as compression_ratio,
-        case when r.rule = dense.rule then dense.mac_count / nullif(r.mac_count, 0) end as theoretical_speedup,
-        r.rule,
-        r.rule <> dense.rule as is_unpaired,
+        dense.mac_count / nullif(r.mac_count, 0) as theoretical_speedup,
         dense.stored_bytes / nullif(r.stored_bytes, 0) as stored_ratio,
         r.parameter_count,
         r.nonzero_parameter_count,
@@ -28,13 +26,13 @@ with good as (
         r.realised,
         r.is_dense,
         r.batch,
-        case when r.speedup > 0 then ln(r.speedup) end as log_speedup,
+        log_of(r.speedup) as log_speedup,
         r.speedup_low,
         r.speedup_high,
         r.latency_ms,
         r.dense_latency_ms
-    from (select *, coalesce(counting_rule, 1) as rule from result) as r
-    left join ($dense) as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '')
+    from result as r
+    left join dense_twins as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '')
     where r.status = 'ok' and not exists (select 1 from superseded where superseded.result = r.id)
 ),
 grouped as (
@@ -47,26 +45,24 @@ grouped as (
         max(run) as run,
         count(*) as seed_count,
         avg(top1_accuracy) as top1_accuracy,
+        half95(top1_accuracy) as top1_accuracy_half,
         stddev_samp(top1_accuracy) as top1_accuracy_std,
         min(top1_accuracy) as top1_accuracy_min,
         max(top1_accuracy) as top1_accuracy_max,
         avg(top5_accuracy) as top5_accuracy,
         avg(loss) as loss,
         avg(dense_top1_accuracy) as dense_top1_accuracy,
-        count(accuracy_drop) as drop_count,
         avg(accuracy_drop) as accuracy_drop,
+        half95(accuracy_drop) as accuracy_drop_half,
         stddev_samp(accuracy_drop) as accuracy_drop_std,
         avg(compression_ratio) as compression_ratio,
         stddev_samp(compression_ratio) as compression_ratio_std,
-        case when min(rule) = max(rule) then min(rule) end as counting_rule,
-        min(rule) as oldest_rule,
-        bool_or(is_unpaired) as is_unpaired,
-        case when min(rule) = max(rule) then avg(theoretical_speedup) end as theoretical_speedup,
-        case when min(rule) = max(rule) then stddev_samp(theoretical_speedup) end as theoretical_speedup_std,
+        avg(theoretical_speedup) as theoretical_speedup,
+        stddev_samp(theoretical_speedup) as theoretical_speedup_std,
         avg(stored_ratio) as stored_ratio,
         avg(parameter_count) as parameter_count,
         avg(nonzero_parameter_count) as nonzero_parameter_count,
-        case when min(rule) = max(rule) then avg(mac_count) end as mac_count,
+        avg(mac_count) as mac_count,
         avg(stored_bytes) as stored_bytes,
         avg(prune_seconds) as prune_seconds,
         avg(finetune_seconds) as finetune_seconds,
@@ -75,7 +71,7 @@ grouped as (
         max(batch) as batch,
         count(log_speedup) as speedup_count,
         avg(log_speedup) as log_speedup,
-        stddev_samp(log_speedup) as log_speedup_std,
+        half95(log_speedup) as log_speedup_half,
         min(speedup_low) as only_low,
         max(speedup_high) as only_high,
         avg(latency_ms) as latency_ms,
@@ -84,25 +80,25 @@ grouped as (
     group by dataset, model, method, protocol, environment
 )
 select
-    dataset.name as dataset,
-    dataset.label as dataset_label,
-    model.name as model,
-    model.label as model_label,
-    method.name as method,
-    method.label as method_label,
-    method.setting,
-    method.parameters as params,
-    protocol.protocol_id,
-    environment.environment_id,
-    environment.device_kind as device,
-    cast(method.target ->> '$.compression' as double) as target_compression,
-    cast(method.target ->> '$.theoretical_speedup' as double) as target_theoretical_speedup,
+    c.dataset,
+    c.dataset_label,
+    c.model,
+    c.model_label,
+    c.method,
+    c.method_label,
+    c.setting,
+    c.params,
+    c.protocol_id,
+    c.environment_id,
+    c.device_kind as device,
+    cast(c.target ->> '$.compression' as double) as target_compression,
+    cast(c.target ->> '$.theoretical_speedup' as double) as target_theoretical_speedup,
     g.seed_count,
     g.seed_count = 1 as is_single_seed,
     g.top1_accuracy,
     g.top1_accuracy_std,
-    g.top1_accuracy - $t(g.seed_count) * g.top1_accuracy_std / sqrt(g.seed_count) as top1_accuracy_low,
-    g.top1_accuracy + $t(g.seed_count) * g.top1_accuracy_std / sqrt(g.seed_count) as top1_accuracy_high,
+    g.top1_accuracy - g.top1_accuracy_half as top1_accuracy_low,
+    g.top1_accuracy + g.top1_accuracy_half as top1_accuracy_high,
     g.top1_accuracy_min,
     g.top1_accuracy_max,
     g.top5_accuracy,
@@ -110,8 +106,8 @@ select
     g.dense_top1_accuracy,
     g.accuracy_drop,
     g.accuracy_drop_std,
-    g.accuracy_drop - $t(g.drop_count) * g.accuracy_drop_std / sqrt(g.drop_count) as accuracy_drop_low,
-    g.accuracy_drop + $t(g.drop_count) * g.accuracy_drop_std / sqrt(g.drop_count) as accuracy_drop_high,
+    g.accuracy_drop - g.accuracy_drop_half as accuracy_drop_low,
+    g.accuracy_drop + g.accuracy_drop_half as accuracy_drop_high,
     g.compression_ratio,
     g.compression_ratio_std,
     g.theoretical_speedup,
@@ -123,40 +119,24 @@ select
     g.stored_bytes,
     g.batch,
     exp(g.log_speedup) as speedup,
-    case
-        when g.speedup_count > 1
-            then exp(g.log_speedup - $t(g.speedup_count) * g.log_speedup_std / sqrt(g.speedup_count))
-        else g.only_low
-    end as speedup_low,
-    case
-        when g.speedup_count > 1
-            then exp(g.log_speedup + $t(g.speedup_count) * g.log_speedup_std / sqrt(g.speedup_count))
-        else g.only_high
-    end as speedup_high,
+    case when g.speedup_count > 1 then exp(g.log_speedup - g.log_speedup_half) else g.only_low end as speedup_low,
+    case when g.speedup_count > 1 then exp(g.log_speedup + g.log_speedup_half) else g.only_high end as speedup_high,
     g.latency_ms,
     g.dense_latency_ms,
     g.prune_seconds,
     g.finetune_seconds,
     g.realised,
     g.is_dense,
-    g.is_dense
-        or method.name in ('random', 'random_matched')
-        or coalesce(list_contains(cast(run.options -> '$.controls' as varchar[]), method.name), false) as is_control,
-    g.counting_rule,
-    nullif(concat_ws(
-        '; ',
-        case when g.counting_rule is null then 'no mean: the seeds were counted by different rules' end,
-        case when g.oldest_rule < $counting_rule then 'counted by an older rule' end,
-        case when g.is_unpaired then 'no theoretical speedup where the dense network was counted by another rule' end
-    ), '') as mac_count_note
-    $settings
+    is_baseline(g.is_dense, c.method, run.options) as is_control
+    $parameters(c)
 from grouped as g
 join run on run.id = g.run
-join choice as dataset on dataset.id = g.dataset
-join choice as model on model.id = g.model
-join settings as method on method.id = g.method
-join protocol on protocol.id = g.protocol
-join environment on environment.id = g.environment;
+join cells as c
+    on c.dataset_number = g.dataset
+    and c.model_number = g.model
+    and c.method_number = g.method
+    and c.protocol_number = g.protocol
+    and c.environment_number = g.environment;
 
 -- The same over seeds for every batch size.
 create or replace view speedup_means as
@@ -175,7 +155,7 @@ with grouped as (
         l.clock,
         count(*) as seed_count,
         avg(ln(l.speedup)) as log_speedup,
-        stddev_samp(ln(l.speedup)) as log_speedup_std,
+        half95(ln(l.speedup)) as log_speedup_half,
         min(l.speedup_low) as only_low,
         max(l.speedup_high) as only_high,
         avg(l.latency_ms) as latency_ms,
@@ -189,17 +169,17 @@ with grouped as (
     group by all
 )
 select
-    dataset.name as dataset,
-    dataset.label as dataset_label,
-    model.name as model,
-    model.label as model_label,
-    method.name as method,
-    method.label as method_label,
-    method.setting,
-    method.parameters as params,
-    protocol.protocol_id,
-    environment.environment_id,
-    environment.device_kind as device,
+    c.dataset,
+    c.dataset_label,
+    c.model,
+    c.model_label,
+    c.method,
+    c.method_label,
+    c.setting,
+    c.params,
+    c.protocol_id,
+    c.environment_id,
+    c.device_kind as device,
     g.batch,
     g.threads,
     g.dtype,
@@ -209,27 +189,20 @@ select
     g.seed_count,
     g.seed_count = 1 as is_single_seed,
     exp(g.log_speedup) as speedup,
-    case
-        when g.seed_count > 1
-            then exp(g.log_speedup - $t(g.seed_count) * g.log_speedup_std / sqrt(g.seed_count))
-        else g.only_low
-    end as speedup_low,
-    case
-        when g.seed_count > 1
-            then exp(g.log_speedup + $t(g.seed_count) * g.log_speedup_std / sqrt(g.seed_count))
-        else g.only_high
-    end as speedup_high,
+    case when g.seed_count > 1 then exp(g.log_speedup - g.log_speedup_half) else g.only_low end as speedup_low,
+    case when g.seed_count > 1 then exp(g.log_speedup + g.log_speedup_half) else g.only_high end as speedup_high,
     g.latency_ms,
     g.dense_latency_ms,
     g.throughput,
     g.contention
-    $settings
+    $parameters(c)
 from grouped as g
-join choice as dataset on dataset.id = g.dataset
-join choice as model on model.id = g.model
-join settings as method on method.id = g.method
-join protocol on protocol.id = g.protocol
-join environment on environment.id = g.environment;
+join cells as c
+    on c.dataset_number = g.dataset
+    and c.model_number = g.model
+    and c.method_number = g.method
+    and c.protocol_number = g.protocol
+    and c.environment_number = g.environment;
 
 -- What nothing of the same dataset, model, protocol and environment beats in both accuracy and the objective.
 create or replace view pareto as

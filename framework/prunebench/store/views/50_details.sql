@@ -2,12 +2,12 @@
 create or replace view layers as
 select
     r.trial_id,
-    run.run_id,
-    dataset.name as dataset,
-    model.name as model,
-    method.name as method,
-    method.label as method_label,
-    method.setting,
+    r.run_id,
+    r.dataset,
+    r.model,
+    r.method,
+    r.method_label,
+    r.setting,
     r.seed,
     l.position,
     l.name as layer,
@@ -25,23 +25,18 @@ select
     l.left_alone,
     coalesce(r.counting_rule, 1) as counting_rule
 from layer as l
-join result as r on r.id = l.result
-join run on run.id = r.run
-join choice as dataset on dataset.id = r.dataset
-join choice as model on model.id = r.model
-join choice as method on method.id = r.method
-where not exists (select 1 from superseded where superseded.result = l.result);
+join labelled_trials as r using (result);
 
 -- Training and fine-tuning, epoch by epoch.
 create or replace view curves as
 select
     r.trial_id,
-    run.run_id,
-    dataset.name as dataset,
-    model.name as model,
-    method.name as method,
-    method.label as method_label,
-    method.setting,
+    r.run_id,
+    r.dataset,
+    r.model,
+    r.method,
+    r.method_label,
+    r.setting,
     r.seed,
     c.phase,
     c.epoch,
@@ -50,22 +45,17 @@ select
     c.validation_accuracy,
     c.seconds
 from curve as c
-join result as r on r.id = c.result
-join run on run.id = r.run
-join choice as dataset on dataset.id = r.dataset
-join choice as model on model.id = r.model
-join choice as method on method.id = r.method
-where not exists (select 1 from superseded where superseded.result = c.result);
+join labelled_trials as r using (result);
 
 -- What each stage of a pipeline left behind.
 create or replace view stages as
 select
     r.trial_id,
-    run.run_id,
-    dataset.name as dataset,
-    model.name as model,
-    method.name as pipeline,
-    method.label as pipeline_label,
+    r.run_id,
+    r.dataset,
+    r.model,
+    r.method as pipeline,
+    r.method_label as pipeline_label,
     r.seed,
     s.position,
     s.method,
@@ -77,66 +67,50 @@ select
     s.stored_bytes,
     coalesce(r.counting_rule, 1) as counting_rule
 from stage as s
-join result as r on r.id = s.result
-join run on run.id = r.run
-join choice as dataset on dataset.id = r.dataset
-join choice as model on model.id = r.model
-join choice as method on method.id = r.method
-where not exists (select 1 from superseded where superseded.result = s.result);
+join labelled_trials as r using (result);
 
 -- Named numbers that plugins measured.
 create or replace view metrics as
 select
     r.trial_id,
-    run.run_id,
-    dataset.name as dataset,
-    model.name as model,
-    method.name as method,
-    method.label as method_label,
-    method.setting,
+    r.run_id,
+    r.dataset,
+    r.model,
+    r.method,
+    r.method_label,
+    r.setting,
     r.seed,
     m.name as metric,
     m.value,
     m.unit
 from metric as m
-join result as r on r.id = m.result
-join run on run.id = r.run
-join choice as dataset on dataset.id = r.dataset
-join choice as model on model.id = r.model
-join choice as method on method.id = r.method
-where not exists (select 1 from superseded where superseded.result = m.result);
+join labelled_trials as r using (result);
 
 -- Cells of a grid that have no result, and why: declined by a method, or lost to a fault.
 create or replace view failures as
 select
     r.trial_id,
-    run.run_id,
-    run.name as run_name,
+    r.run_id,
+    r.run_name,
     r.status,
     r.reason,
     trace.detail,
-    dataset.name as dataset,
-    dataset.label as dataset_label,
-    model.name as model,
-    model.label as model_label,
-    method.name as method,
-    method.label as method_label,
-    method.setting,
+    r.dataset,
+    r.dataset_label,
+    r.model,
+    r.model_label,
+    r.method,
+    r.method_label,
+    r.setting,
     r.seed,
-    protocol.protocol_id,
-    environment.environment_id,
+    r.protocol_id,
+    r.environment_id,
     r.attempt,
     r.seconds,
     r.started_at
-from result as r
-join run on run.id = r.run
-join choice as dataset on dataset.id = r.dataset
-join choice as model on model.id = r.model
-join choice as method on method.id = r.method
-join protocol on protocol.id = r.protocol
-join environment on environment.id = r.environment
-left join trace on trace.result = r.id
-where r.status <> 'ok' and not exists (select 1 from superseded where superseded.result = r.id);
+from labelled_trials as r
+left join trace using (result)
+where r.status <> 'ok';
 
 -- Every stored attempt, also those that a later or better one replaced.
 create or replace view attempts as

@@ -1,0 +1,70 @@
+-- What the numbers of a cell stand for. Read it only by join on the five numbers: alone it is their whole product.
+create or replace view cells as
+select
+    dataset.id as dataset_number,
+    model.id as model_number,
+    method.id as method_number,
+    protocol.id as protocol_number,
+    environment.id as environment_number,
+    dataset.name as dataset,
+    dataset.label as dataset_label,
+    model.name as model,
+    model.label as model_label,
+    method.name as method,
+    method.label as method_label,
+    method.setting,
+    method.parameters as params,
+    method.target,
+    protocol.protocol_id,
+    protocol.settings as protocol_settings,
+    environment.environment_id,
+    environment.device_kind
+    $typed
+from choice as dataset
+cross join choice as model
+cross join settings as method
+cross join protocol
+cross join environment;
+
+-- The best stored attempt of each trial (ok first, then the latest), with its names.
+create or replace view labelled_trials as
+select
+    r.id as result,
+    r.dataset as dataset_number,
+    r.model as model_number,
+    r.method as method_number,
+    r.protocol as protocol_number,
+    r.environment as environment_number,
+    r.* exclude (id, run, dataset, model, method, protocol, environment),
+    run.run_id,
+    run.name as run_name,
+    run.scale,
+    run.options,
+    c.* exclude (dataset_number, model_number, method_number, protocol_number, environment_number $plain)
+    $solved
+from result as r
+join run on run.id = r.run
+join cells as c
+    on c.dataset_number = r.dataset
+    and c.model_number = r.model
+    and c.method_number = r.method
+    and c.protocol_number = r.protocol
+    and c.environment_number = r.environment
+where not exists (select 1 from superseded where superseded.result = r.id);
+
+-- The dense networks of each baseline, one row for each hash of weights and, under the empty hash, the best one. An id
+-- may have several dense networks (other threads, another machine): each result is compared with its own, a result that
+-- does not know its own with the best one.
+create or replace view dense_twins as
+select *, count(*) over (partition by baseline) as network_count, coalesce(dense_hash, '') as of_hash
+from result
+where is_dense and status = 'ok'
+qualify row_number() over (
+    partition by baseline, dense_hash
+    order by id in (select superseded.result from superseded), started_at desc nulls last, attempt desc, id desc
+) = 1
+union all by name
+select *, null as network_count, '' as of_hash
+from result
+where is_dense and status = 'ok' and dense_hash is not null
+    and not exists (select 1 from superseded where superseded.result = result.id);
