@@ -8,7 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, replace
 
 from prunebench.engine.executors.events import Event, Finished, Note, Progress, Started, WorkerLost, WorkerStarted
-from prunebench.records import Result, Trial
+from prunebench.records import Measurement, Result, Trial
 from prunebench.report.text import printable
 
 
@@ -161,7 +161,16 @@ def outcome(result: Result) -> str:
         return f"{printable(result.reason, 160)}  {took}"
     m = result.measurement
     timed = [f"{x.speedup:.2f}x [{x.speedup_low:.2f}, {x.speedup_high:.2f}] at batch {x.batch}" for x in m.latency[:1]]
-    return "  ".join([f"top-1 {m.top1_accuracy:.2%}", f"{m.nonzero_parameter_count:,} weights", *timed, took])
+    return "  ".join([scored(m), f"{m.nonzero_parameter_count:,} weights", *timed, took])
+
+
+def scored(measurement: Measurement) -> str:
+    """`top-1 97.20%`, `perplexity 12.34`."""
+    facts = measurement.objective
+    if facts is None or facts.score == "top1_accuracy":
+        return f"top-1 {measurement.top1_accuracy or 0.0:.2%}"
+    value = measurement.score or 0.0
+    return f"{printable(facts.title, 40)} " + (f"{value:.2%}" if facts.unit == "fraction" else f"{value:.4g}")
 
 
 def clock(seconds: float) -> str:
