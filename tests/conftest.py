@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: a core each
 
 import pytest
+
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    signal.signal(number, handler)  # what `nohup … &` leaves ignored, tests and what they start would not hear
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "benchmarks")]
 os.environ["PRUNEBENCH_LOCKS"] = tempfile.mkdtemp(prefix="prunebench-locks-")  # no test waits for a run beside it

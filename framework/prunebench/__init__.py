@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Objective,
         Paper,
         Task,
+        Tokenizer,
         param,
         weighted_mean,
     )
@@ -41,7 +42,7 @@ _HOMES = {
     "anatomy": ("Anatomy", "Attention", "Block", "Mlp", "Part"),
     "plugins.chart": ("Chart", "Look"),
     "plugins.contracts": (
-        *("API_VERSION", "Dataset", "Method", "Metric", "Model", "Objective", "Paper", "Task"),
+        *("API_VERSION", "Dataset", "Method", "Metric", "Model", "Objective", "Paper", "Task", "Tokenizer"),
         *("param", "weighted_mean"),
     ),
     "errors": ("DataError", "InvalidOutput", "NotApplicable", "PruneBenchError"),
@@ -80,6 +81,7 @@ __all__ = [
     "StreamSplit",
     "Task",
     "TensorSplit",
+    "Tokenizer",
     "__version__",
     "hookimpl",
     "open_results",

@@ -356,6 +356,8 @@ class Provenance:
     load_average: float | None = None
     dense_hash: str = ""  # sha256 of the dense network's weights
     dataset_fingerprint: str = ""
+    data: dict[str, Value] = field(default_factory=dict)  # what two numbers must share to be compared: `Splits.facts`
+    code: dict[str, str] = field(default_factory=dict)  # "kind:name" -> "editable sha256", "distribution version"
 
     @cached_property
     def environment_id(self) -> str:

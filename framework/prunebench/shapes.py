@@ -12,8 +12,12 @@ class LayerShape:
 
     `positions` is the number of output positions a sample (H'·W' of a convolution; 1 for a linear layer on vectors),
     summed over the layer's calls. `called` above 1 says that the network uses the layer more than once; `tied` that
-    its weight is also another layer's. `input_size` and `output_size` are (H, W) of a convolution that is called once;
+    its weight is also another module's. `input_size` and `output_size` are (H, W) of a convolution that is called once;
     None where they are not known.
+
+    `left_alone` is why no method may change the layer, empty for one that computes as nn.Linear or nn.Conv2d does: a
+    forward pass of its own, a weight that something else computes or shares. `read_outside` says that the network reads
+    its weight or sizes itself: the weight may be written in place, but no other module may stand there.
     """
 
     name: str
@@ -30,6 +34,8 @@ class LayerShape:
     tied: bool = False
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
+    left_alone: str = ""
+    read_outside: bool = False
 
     @property
     def weight_count(self) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prunebench import samples
+from prunebench.records import Value
 from prunebench.samples import Tree
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ class Splits:
     """A data set, loaded: what trains, what chooses, what is scored; `fingerprint` hashes the data itself.
 
     `outputs` is what a network has to answer: numbers a sample, or a vocabulary's size; left out, it is `class_count`,
-    which only data with classes have.
+    which only data with classes have. `facts` are what two numbers must have in common to be compared: of text, its
+    windows and its tokenizer.
     """
 
     train: Split
@@ -148,6 +150,7 @@ class Splits:
     class_count: int | None = None
     fingerprint: str = ""
     outputs: int | None = None
+    facts: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def output_count(self) -> int:
@@ -160,4 +163,4 @@ class Splits:
     def map(self, change: Callable[[Split], Split]) -> Splits:
         """The same data set with `change` applied to each split."""
         parts = (change(self.train), change(self.validation), change(self.test))
-        return Splits(*parts, class_count=self.class_count, fingerprint=self.fingerprint, outputs=self.outputs)
+        return replace(self, train=parts[0], validation=parts[1], test=parts[2])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from prunebench import Dataset, hookimpl
 
-from prunebench_datasets import handwriting, natural_images, photographs, tables
+from prunebench_datasets import handwriting, natural_images, photographs, tables, texts
+
+FAMILIES = (handwriting, natural_images, photographs, tables, texts)
 
 
 @hookimpl
 def datasets() -> list[type[Dataset]]:
-    """Handwriting, synthetic letters, small colour images, photographs and tables."""
-    return [*handwriting.DATASETS, *natural_images.DATASETS, *photographs.DATASETS, *tables.DATASETS]
+    """Handwriting, synthetic letters, small colour images, photographs, tables and text."""
+    return [dataset for family in FAMILIES for dataset in family.DATASETS]

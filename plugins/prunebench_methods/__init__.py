@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prunebench import Method, hookimpl
 
-from prunebench_methods import channels, decompositions, low_rank, masks, quantization, tickets
+from prunebench_methods import blocks, channels, decompositions, low_rank, masks, quantization, tickets
 from prunebench_methods.dense import Dense
 
-FAMILIES = (low_rank, decompositions, channels, masks, tickets, quantization)
+FAMILIES = (low_rank, decompositions, channels, blocks, masks, tickets, quantization)
 
 
 @hookimpl

@@ -5,13 +5,14 @@ from __future__ import annotations
 from prunebench import Chart, Metric, hookimpl
 
 from prunebench_metrics.agreement import Agreement
+from prunebench_metrics.divergence import TokenDivergence
 from prunebench_metrics.metrics_compression import MetricsCompression
 
 
 @hookimpl
 def metrics() -> list[type[Metric]]:
     """Numbers beyond accuracy."""
-    return [Agreement]
+    return [Agreement, TokenDivergence]
 
 
 @hookimpl

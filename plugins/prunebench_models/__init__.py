@@ -7,6 +7,7 @@ from prunebench import Dataset, Model, hookimpl
 from prunebench_models import (
     convolutional,
     fully_connected,
+    language,
     outside,
     perceptron,
     photographs,
@@ -14,7 +15,7 @@ from prunebench_models import (
     vision,
 )
 
-FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, outside)
+FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, language, outside)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prunebench import Objective, Splits
+from prunebench import InvalidOutput, Objective, Splits
 
 if TYPE_CHECKING:
     import torch
@@ -27,9 +27,12 @@ class Classification(Objective):
     paired = "bits"
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """Cross-entropy."""
+        """Cross-entropy; raises `InvalidOutput` where the network returned no tensor."""
+        from torch import Tensor
         from torch.nn import functional
 
+        if not isinstance(outputs, Tensor):
+            raise InvalidOutput(f"the network must return a tensor of logits, got {type(outputs).__name__}")
         return functional.cross_entropy(outputs, targets)
 
     def judge(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:

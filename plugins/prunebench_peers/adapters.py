@@ -21,16 +21,18 @@ def adapter(module: str, package: str) -> ModuleType:
         raise NotApplicable(why) from None
 
 
-def refusal(shape: LayerShape, section: str) -> str:
-    """Why the layer is not handed over, empty where it is."""
+def refusal(shape: LayerShape, section: str, *, replaced: bool = False) -> str:
+    """Why the layer is not handed over, empty where it is; `replaced`: the library puts another in its place."""
     if section not in ("all", KINDS[shape.kind]):
         return f"not in section {section!r}"
-    return "its weight is another layer's too" if shape.tied else ""
+    if replaced and shape.read_outside:
+        return "the network reads its weight or sizes itself"
+    return shape.left_alone or ("its weight is another layer's too" if shape.tied else "")
 
 
-def handed(task: Task, section: str) -> list[str]:
+def handed(task: Task, section: str, *, replaced: bool = False) -> list[str]:
     """Names of the layers to hand over; the others are recorded with the reason."""
-    reasons = {shape.name: refusal(shape, section) for shape in task.shapes}
+    reasons = {shape.name: refusal(shape, section, replaced=replaced) for shape in task.shapes}
     for name, why in reasons.items():
         if why:
             task.layer(name, left_alone=why)

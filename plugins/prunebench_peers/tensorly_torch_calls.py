@@ -24,7 +24,7 @@ LARGEST = 2**24  # entries of a matrix that a decomposition may need: ten second
 
 def factorized(network: nn.Module, task: Task, method: _Factorized) -> nn.Module:
     """`network` with the layers that the library can represent replaced by its own."""
-    names = _representable(network, task, handed(task, method.section), method)
+    names = _representable(network, task, handed(task, method.section, replaced=True), method)
     with seeded(task.generator), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of ranks that a mode is too small for, which the library cuts
         for name in names:

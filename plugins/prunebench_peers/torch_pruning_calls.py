@@ -12,6 +12,8 @@ from torch import nn
 
 from prunebench_peers.randomness import seeded
 
+READ_OUTSIDE = "the network reads its weight or sizes itself"
+
 if TYPE_CHECKING:
     from prunebench_peers.torch_pruning import TorchPruning
 
@@ -40,6 +42,10 @@ def _require_layers(task: Task, importance: str) -> None:
         raise NotApplicable("there is no channel between two layers")
     if any(shape.tied or shape.called > 1 for shape in task.shapes):
         raise NotApplicable("a layer is used twice, which the dependency graph does not see")
+    alone = {shape.name: shape.left_alone or (shape.read_outside and READ_OUTSIDE) for shape in task.shapes}
+    for name, why in alone.items():
+        if why:
+            raise NotApplicable(f"the dependency graph does not see what {name or 'the network'} is: {why}")
     if importance == "fpgm" and any(1 < shape.groups < shape.in_channels for shape in task.shapes):
         raise NotApplicable("torch-pruning's fpgm ranks no grouped convolution")
 

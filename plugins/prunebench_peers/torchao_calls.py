@@ -41,15 +41,15 @@ class QuantizedLinear(nn.Module):
         whole: Tensor = self.kind.__tensor_unflatten__(parts, self.context, self.size, self.steps)
         return whole
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """(…, in) to (…, out) by torchao's kernels."""
-        return nn.functional.linear(x, self.quantized_weight(), self.bias)
+        return nn.functional.linear(input, self.quantized_weight(), self.bias)
 
 
 def quantized(network: nn.Module, task: Task, scheme: str) -> nn.Module:
     """`network` with linear layers quantized by torchao; raises `NotApplicable` for a dtype it does not take."""
     _teach_flop_counter()
-    names = handed(task, "fc")
+    names = handed(task, "fc", replaced=True)
     dtype = network.get_submodule(names[0]).weight.dtype
     if dtype not in DTYPES:
         raise NotApplicable(f"torchao quantizes 16 and 32-bit floats, not {str(dtype).removeprefix('torch.')}")

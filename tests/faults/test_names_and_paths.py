@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 import store_samples as samples
 from numbered import Bench, Refuses, fault
 from prunebench.engine.session import check_writable
-from prunebench.errors import GridError, StoreError
+from prunebench.errors import DeviceError, GridError, StoreError
 from prunebench.grid.grid import Grid
+from prunebench.measure.latency.turn import default_folder, made_folder
 from prunebench.plugins.discovery import Installed
 from prunebench.store import Store, open_results
 
@@ -127,3 +130,57 @@ def test_what_is_no_results_database_is_refused_untouched(bench: Bench, tmp_path
         open_results(path)
     assert (path.read_bytes() if path.is_file() else sorted(path.iterdir())) == before
     assert not list(tmp_path.glob("thing.*corrupt*"))
+
+
+@fault(26, "--db with a backslash, or not UTF-8", "refused before anything runs; a sound database stays as it was")
+def test_a_path_that_duckdb_cannot_open_is_refused_untouched(bench: Bench, tmp_path: Path) -> None:
+    good = Store(tmp_path / "good.duckdb")
+    with good.open_run(samples.run()) as journal:
+        journal.append(samples.result(samples.trial()))
+    good.merge()
+    (tmp_path / "grid.toml").write_text(GRID)
+    for folder, words in (("x\\y", "a path with a backslash"), (os.fsdecode(b"bad\xff"), "is not UTF-8")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(good.path, tmp_path / folder / "r.duckdb")
+        for command in (("query", "select 1"), ("run", "--grid", "grid.toml", "--no-report")):
+            said = bench(*command, "--db", f"{folder}/r.duckdb")
+            assert said.code == 2 and words in said.err and said.err.count("\n") == 1, said
+        assert [path.name for path in (tmp_path / folder).iterdir()] == ["r.duckdb"]
+
+
+@fault(26, "--db that is a FIFO; a folder or a FIFO among the journals", "one line; the latter are no journals")
+def test_what_is_no_regular_file_is_neither_database_nor_journal(bench: Bench, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.duckdb")
+    assert "no regular file, not a results database" in bench("db", "check", "--db", "fifo.duckdb").err
+    store = Store(tmp_path / "r.duckdb")
+    with store.open_run(samples.run()) as journal:
+        journal.append(samples.result(samples.trial()))
+    (store.folder / "folder.jsonl").mkdir()
+    os.mkfifo(store.folder / "fifo.jsonl")
+    store.merge()
+    assert bench("db", "check", "--db", "r.duckdb").out == "r.duckdb: all is well\n"
+
+
+@fault(25, "a folder for locks that cannot be made, or is another user's", "one line that names it and the mend")
+def test_locks_lie_in_a_folder_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRUNEBENCH_LOCKS", "/proc/nowhere")
+    with pytest.raises(DeviceError, match=r"/proc/nowhere: no place for locks .*; name another with PRUNEBENCH_LOCKS"):
+        made_folder()
+    monkeypatch.setenv("PRUNEBENCH_LOCKS", str(tmp_path / "link"))
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(DeviceError, match="belongs to another user"):
+        made_folder()
+    monkeypatch.setenv("PRUNEBENCH_LOCKS", str(tmp_path / "theirs"))
+    made_folder()
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    with pytest.raises(DeviceError, match="belongs to another user"):
+        made_folder()
+
+
+@fault(60, "two runs with another TMPDIR each", "they meet at the same locks")
+def test_the_place_for_locks_does_not_follow_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PRUNEBENCH_LOCKS")
+    before = default_folder()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert default_folder() == before

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -224,3 +227,17 @@ def test_names_are_text_in_pages() -> None:
     sources = (Path(__file__).parents[2] / "framework" / "prunebench" / "report").rglob("*.py")
     channels = [path.name for path in sources if re.search(r"alt\.(Href|Url)\(|href=alt|url=alt", path.read_text())]
     assert channels == []
+
+
+@fault(66, "SQL that is not UTF-8", "one line")
+def test_sql_that_is_not_utf8_is_one_line(bench: Bench) -> None:
+    said = bench("query", "select '\udcff'")
+    assert (said.code, said.err) == (2, "bench: the SQL is not UTF-8\n")
+
+
+@fault(72, "a standard output that cannot show a character", "an escape in its place; the command goes on")
+def test_a_stream_that_knows_ascii_alone_has_escapes() -> None:
+    script = "from prunebench.cli import complete_streams; complete_streams(); print('a \\u00b7 b')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "a \\xb7 b\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -18,6 +19,7 @@ import duckdb
 import pytest
 import store_samples as samples
 from numbered import fault
+from prunebench.engine.session import prepare, run
 from prunebench.errors import NewerDatabase, StoreError
 from prunebench.records import Result
 from prunebench.store import Journal, MergeReport, Store, open_results
@@ -300,3 +302,56 @@ def test_the_lock_of_merges_is_the_kernels_and_dies_with_its_holder(store: Store
         fcntl.flock(file, fcntl.LOCK_EX)
         assert fill(1).merged is False
     assert store.merge().merged
+
+
+@fault(55, "a database that was given away as one file, continued and then damaged", "nothing is lost: a copy was kept")
+def test_what_only_the_database_held_survives_its_damage(fill: Fill, store: Store, tmp_path: Path) -> None:
+    fill(0, 1, 2, 3, 4)
+    given = Store(tmp_path / "elsewhere" / "results.duckdb")
+    given.path.parent.mkdir()
+    given.path.write_bytes(store.path.read_bytes())
+    with given.open_run(samples.run("one-more")) as journal:
+        append(journal, 9)
+    assert [
+        note for note in given.merge().notes if "holds results of no journal here; a copy is kept as import-" in note
+    ]
+    given.path.chmod(0o644)
+    with given.path.open("r+b") as file:
+        file.truncate(file.seek(0, 2) // 2)
+    assert count(given) == 6
+    assert given.check() == []
+
+
+@fault(55, "a database that was moved with its journals", "no copy is made: they hold it all")
+def test_a_folder_that_was_copied_whole_keeps_no_second_copy(fill: Fill, store: Store, tmp_path: Path) -> None:
+    fill(0, 1)
+    other = Store(tmp_path / "elsewhere" / "results.duckdb")
+    shutil.copytree(store.folder, other.folder)
+    other.path.write_bytes(store.path.read_bytes())
+    with other.open_run(samples.run("one-more")) as journal:
+        append(journal, 9)
+    assert other.merge().notes == []
+    assert list(other.folder.glob("import-*")) == [] and count(other) == 3
+
+
+@fault(57, "a run that could not publish, started again", "the same command publishes, though nothing is left to run")
+def test_a_run_with_nothing_left_publishes_what_was_postponed(store: Store, tmp_path: Path) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text('[[block]]\ndataset = "digits"\nmodel = "lenet5"\nseed = 0\nmethod = "dense"\n')
+    with store.open_run(samples.run()) as journal:
+        for trial in prepare(grid, db=store.path).todo:
+            journal.append(samples.result(trial))
+    assert not store.path.exists()
+    outcome = run(grid, db=store.path, report=False)
+    assert outcome.run_id == "" and store.path.exists() and count(store) == 1
+    assert store.check() == []
+
+
+@fault(61, "a journal that was copied under another name", "each result once, and `bench db check` finds nothing wrong")
+def test_a_copied_journal_is_no_fault(fill: Fill, store: Store) -> None:
+    fill(0, 1)
+    (journal,) = store.journals()
+    shutil.copy(journal, journal.with_name("copy.jsonl"))
+    assert store.check() == [] and count(store) == 2
+    store.merge()
+    assert store.check() == [] and count(store) == 2

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 import pytest
 from executor_toys import ONCE, RUNNER, cpu, is_gone, results, toy, work_settings
@@ -202,6 +202,23 @@ def test_two_ctrl_c_end_at_once(begin: Callable[..., Driver], tmp_path: Path) ->
     assert time.monotonic() - start < 10
     assert all(is_gone(int(pid)) for pid in driver.named("worker"))
     assert stored(tmp_path, seconds=15) == {}
+
+
+@fault(44, "Ctrl-C or SIGTERM while trials run", "said at once: what runs is finished, a second one stops")
+def test_a_run_that_drains_says_so_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    class Workers:
+        asked: ClassVar[list[bool]] = []
+
+        def stop(self, now: bool) -> None:
+            self.asked.append(now)
+
+    with session._signals(Workers()) as stopping:  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopping.is_set()
+    assert Workers.asked == [False, True]
+    told = "bench: finishing the trials that run; a second Ctrl-C (or SIGTERM) stops at once\n"
+    assert capfd.readouterr().err == told
 
 
 @fault(45, "kill -9 of the run itself", "no worker is left a second later; only what was not acknowledged runs again")

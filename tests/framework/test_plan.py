@@ -10,6 +10,8 @@ import pytest
 from prunebench.errors import GridError, PlanError, PluginError
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
+from prunebench.plugins.contracts import Method
+from prunebench.plugins.discovery import find_installed
 from prunebench.plugins.registry import Entry, Registry
 from prunebench.records import Choice, LatencyProtocol, Protocol, Trial, encode
 from toys import toy_installed
@@ -53,6 +55,70 @@ def test_an_excluded_cell_is_kept_with_its_reason():
     result = planned(TOY.replace("0.25", "[0.25, 0.5]") + 'exclude = [{ share = 0.5, why = "no need" }]\n')
     assert [(d.method, d.why) for d in result.declined] == [("keep(share=0.5)", "no need")]
     assert len(result.trials) == 2
+
+
+METHODS = TOY.replace("0.25 }", '[0.25, 0.5] }, { pipeline = [{ use = "keep", share = 0.5 }] }')
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ('method = "keeq"', "the block has no method 'keeq', did you mean 'keep'?"),
+        ('model = "tinny"', "the block has no model 'tinny', did you mean 'tiny'?"),
+        ('dataset = ["x", "y"]', "the block has no dataset 'x', 'y'; it has 'blobs'"),
+        ("seed = 7", "the block has no seed 7; it has 0"),
+        ('modell = "tiny"', "gives 'modell' in this block, did you mean 'model'?"),
+        ('method = "keep", shar = 0.5', "gives 'shar' in this block, did you mean 'share'?"),
+        ('method = "keep", share = "0.5"', "the block has no share '0.5'; it has 0.25, 0.5"),
+        ("share = 0.3", "the block has no share 0.3; it has 0.25, 0.5"),
+        ('method = "dense"', "the dense network cannot be left out"),
+        ('method = "pipeline", share = 0.5', "'share' belongs to a stage of a pipeline"),
+    ],
+)
+def test_a_rule_that_leaves_nothing_out_is_a_warning(rule, why):
+    text = METHODS + f'exclude = [{{ {rule}, why = "typo" }}]\n'
+    (warning,) = planned(text).warnings
+    assert warning.startswith("block 1, exclude 1: leaves nothing out: ") and why in warning
+
+
+@pytest.mark.parametrize(
+    "rule", ["share = 0.5", 'method = "keep", share = [0.1, 0.25]', 'model = "tiny", share = 0.25']
+)
+def test_a_rule_that_leaves_something_out_is_no_warning(rule):
+    assert planned(METHODS + f'exclude = [{{ {rule}, why = "no need" }}]\n').warnings == ()
+
+
+def test_a_rule_that_an_earlier_one_foresaw_is_no_warning():
+    rules = 'exclude = [{ share = 0.5, why = "a" }, { method = "keep", share = 0.5, why = "b" }]\n'
+    assert planned(METHODS + rules).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ('[{ use = "low_rank", compression = 4, rank = 2 }]', "block 1, method: low_rank: give exactly one of rank"),
+        ('["magnitude", { use = "cp", theoretical_speedup = 2, rank_ratio = 0.5 }]', "block 1, method 2: cp: "),
+        ('["magnitude", "magnitud"]', "block 1, method 2: no method 'magnitud' is installed, did you mean"),
+        ('[{ use = "magnitude", keep = 3 }]', "block 1, method: magnitude: keep must be at most 1, got 3"),
+    ],
+)
+def test_what_a_plan_refuses_names_file_block_and_entry(method, said):
+    text = f'[[block]]\ndataset = "digits"\nmodel = "simple_fcn"\nmethod = {method}\n'
+    with pytest.raises((PlanError, PluginError)) as refused:
+        plan(Grid.parse(text, source="my.toml"), find_installed())
+    assert str(refused.value).startswith(f"my.toml: {said}")
+
+
+def test_every_bundled_method_with_a_target_is_planned():
+    solvable = [
+        name
+        for name, plugin in find_installed().of_kind("method").items()
+        if plugin.cls.knob and plugin.cls.counts is not Method.counts
+    ]
+    assert len(solvable) > 5
+    for name in solvable:
+        text = f'[[block]]\ndataset = "digits"\nmodel = "simple_fcn"\nmethod = {{ use = "{name}", compression = 4 }}\n'
+        assert plan(Grid.parse(text), find_installed()).trials
 
 
 def test_ids_do_not_depend_on_spelling_or_order_of_keys():
@@ -145,6 +211,8 @@ import sys
 from prunebench.plugins.discovery import find_installed
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
+from prunebench.plugins.contracts import Method
+from prunebench.plugins.discovery import find_installed
 plan(Grid.load("grids/quickstart.toml"), find_installed())
 assert "torch" not in sys.modules, "torch was imported"
 """

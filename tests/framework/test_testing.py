@@ -25,13 +25,17 @@ class Truncate(Method):
     share: float = param(0.5, "share of the ranks kept", above=0, at_most=1)
 
     def prune(self, network, task):
-        layers = {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear)}
+        layers = self.layers(network, task)
         if not layers:
             raise NotApplicable("no linear layer")
         for name, layer in layers.items():
             parent = network.get_submodule(name.rpartition(".")[0])
             setattr(parent, name.rpartition(".")[2], self.factors(layer, task))
         return network
+
+    def layers(self, network, task):
+        spared = {shape.name for shape in task.shapes if shape.left_alone or shape.read_outside}
+        return {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear) and n not in spared}
 
     def rank(self, layer) -> int:
         return max(1, round(self.share * min(layer.weight.shape)))
@@ -204,6 +208,27 @@ class Crashes(Wrong):
 
     def prune(self, network, task):
         return super().prune(network, task) if isinstance(network[0], nn.Flatten) else network[0].in_features
+
+
+@wrong("layers")
+class BelievesTheClass(Wrong):
+    """Takes for a linear layer whatever is an instance of one."""
+
+    name = "believes_the_class"
+
+    def layers(self, network, task):
+        return {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear) and n != "read"}
+
+
+@wrong("layers")
+class ReplacesWhatIsRead(Wrong):
+    """Puts factors where the network looks for a weight."""
+
+    name = "replaces_what_is_read"
+
+    def layers(self, network, task):
+        spared = {shape.name for shape in task.shapes if shape.left_alone}
+        return {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear) and n not in spared}
 
 
 @wrong("globals")

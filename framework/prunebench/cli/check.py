@@ -17,33 +17,59 @@ from prunebench.cli.options import json_option, plugin_options
 @click.command("check")
 @click.argument("name")
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Try it with this setting.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Where data sets lie, to try `load`."
+)
 @click.option("--quick", is_flag=True, help="Leave the large layer out.")
 @plugin_options
 @json_option
 def command(
     name: str,
     settings: tuple[str, ...],
+    data_dir: Path | None,
     quick: bool,
     plugin_files: tuple[Path, ...],
     disabled: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Judge the plugin NAME by the kit that judges all of them; exit code 1 where it finds a fault."""
+    """Judge the plugin NAME by the kit that judges all of them; exit code 1 where it finds a fault.
+
+    What could not be tried is said, too: a data set that reads files needs `--data-dir`.
+    """
     from prunebench.plugins.discovery import find_installed
-    from prunebench.testing import check_plugin
 
     found = plugins_named(find_installed(plugin_files, disabled), name)
     given = dict(_setting(text) for text in settings)
-    findings = [
-        finding for plugin in found for finding in check_plugin(plugin.kind, plugin.cls, given or None, speed=not quick)
-    ]
+    findings = [finding for plugin in found for finding in _findings(plugin, given or None, quick, data_dir)]
+    untried = [line for plugin in found for line in _untried(plugin, given or None, quick, data_dir)]
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings]))
-    else:
-        for finding in findings:
-            click.echo(f"{name}: {finding}")
-        click.echo(f"{name}: {len(findings)} finding(s)" if findings else f"{name}: nothing found, publish it")
+        told = [{**dataclasses.asdict(finding), "tried": True} for finding in findings]
+        told += [{"check": "untried", "seen": line, "mend": "", "tried": False} for line in untried]
+        click.echo(json.dumps(told))
+        return 1 if findings else 0
+    for finding in findings:
+        click.echo(f"{name}: {finding}")
+    for line in untried:
+        click.echo(f"{name}: not tried: {line}")
+    good = "nothing found in what was tried" if untried else "nothing found, publish it"
+    click.echo(f"{name}: {len(findings)} finding(s)" if findings else f"{name}: {good}")
     return 1 if findings else 0
+
+
+def _findings(plugin: Any, given: dict[str, Any] | None, quick: bool, data_dir: Path | None) -> list[Any]:
+    from prunebench.testing import check_dataset, check_plugin
+
+    if plugin.kind == "dataset":
+        return check_dataset(plugin.cls, given, data_dir)
+    return check_plugin(plugin.kind, plugin.cls, given, speed=not quick)
+
+
+def _untried(plugin: Any, given: dict[str, Any] | None, quick: bool, data_dir: Path | None) -> list[str]:
+    from prunebench.testing.datasets import untried
+
+    if plugin.kind == "dataset":
+        return untried(plugin.cls, given, data_dir)
+    return ["a large layer (--quick)"] if plugin.kind == "method" and quick else []
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import replace
 from types import TracebackType
 
 import click
@@ -41,6 +42,7 @@ class LiveView:
     def __init__(self, total: int, done_already: int = 0, console: Console | None = None) -> None:
         self.console = console or Screen(highlight=False)
         self.tally = Tally(total, done_already)
+        self._told: dict[str, int] = {}  # why trials failed -> the first that did
         self._live: Live | None = None
         self._lock = threading.Lock()
         self._draw_soon = Throttled(self._draw)
@@ -77,7 +79,12 @@ class LiveView:
     def _print_line(self, event: Event) -> None:
         match event:
             case Finished(result):
-                self._say(ending_line(ending(self.tally.done, result), self.tally.total))
+                end = ending(self.tally.done, result)
+                if result.status == "failed" and result.reason in self._told:
+                    end = replace(end, outcome=f"as trial {self._told[result.reason]}")
+                elif result.status == "failed":
+                    self._told[result.reason] = end.number
+                self._say(ending_line(end, self.tally.total))
             case WorkerLost(slot, reason):
                 self._say(f"worker {slot} lost: {reason}")
             case Note(text):

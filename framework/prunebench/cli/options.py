@@ -57,8 +57,8 @@ def grid_options(function: F) -> F:
         click.option(
             "--retry",
             multiple=True,
-            type=click.Choice(["failed", "timeout", "killed", "oom", "skipped", "all"]),
-            help="Run trials again that ended so.",
+            type=click.Choice(["failed", "timeout", "killed", "oom", "skipped", "ok", "all", "code"]),
+            help="Run trials again that ended so; all is all but ok. code: those made by other code of a plugin.",
         ),
         click.option(
             "--limit", type=click.IntRange(1), default=100_000, show_default=True, help="Most trials a grid may have."

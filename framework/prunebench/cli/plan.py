@@ -49,7 +49,8 @@ def _facts(prepared: Any) -> dict[str, Any]:
         "statuses": dict(Counter(prepared.finished.values())),
         "networks": len({trial.network_id for trial in trials}),
         "estimated_seconds": _estimate(prepared),
-        "warnings": list(prepared.plan.warnings),
+        "warnings": [*prepared.plan.warnings, *prepared.remarks],
+        "outdated": len(prepared.outdated),
         "declined": [vars(cell) for cell in prepared.plan.declined],
         "list": [
             {
@@ -58,7 +59,7 @@ def _facts(prepared: Any) -> dict[str, Any]:
                 "model": trial.model.label,
                 "method": trial.method.label,
                 "seed": trial.seed,
-                "status": prepared.finished.get(trial.id, "to run"),
+                "status": prepared.finished.get(trial.id, "to run") + " (other code)" * (trial.id in prepared.outdated),
             }
             for trial in trials
         ],

@@ -33,6 +33,9 @@ from prunebench.grid.protocols import seconds
     help="GPUs that a Ray worker takes; 0.5 puts two on one.",
 )
 @click.option("--timeout", help="Longest a trial may take: 90s, 30m, 2h.")
+@click.option(
+    "--isolate", is_flag=True, help="A fresh worker for each foreign distribution's trials: a start of seconds each."
+)
 @click.option("--report/--no-report", default=True, help="Write the page at the end.")
 @plugin_options
 @json_option
@@ -83,7 +86,7 @@ def command(
 
 def _announce(prepared: Any, as_json: bool) -> None:
     plan = prepared.plan
-    for warning in (*plan.warnings, *prepared.installed.warnings):
+    for warning in (*plan.warnings, *prepared.installed.warnings, *prepared.remarks):
         click.echo(f"bench: {warning}", err=True)
     for fault in prepared.installed.broken:
         click.echo(f"bench: plugin {fault.name} ({fault.distribution}) is left out: {fault.reason}", err=True)

@@ -15,7 +15,8 @@ PARTS = {
     "speed": "select * exclude (trial_id) from speedups where trial_id = $id order by batch",
     "sides": "select * exclude (trial_id) from sides where trial_id = $id order by batch, side",
     "comparison": "select * from comparison where trial_id = $id",
-    "over_seeds": "select m.seed_count, m.is_single_seed, m.score_name, m.score, m.score_low, m.score_high, m.score_loss, m.score_loss_low, m.score_loss_high, m.top1_accuracy, m.top1_accuracy_std, m.top1_accuracy_low, "
+    "over_seeds": "select m.seed_count, m.is_single_seed, m.score_name, m.score, m.score_low, m.score_high, "
+    "m.score_loss, m.score_loss_low, m.score_loss_high, m.top1_accuracy, m.top1_accuracy_std, m.top1_accuracy_low, "
     "m.top1_accuracy_high, m.accuracy_drop, m.accuracy_drop_low, m.accuracy_drop_high, m.speedup, m.speedup_low, "
     "m.speedup_high from trial_means as m join trials as t using (dataset_label, model_label, method_label, "
     "protocol_id, environment_id) where t.trial_id = $id and t.status = 'ok'",

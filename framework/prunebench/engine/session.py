@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any, Literal
 
 from prunebench.engine.activity import ActivityFile, Tally, activity_path
 from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
-from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean
+from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean, encodable
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.grid.plan import Plan, plan
+from prunebench.plugins.code import Codes, changed, is_edited_in_place
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.registry import bundled_grids, load_registry
 from prunebench.records import Run, Trial
@@ -40,6 +41,23 @@ class Prepared:
     store: Store
     finished: dict[str, str]  # trial id -> status
     todo: tuple[Trial, ...]
+    outdated: Mapping[str, Sequence[str]] = field(default_factory=dict)  # trial id -> plugins whose other code made it
+
+    @property
+    def remarks(self) -> list[str]:
+        """A line for every plugin whose results were made by other code than today's."""
+        again = {trial.id for trial in self.todo}
+        counts = Counter((key, trial_id in again) for trial_id, keys in self.outdated.items() for key in keys)
+        return [_remark(key, count, runs_again) for (key, runs_again), count in sorted(counts.items())]
+
+
+def _remark(key: str, count: int, runs_again: bool) -> str:
+    kind, _, name = key.partition(":")
+    were = "trial was" if count == 1 else "trials were"
+    made = f"{count} {were} made by other code of the {kind} {name} than today's"
+    if runs_again:
+        return f"{made}: run again, what they were stays as history"
+    return f"{made}: `--retry code` runs such trials again"
 
 
 @dataclass
@@ -111,10 +129,22 @@ def prepare(
     loaded = load_grid(grid, installed, scale, data_folder(data_dir))
     planned = plan(loaded, installed, load_registry(), limit)
     store = Store(Path(db))
-    finished = store.finished([trial.id for trial in planned.trials])
+    codes = Codes(installed)
+    today = {trial.id: codes.of_trial(trial) for trial in planned.trials}
+    endings = store.endings(today, lambda trial_id, code: not changed(today[trial_id], code))
+    outdated = {key: changed(today[key], ending.code) for key, ending in endings.items() if not ending.is_current}
     again = {"failed", "timeout", "killed", "oom", "skipped"} if "all" in retry else set(retry)
-    todo = tuple(t for t in planned.trials if finished.get(t.id) is None or finished[t.id] in again)
-    return Prepared(planned, installed, store, finished, todo)
+
+    def is_due(trial: Trial) -> bool:
+        ending = endings.get(trial.id)
+        if ending is None or ending.status in again:
+            return True
+        of_edited = any(is_edited_in_place(today[trial.id][key]) for key in outdated.get(trial.id, ()))
+        return of_edited or ("code" in again and trial.id in outdated)
+
+    todo = tuple(trial for trial in planned.trials if is_due(trial))
+    finished = {key: ending.status for key, ending in endings.items()}
+    return Prepared(planned, installed, store, finished, todo, outdated)
 
 
 def run(
@@ -129,6 +159,7 @@ def run(
     limit: int = TRIAL_LIMIT,
     retry: tuple[str, ...] = (),
     timeout_seconds: float | None = None,
+    isolate: bool = False,
     plugin_files: tuple[Path, ...] = (),
     disabled: tuple[str, ...] = (),
     data_dir: Path | None = None,
@@ -149,32 +180,67 @@ def run(
         data_dir=data_dir,
     )
     on_plan(prepared)
-    done_count = len(prepared.plan.trials) - len(prepared.todo)
-    outcome = Outcome(prepared.plan.grid.name, Path(db), len(prepared.plan.trials), done_count)
+    trials = prepared.plan.trials
+    outcome = Outcome(prepared.plan.grid.name, Path(db), len(trials), len(trials) - len(prepared.todo))
     if not prepared.todo:
-        outcome.seconds = time.monotonic() - started
-        return outcome
-    options = prepared.plan.grid.options
+        return replace(outcome, notes=_published(prepared.store), seconds=time.monotonic() - started)
+    options, folder = prepared.plan.grid.options, Path(db).parent
     settings = WorkSettings(
         data_dir=str(data_folder(data_dir).absolute()),
-        checkpoints=str((Path(db).parent / "checkpoints").absolute()),
+        checkpoints=str((folder / "checkpoints").absolute()),
         plugin_files=tuple(str(Path(path).absolute()) for path in plugin_files),
         disabled_plugins=(*disabled, *(fault.entry for fault in prepared.installed.broken)),  # waited for once
         timeout_seconds=timeout_seconds or options.timeout_seconds,
-        log_dir=str((Path(db).parent / "logs").absolute()),
+        log_dir=str((folder / "logs").absolute()),
         threads_per_slot=prepared.plan.grid.protocol.threads,
     )
-    retries = RetryPolicy(**(options.retries or {}))
-    workers = make_executor(executor, devices, settings, retries, address=address, gpu_fraction=gpu_share)
-    check_writable(Path(db).parent)
+    retry_policy = RetryPolicy(**(options.retries or {}))
+    workers = make_executor(executor, devices, settings, retry_policy, address=address, gpu_fraction=gpu_share)
+    if isolate or options.isolate:
+        origins = {trial.id: origin(trial, prepared.installed) for trial in prepared.todo}
+        workers.isolate(lambda trial: origins[trial.id])
+        prepared = replace(prepared, todo=by_origin(prepared.todo, origins))
+    check_writable(folder)
     _execute(prepared, workers, outcome, on_event)
     if report:
-        try:
-            outcome.report = _report(prepared, Path(db), outcome.run_id)
-        except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
-            outcome.notes = (*outcome.notes, f"no report: {error}")
+        _add_report(prepared, Path(db), outcome)
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _add_report(prepared: Prepared, db: Path, outcome: Outcome) -> None:
+    """The page of the run; where it cannot be written, a note says why."""
+    try:
+        outcome.report = _report(prepared, db, outcome.run_id)
+    except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
+        outcome.notes = (*outcome.notes, f"no report: {error}")
+
+
+def _published(store: Store) -> tuple[str, ...]:
+    """Bring in what an earlier run could only journal, as on a full disk; what there is to say of it."""
+    try:
+        merged = store.merge(wait_seconds=10)
+    except StoreError as error:  # as in a folder that may only be read: nothing is lost by it
+        return (str(error),)
+    return (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
+
+
+def origin(trial: Trial, installed: Installed) -> str:
+    """The distributions and plugin files, other than prunebench's own, whose code the trial runs."""
+    own = installed.find("method", "dense").distribution
+    choices = [("dataset", trial.dataset.use), ("model", trial.model.use)]
+    choices += [("method", method.use) for method in trial.method.stages or (trial.method,)]
+    choices += [("metric", name) for name in trial.protocol.metrics]
+    found = {installed.find(kind, name).distribution for kind, name in choices}
+    return ", ".join(sorted(found - {own}))
+
+
+def by_origin(trials: tuple[Trial, ...], origins: dict[str, str]) -> tuple[Trial, ...]:
+    """The trials with those of one network and one origin side by side, dense networks first."""
+    place: dict[str, int] = {}
+    for trial in trials:
+        place.setdefault(trial.network_id, len(place))
+    return tuple(sorted(trials, key=lambda t: (place[t.network_id], t.method.use != "dense", origins[t.id])))
 
 
 def check_writable(folder: Path) -> None:
@@ -247,7 +313,7 @@ def _run_record(prepared: Prepared) -> Run:
         started_at=now.isoformat(timespec="milliseconds"),
         grid=grid.text,
         scale=grid.scale,
-        command=" ".join(sys.argv),
+        command=encodable(" ".join(sys.argv)),
         trial_count=len(trial_ids),
         trial_ids=trial_ids,
         options={"controls": sorted(n for n, p in prepared.installed.of_kind("method").items() if p.cls.control)},
@@ -264,6 +330,8 @@ def _signals(workers: Executor) -> Iterator[threading.Event]:
         return
 
     def stop(signum: int, frame: Any) -> None:
+        if not stopping.is_set():  # by a call that may be made amid anything, also amid drawing
+            os.write(2, b"bench: finishing the trials that run; a second Ctrl-C (or SIGTERM) stops at once\n")
         workers.stop(now=stopping.is_set())
         stopping.set()
 

@@ -29,11 +29,14 @@ def axis(value: Any, where: str) -> tuple[tuple[Value, ...], int]:
 
 
 def check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
-    """Raise `GridError` for a key that is not allowed."""
-    for key in table:
-        if key not in allowed:
-            hint = did_you_mean(key, allowed) or f"; known: {', '.join(allowed)}"
-            raise GridError(f"{where}: unknown key {short(key)}{hint}")
+    """Raise `GridError` for the keys that are not allowed, all at once."""
+    unknown = [key for key in table if key not in allowed]
+    if unknown:
+        hints = [did_you_mean(key, allowed) for key in unknown]
+        told = ", ".join(f"{short(key)}{hint.replace(', ', ' (', 1) + ')' if hint and len(unknown) > 1 else hint}"
+                         for key, hint in zip(unknown, hints, strict=True))  # fmt: skip
+        known = "" if all(hints) else f"; known: {', '.join(allowed)}"
+        raise GridError(f"{where}: unknown key{'s' if len(unknown) > 1 else ''} {told}{known}")
 
 
 def short(value: object, limit: int = 60) -> str:

@@ -31,6 +31,7 @@ class Grid:
     scale: str = ""
     title: str = ""
     text: str = ""  # the TOML it was read from
+    source: str = ""  # the file or paper, for messages
     warnings: tuple[str, ...] = ()
 
     @property
@@ -48,7 +49,7 @@ class Grid:
     def parse(cls, text: str, name: str = "grid", source: str = "grid") -> Grid:
         """The grid in a TOML text; `name` is used where the text gives none."""
         try:
-            return cls(**Reader().parts(table_of(text, source), name), text=text)
+            return cls(**Reader().parts(table_of(text, source), name), text=text, source=source)
         except GridError as error:
             prefix = "" if str(error).startswith(source) else f"{source}: "
             raise GridError(f"{prefix}{error}") from None

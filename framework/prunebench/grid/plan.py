@@ -6,16 +6,18 @@ of every (data set, model, seed) comes first in its group, because every ratio i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from prunebench.errors import GridError, PlanError
+from prunebench.errors import GridError, PlanError, PluginError
 from prunebench.grid.blocks import Block, Draft, Entry
+from prunebench.grid.exclusions import idle_reason
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.plugins.contracts import Dataset, Method
 from prunebench.plugins.discovery import Installed, Plugin
-from prunebench.plugins.parameters import complete, create, defaults, field_types
+from prunebench.plugins.parameters import complete, create, defaults, field_types, require_solvable
 from prunebench.plugins.registry import Registry
 from prunebench.records import DENSE, Choice, Trial, Value, short_hash
 
@@ -63,12 +65,13 @@ class _Planner:
 
     def plan(self) -> Plan:
         for name in self.grid.protocol.metrics:
-            metric = self.installed.find("metric", name, self.registry.advice("metric", name)).cls
-            create(metric, complete(metric, {}))
+            with self._place("protocol, metrics"):
+                metric = self.installed.find("metric", name, self.registry.advice("metric", name)).cls
+                create(metric, complete(metric, {}))
         groups: dict[str, dict[str, Trial]] = {}
         doubled = 0
-        for block in self.grid.blocks:
-            for trial in self._trials(block):
+        for number, block in enumerate(self.grid.blocks, 1):
+            for trial in self._trials(block, f"block {number}"):
                 group = groups.setdefault(trial.network_id, {})
                 doubled += trial.id in group and trial.method.use != "dense"
                 group[trial.id] = trial
@@ -80,10 +83,24 @@ class _Planner:
         warnings = (*self.grid.warnings, *self.warnings)
         return Plan(self.grid, trials, tuple(self.declined), warnings)
 
-    def _trials(self, block: Block) -> Iterator[Trial]:
-        methods = self._drafted("method", block.methods)
-        for dataset, dataset_choice in self._drafted("dataset", block.datasets):
-            for model, model_choice in self._drafted("model", block.models):
+    @contextlib.contextmanager
+    def _place(self, where: str) -> Iterator[None]:
+        """What is wrong inside names the file and the place, as a `GridError` does."""
+        try:
+            yield
+        except (PlanError, PluginError) as error:
+            raise type(error)(f"{self.grid.source or self.grid.name}: {where}: {error}") from None
+
+    def _trials(self, block: Block, where: str) -> Iterator[Trial]:
+        methods = self._drafted("method", block.methods, where)
+        datasets = self._drafted("dataset", block.datasets, where)
+        models = self._drafted("model", block.models, where)
+        for number, rule in enumerate(block.exclusions, 1):
+            drafts = [[draft for draft, _ in axis] for axis in (datasets, models, methods)]
+            why = idle_reason(rule, drafts[0], drafts[1], drafts[2], block.seeds)
+            self.warnings += [f"{where}, exclude {number}: leaves nothing out: {why}"] if why else []
+        for dataset, dataset_choice in datasets:
+            for model, model_choice in models:
                 for seed in block.seeds:
                     cells = list(self._cells(block, dataset, model, methods, seed))
                     for method in [self._dense(), *cells] if cells else []:
@@ -104,8 +121,12 @@ class _Planner:
         plugin = self.installed.find("method", DENSE.use)
         return Choice(DENSE.use, code=plugin.code)
 
-    def _drafted(self, kind: str, entries: tuple[Entry, ...]) -> list[tuple[Draft, Choice]]:
-        return [(draft, self._choice(kind, draft)) for entry in entries for draft in entry.drafts()]
+    def _drafted(self, kind: str, entries: tuple[Entry, ...], where: str) -> list[tuple[Draft, Choice]]:
+        found = []
+        for number, entry in enumerate(entries, 1):
+            with self._place(f"{where}, {kind} {number}" if len(entries) > 1 else f"{where}, {kind}"):
+                found += [(draft, self._choice(kind, draft)) for draft in entry.drafts()]
+        return found
 
     def _choice(self, kind: str, draft: Draft) -> Choice:
         """The complete, checked choice; one object for equal drafts, since a grid of a million cells shares them."""
@@ -121,6 +142,8 @@ class _Planner:
         freed = _freed(plugin, given, target)
         params = complete(plugin.cls, given, freed)
         made = None if target else create(plugin.cls, params)
+        if freed:
+            require_solvable(plugin.cls, params, freed, next(iter(target)))
         code = self._with_objective(plugin, made) if isinstance(made, Dataset) else plugin.code
         return Choice(draft.use, params, target, code=code, shown=_shown(plugin, params))
 

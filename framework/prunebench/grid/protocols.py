@@ -24,6 +24,7 @@ class RunOptions:
 
     timeout_seconds: float | None = None
     retries: dict[str, int] | None = None
+    isolate: bool = False  # a fresh worker for each foreign distribution's trials
 
 
 def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -> Protocol:
@@ -140,10 +141,14 @@ def run_options(table: Any) -> RunOptions:
     """The options that the table gives."""
     if not isinstance(table, dict):
         raise GridError(f"[run] must be a table, got {short(table)}")
-    check_keys(table, ("timeout", "retries"), "run")
+    check_keys(table, ("timeout", "retries", "isolate"), "run")
     options = RunOptions()
     if "timeout" in table:
         options = replace(options, timeout_seconds=seconds(table["timeout"], "run.timeout"))
+    if "isolate" in table:
+        if not isinstance(table["isolate"], bool):
+            raise GridError(f"run.isolate must be true or false, got {short(table['isolate'])}")
+        options = replace(options, isolate=table["isolate"])
     if "retries" in table:
         retries = table["retries"]
         if not isinstance(retries, dict):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from prunebench import samples
 from prunebench.measure import weights
 from prunebench.measure.macs import Macs, counted_macs
+from prunebench.measure.plain import is_layer, is_tied, read_outside, why_left_alone
 from prunebench.measure.scores import evaluating
 from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
@@ -110,9 +110,10 @@ def run(network: nn.Module, example_input: Tree) -> None:
 @contextmanager
 def _hooked(network: nn.Module, chosen: Callable[[nn.Module], bool], hook: Hook) -> Iterator[None]:
     def attach(name: str, module: nn.Module) -> RemovableHandle:
-        return module.register_forward_hook(
-            lambda m, args, kwargs, output: hook(name, m, _first(args, kwargs), output), with_kwargs=True
-        )
+        def seen(m: nn.Module, args: tuple[Tensor, ...], options: dict[str, Tensor], output: Tensor) -> None:
+            hook(name, m, first_input(args, options), output)
+
+        return module.register_forward_hook(seen, with_kwargs=True)
 
     handles = [attach(name, module) for name, module in network.named_modules() if chosen(module)]
     try:
@@ -122,9 +123,9 @@ def _hooked(network: nn.Module, chosen: Callable[[nn.Module], bool], hook: Hook)
             handle.remove()
 
 
-def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """The input of a layer, however it is handed over."""
-    found: Tensor = args[0] if args else next(iter(kwargs.values()))
+def first_input(args: tuple[Any, ...], options: Mapping[str, Any]) -> Tensor:
+    """What a layer was called with, by position or by keyword."""
+    found: Tensor = args[0] if args else next(iter(options.values()))
     return found
 
 
@@ -135,20 +136,15 @@ def layer_shapes(network: nn.Module, example_input: Tree) -> tuple[LayerShape, .
     def note(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
         calls.setdefault(name, []).append((x, y))
 
-    with _hooked(network, _is_layer, note):
+    with _hooked(network, is_layer, note):
         run(network, example_input)
-    modules = dict(network.named_modules())
-    owners = Counter(_weight_key(module) for module in modules.values() if _is_layer(module))
-    tied = {name for name in calls if owners[_weight_key(modules[name])] > 1}
-    return tuple(_shape(name, modules[name], made, name in tied) for name, made in calls.items())
-
-
-def _is_layer(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, nn.Conv2d))
-
-
-def _weight_key(module: nn.Module) -> int:
-    return id(module.weight)
+    modules, reasons, tied = dict(network.named_modules()), why_left_alone(network), is_tied(network)
+    plain = {name: modules[name] for name in calls if not reasons[name]}
+    read = read_outside(plain, lambda: run(network, example_input))
+    return tuple(
+        replace(_shape(name, modules[name], made, tied[name]), left_alone=reasons[name], read_outside=name in read)
+        for name, made in calls.items()
+    )
 
 
 def _shape(name: str, module: nn.Module, calls: list[tuple[Tensor, Tensor]], tied: bool) -> LayerShape:

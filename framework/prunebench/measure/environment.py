@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from prunebench.measure.latency.conditions import weather
-from prunebench.records import Provenance
+from prunebench.records import Provenance, Value
 
 PACKAGES = ("torch", "torchvision", "numpy", "tensorly", "scikit-learn", "duckdb", "safetensors", "pillow")
 
@@ -26,11 +26,15 @@ def provenance(
     dense_hash: str = "",
     dataset_fingerprint: str = "",
     plugins: Mapping[str, str] | None = None,
+    code: Mapping[str, str] | None = None,
+    data: Mapping[str, Value] | None = None,
 ) -> Provenance:
     """The machine, the libraries and the inputs of a result; what cannot change is looked up once a process."""
     return replace(
         _machine(str(device)),
         plugins=dict(plugins or {}),
+        code=dict(code or {}),
+        data=dict(data or {}),
         git_commit=git_commit(os.getcwd()),
         threads=threads,
         load_average=weather().load_average,

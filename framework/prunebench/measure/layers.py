@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from prunebench import samples
 from prunebench.measure import weights
-from prunebench.measure.counts import macs_by_module
+from prunebench.measure.counts import first_input, macs_by_module
 from prunebench.measure.probes import output_of, weight_error
 from prunebench.measure.scores import evaluating
 from prunebench.records import LayerRecord
@@ -39,6 +40,9 @@ def layer_records(
 ) -> tuple[LayerRecord, ...]:
     """A record for each of `dense_shapes`, with what stands under the same name in `pruned`.
 
+    A layer that computes otherwise than its class does may hold more, or other numbers than its shape says: its numbers
+    are counted before as they are after.
+
     `notes` is what the method said about a layer, and wins over what is measured here. The output error is relative to
     the dense layer's output on the dense network's own inputs, over at most 64 samples of `calibration`.
     """
@@ -60,10 +64,15 @@ def _sample_count(shapes: Sequence[LayerShape]) -> int:
 
 
 def _is_unchanged(before: nn.Module, after: nn.Module | None) -> bool:
-    if after is None or type(after) is not type(before):
+    if after is None or _kind(after) is not _kind(before):
         return False
     old, new = weights.stored(before), weights.stored(after)
     return old.keys() == new.keys() and all(weights.same(old[name], new[name]) for name in old)
+
+
+def _kind(module: nn.Module) -> type[nn.Module]:
+    """The class, without what a parametrization makes of it."""
+    return parametrize.type_before_parametrizations(module)
 
 
 def _record(
@@ -89,7 +98,7 @@ def _record(
         name=shape.name,
         kind=shape.kind,
         shape_before=_weight_shape(shape),
-        parameter_count_before=shape.parameter_count,
+        parameter_count_before=_kept(before)["parameter_count_after"] if shape.left_alone else shape.parameter_count,
         mac_count_before=shape.mac_count,
         **_kept(after),
         **facts,
@@ -131,7 +140,7 @@ def _output_errors(dense: nn.Module, replaced: Mapping[str, nn.Module], x: Tree)
 
     handles = [
         modules[name].register_forward_hook(
-            lambda _, args, kwargs, y, name=name: compare(name, (*args, *kwargs.values())[0], y), with_kwargs=True
+            lambda _, args, options, y, name=name: compare(name, first_input(args, options), y), with_kwargs=True
         )
         for name in replaced
     ]

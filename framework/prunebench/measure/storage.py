@@ -56,7 +56,7 @@ def _distinct(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
 def _csr_bytes(tensor: Tensor) -> int:
     """Values, column indices of two bytes where they suffice, and row starts; dense bytes where those are fewer."""
     dense = weights.byte_count(tensor)
-    if tensor.ndim < 2 or tensor.layout != torch.strided:
+    if tensor.ndim < 2 or tensor.layout != torch.strided or not tensor.numel():
         return dense
     columns = tensor[0].numel()
     index = 2 if columns <= 1 << 16 else 4
@@ -83,5 +83,4 @@ def _pieces(tensors: Iterable[Tensor]) -> Iterator[memoryview]:
 
 def _bytes_of(tensor: Tensor) -> memoryview:
     plain = tensor.int_repr() if tensor.is_quantized else weights.values_of(tensor)
-    flat = plain.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return flat.numpy().data
+    return weights.raw_bytes(plain).numpy().data

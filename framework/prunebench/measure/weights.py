@@ -108,6 +108,15 @@ def values_of(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def raw_bytes(tensor: Tensor) -> Tensor:
+    """(B,) uint8: the bytes of a dense tensor in row-major order, on the CPU; may share memory with it.
+
+    A tensor of one element counts as contiguous whatever its stride, which `view` does not take.
+    """
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.as_strided(flat.shape, (1,)).view(torch.uint8)
+
+
 def byte_count(tensor: Tensor) -> int:
     """Bytes of the numbers, and of the indices where it is sparse."""
     if tensor.layout == torch.sparse_coo:

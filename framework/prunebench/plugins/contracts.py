@@ -74,6 +74,7 @@ class Task(Protocol):
 
         Weights that are zero when it starts stay exactly zero. `max_steps=k` stops after k optimizer steps;
         `after_step=f` calls f() after each.
+        `extra_loss=f` adds f() to each batch's loss: a penalty on weights, or a distance to a teacher.
         """
 
     def rewound(self, step: int = 0) -> dict[str, Tensor]:
@@ -134,6 +135,18 @@ class Method(ABC):
         return {}
 
 
+class Tokenizer(Protocol):
+    """How a language model reads text; a data set of text is handed its model's by `Dataset.load_for`."""
+
+    name: str
+    sha256: str  # of all that decides the tokens
+    size: int  # of the vocabulary
+    begins: bool  # whether `encode` puts a token of its own before the text
+
+    def encode(self, text: str) -> tuple[Tensor, Tensor]:
+        """Tokens (N,) int64 of the whole text, and the bytes (N,) of UTF-8 that each stands for."""
+
+
 @dataclass(frozen=True)
 class Model(ABC):
     """An architecture, and where its weights come from."""
@@ -157,6 +170,14 @@ class Model(ABC):
         """Whether `build` loads trained weights, so that nothing is trained here."""
         return False
 
+    @property
+    def reloads(self) -> bool:
+        """Whether `build` reads the same trained weights every time, so that no checkpoint keeps a copy of them.
+
+        A result names them by the hash of the dense network.
+        """
+        return False
+
     def anatomy(self, network: nn.Module) -> Anatomy | None:
         """The parts of `network` that belong together, by name; None where they are not known.
 
@@ -167,6 +188,14 @@ class Model(ABC):
         from prunebench.anatomy.recognised import recognised
 
         return recognised(network)
+
+    def tokenizer(self) -> Tokenizer | None:
+        """How the model reads text; None for a model that reads no text, or whatever tokens the data set has."""
+        return None
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of every row of this model should know, as of weights that came quantized."""
+        return ()
 
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""
@@ -189,6 +218,10 @@ class Dataset(ABC):
         Files are read from, or fetched into, `folder`. Raises `DataError` with the fix where they are neither there
         nor to be had, or where samples of this shape cannot be made.
         """
+
+    def load_for(self, model: Model, folder: Path) -> Splits:
+        """The splits as `model` reads them; by default those of its `input_shape`. Text overrides it, for tokens."""
+        return self.load(model.input_shape, folder)
 
     def available(self, folder: Path) -> bool:
         """Whether `load` would succeed without a network."""

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import PluginError, said
+from prunebench.records import short_hash
 
 IMPORT_LIMIT_SECONDS = float(os.environ.get("PRUNEBENCH_IMPORT_LIMIT", "30"))
 NOTICE_SECONDS = 3.0  # after so long whoever waits is told for what
 TICK_SECONDS = 1.0
 
+_folders: set[Path] = set()  # of plugin files, whose modules these may import
 _given_up: dict[str, str] = {}  # entry -> why: what took too long once is not waited for again in this process
 
 
@@ -74,6 +76,8 @@ def file_hash(path: Path) -> str:
 def module_from(path: Path, code: str) -> types.ModuleType:
     """The module in `path`, whose hash is `code`; imported once."""
     name = f"prunebench_file_{path.stem.replace('-', '_')}_{code}"
+    if name in sys.modules and sys.modules[name].__file__ != str(path):  # another file of the same text
+        name += f"_{short_hash(str(path))}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -81,12 +85,28 @@ def module_from(path: Path, code: str) -> types.ModuleType:
         raise PluginError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    reachable_beside(path)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def reachable_beside(path: Path) -> None:
+    """Let a plugin file import the modules beside it, last of all; raises `PluginError` for a name taken by another.
+
+    Python knows one module of a name: with files of two folders the second would get the first one's helper.
+    """
+    folder = path.absolute().parent
+    for other in _folders - {folder}:
+        for name in {file.stem for file in folder.glob("*.py")} & sys.modules.keys():
+            if Path(getattr(sys.modules[name], "__file__", None) or "") == other / f"{name}.py":
+                raise PluginError(f"{path}: {name} is imported from {other} already: rename one of the two modules")
+    _folders.add(folder)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import types
@@ -32,10 +33,7 @@ def _resolved(cls: type[Any]) -> dict[str, Any]:
 def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[str, Value]:
     """All fields with their values: the given ones checked, the others by default; `freed` is left None."""
     kinds = field_types(cls)
-    for name in given:
-        if name not in kinds:
-            hint = did_you_mean(name, kinds) or f"; its fields: {', '.join(kinds) or 'none'}"
-            raise PlanError(f"{cls.name} has no field {name!r}{hint}")
+    _require_known(cls, list(given), list(kinds))
     values: dict[str, Value] = {}
     known = defaults(cls)
     for item in dataclasses.fields(cls):
@@ -44,11 +42,27 @@ def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[s
             values[item.name] = None
         elif item.name not in given and item.name in known:
             values[item.name] = known[item.name]
+            if not _is_plain(values[item.name]):
+                kind = type(values[item.name]).__name__
+                raise PlanError(
+                    f"{where} has a {kind} as default, which a grid cannot hold: use a number, a text or a tuple"
+                )
         elif item.name in given:
             values[item.name] = checked(given[item.name], kinds[item.name], item.metadata, where)
         else:
             raise PlanError(f"{where} has no default: the grid has to give it")
     return values
+
+
+def _require_known(cls: type[Any], names: list[str], known: list[str]) -> None:
+    """Raise `PlanError` for all names that are no fields, at once."""
+    unknown = [name for name in names if name not in known]
+    if len(unknown) == 1:
+        hint = did_you_mean(unknown[0], known) or f"; its fields: {', '.join(known) or 'none'}"
+        raise PlanError(f"{cls.name} has no field {unknown[0]!r}{hint}")
+    if unknown:
+        told = ", ".join(map(repr, unknown))
+        raise PlanError(f"{cls.name} has none of the fields {told}; its fields: {', '.join(known) or 'none'}")
 
 
 def defaults(cls: type[Any]) -> dict[str, Value]:
@@ -71,6 +85,40 @@ def create(cls: type[Any], values: dict[str, Value]) -> Any:
     except ValueError as error:
         raise PlanError(f"{cls.name}: {error}") from None
     return instance
+
+
+def require_solvable(cls: type[Any], values: dict[str, Value], freed: str, target: str) -> None:
+    """Raise `PlanError` where the class's `check` refuses these values whatever `target` makes of the field `freed`."""
+    refusal: PlanError | None = None
+    for value in _possible(cls, freed):
+        try:
+            create(cls, {**values, freed: value})
+        except PlanError as error:
+            refusal = refusal or error
+        else:
+            return
+    if refusal:
+        raise PlanError(f"{refusal} ({target} is solved for {freed})")
+
+
+def _possible(cls: type[Any], name: str) -> list[Value]:
+    """Some values that the field may have by its type and bounds."""
+    item = next(item for item in dataclasses.fields(cls) if item.name == name)
+    bounds = [item.metadata.get(key) for key in ("at_least", "at_most", "above", "below")]
+    settings = [(getattr(cls, words, None) or {}).get(name) for words in ("example", "loosest")]
+    found: list[Value] = []
+    for value in [*settings, defaults(cls).get(name), 0.5, 1, 2, 8, *bounds]:
+        with contextlib.suppress(PlanError):
+            if value is not None:
+                found.append(checked(value, field_types(cls)[name], item.metadata, name))
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a trial's record can hold it."""
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _json(value: Any) -> Value:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FLAGS = {
     "contended": "others took part of the processor (contended)",
+    "other-threads": "threads of the network worked that the clock of one thread does not see (other-threads)",
     "wall-hidden": "others took so much of it that wall times say nothing (wall-hidden)",
     "launch-bound": "the host could not queue the work fast enough (launch-bound)",
     "throttled": "the card slowed itself down (throttled)",

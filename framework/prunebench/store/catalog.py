@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prunebench.errors import StoreError
 from prunebench.store import database as db
 from prunebench.store.ingest import ingest, quoted
-from prunebench.store.journal import folder_of
+from prunebench.store.journal import journals_of
 from prunebench.store.publish import set_wal_aside
 from prunebench.store.views import build_views, fingerprint
 
@@ -45,9 +45,9 @@ def _attach(connection: DuckDBPyConnection, database: Path) -> None:
 
 def _mend(database: Path) -> None:
     """A merge migrates an old file, and sets a damaged one aside and rebuilds it."""
-    from prunebench.store.store import Store
+    from prunebench.store.merger import Merger
 
-    Store(database).merge(wait_seconds=10)
+    Merger(database).merge(wait_seconds=10)
 
 
 def open_catalog(connection: DuckDBPyConnection, database: Path, run_id: str = "") -> None:
@@ -55,9 +55,9 @@ def open_catalog(connection: DuckDBPyConnection, database: Path, run_id: str = "
 
     Raises StoreError where there is neither a database nor a journal.
     """
-    from prunebench.store.store import unmerged
+    from prunebench.store.tails import unmerged
 
-    journals = sorted(folder_of(database).glob("*.jsonl"))
+    journals = journals_of(database)
     if not journals and not database.exists():
         raise StoreError(f"{database}: no results yet; `bench run --grid …` makes some, --db names another file")
     attached = attach_published(connection, database)

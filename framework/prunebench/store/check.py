@@ -21,7 +21,7 @@ def faults(database: Path, journals: list[Path]) -> Iterator[str]:
 
     Raises `NotADatabase` or `NewerDatabase` where the file is not one of ours to look at.
     """
-    acknowledged = {path.stem: set(_keys(path)) for path in journals}
+    acknowledged = {path.name: set(_keys(path)) for path in journals}
     yield from (fault for path in journals for fault in _journal_faults(path))
     if not database.exists():
         yield f"{database}: not there yet; the next merge writes it"
@@ -50,11 +50,11 @@ def _journal_faults(path: Path) -> Iterator[str]:
             yield f"{path}: {tail.stopped}"
 
 
-def _keys(path: Path) -> Iterator[tuple[str, int]]:
-    from prunebench.store.store import tail_outcomes
+def _keys(path: Path) -> Iterator[tuple[str, str, int]]:
+    from prunebench.store.tails import tail_keys
 
     for tail in read_tails(path):
-        yield from ((trial_id, attempt) for trial_id, _, _, attempt in tail_outcomes(tail))
+        yield from tail_keys(tail)
 
 
 def _table_faults(connection: DuckDBPyConnection, database: Path) -> Iterator[str]:
@@ -75,15 +75,17 @@ def _table_faults(connection: DuckDBPyConnection, database: Path) -> Iterator[st
             yield f"{database}: {count} rows of {table} belong to no result; `bench db rebuild`"
 
 
-def _lost(connection: DuckDBPyConnection, acknowledged: dict[str, set[tuple[str, int]]]) -> Iterator[str]:
+def _lost(connection: DuckDBPyConnection, acknowledged: dict[str, set[tuple[str, str, int]]]) -> Iterator[str]:
     """Results that a journal holds and neither the database nor its next merge would show."""
     merged = dict(connection.execute("select name, byte_count from journal").fetchall())
-    for run_id, keys in acknowledged.items():
+    for name, keys in acknowledged.items():
         rows = connection.execute(
-            "select trial_id, attempt from result where run = (select id from run where run_id = ?)", [run_id]
+            "select run.run_id, r.trial_id, r.attempt from result as r join run on run.id = r.run "
+            "where run.run_id in (select unnest(?))",
+            [sorted({run_id for run_id, _, _ in keys})],
         ).fetchall()
-        missing = keys - set(rows)
-        if missing and f"{run_id}.jsonl" in merged:
+        missing, run_id = keys - set(rows), name.removesuffix(".jsonl")
+        if missing and name in merged:
             yield f"{run_id}: {len(missing)} results of its journal are not in the database; `bench merge` or a rebuild"
         elif missing:
             yield f"{run_id}: {len(missing)} results wait for the next merge"

@@ -71,7 +71,7 @@ _PROVENANCE = {
     **dict.fromkeys(("prunebench", "python", "torch", "git_commit", "host", "os", "cpu", "device", "gpu"), "VARCHAR"),
     **dict.fromkeys(("driver", "dense_hash", "dataset_fingerprint"), "VARCHAR"),
     **dict.fromkeys(("core_count", "threads"), "INTEGER"),
-    **dict.fromkeys(("packages", "plugins"), "JSON"),
+    **dict.fromkeys(("packages", "plugins", "code", "data"), "JSON"),
     "memory_bytes": "BIGINT",
     "load_average": _FLOATS,
 }

@@ -25,10 +25,11 @@ from (
     group by 1
 );
 
-insert into to.provenance
+insert into to.provenance by name
 select
-    (select coalesce(max(id), 0) from provenance) + row_number() over (order by n),
-    provenance_id, e.id, p.device, p.threads, p.prunebench, p.git_commit, p.dataset_fingerprint, p.packages, p.plugins
+    (select coalesce(max(id), 0) from provenance) + row_number() over (order by n) as id,
+    provenance_id, e.id as environment, p.device, p.threads, p.prunebench, p.git_commit, p.dataset_fingerprint,
+    p.packages, p.plugins, nullif(p.code, '{}') as code, nullif(p.data, '{}') as data
 from (
     select
         r.keys.provenance_id as provenance_id, any_value(r.keys.environment_id) as environment_id,

@@ -31,6 +31,11 @@ def folder_of(database: Path) -> Path:
     return database.with_name(f"{database.stem}.journal")
 
 
+def journals_of(database: Path) -> list[Path]:
+    """The journals of `database`, by name: regular files, as nothing else could be read to its end."""
+    return sorted(path for path in folder_of(database).glob("*.jsonl") if path.is_file())
+
+
 def line_of(kind: str, record: object) -> bytes:
     """`record` as one line of a journal; raises StoreError where it is not plain data."""
     try:

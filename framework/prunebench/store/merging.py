@@ -15,7 +15,7 @@ from prunebench.store.views import build_views, fingerprint
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from prunebench.store.store import MergeReport
+    from prunebench.store.merger import MergeReport
 
 BULK_BYTES = 64 << 20  # of journals without a database: a rebuild, not a merge while a run goes on
 

@@ -146,6 +146,13 @@ def _is_of(spare: Path, database: Path) -> bool:
     return False
 
 
+def is_published_here(database: Path) -> bool:
+    """Whether a merge of this folder wrote the published file: one that was put there by hand has another inode."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int((folder_of(database) / "published").read_text().split()[0]) == database.stat().st_ino
+    return False
+
+
 def mark_published(database: Path) -> None:
     """Remember which two inodes belong together: the published file and its spare."""
     folder = folder_of(database)

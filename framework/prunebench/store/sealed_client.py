@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from prunebench import errors as errors_module
-from prunebench.errors import QueryError, StoreError
+from prunebench.errors import QueryError, StoreError, encodable
 from prunebench.store.sealed_child import Answer, Request
 
 GRACE_SECONDS = 2.0
@@ -42,6 +42,10 @@ def sealed_queries(
     parquet: bool = False,
 ) -> list[Answer]:
     """An answer a statement, each with its own error and `seconds`; raises where the results cannot be opened."""
+    if any(encodable(text) != text for text in statements):
+        raise QueryError("the SQL is not UTF-8")
+    if encodable(str(path)) != str(path):
+        raise StoreError(f"{encodable(str(path))}: a path that is not UTF-8 cannot be queried; rename it")
     request = Request(str(path), statements, run, row_limit, seconds, parquet=parquet)
     command = [sys.executable, "-P", "-m", "prunebench.store.sealed_child"]
     patience = seconds * len(statements) + GRACE_SECONDS

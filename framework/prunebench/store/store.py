@@ -2,120 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from prunebench.errors import StoreError
 from prunebench.records import Run
 from prunebench.store import publish
-from prunebench.store.journal import Damage, Journal, Tail, folder_of, journal_path, read_tails
+from prunebench.store.journal import Journal, journal_path
+from prunebench.store.merger import Merger, MergeReport
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from prunebench.store.finished import Ending
 
 
-@dataclass
-class MergeReport:
-    """What a merge did: `merged` is False where there was nothing to do or somebody else holds a lock (`held_by`)."""
-
-    merged: bool = False
-    result_count: int = 0
-    held_by: int | None = None
-    postponed: str = ""  # why, in a line
-    damages: list[Damage] = field(default_factory=list)
-    torn: list[str] = field(default_factory=list)  # journals whose last line has no end
-    notes: list[str] = field(default_factory=list)  # what a user should know: a database set aside, ...
-    seconds: float = 0.0
-
-
-class Store:
+class Store(Merger):
     """The journals beside one database file, and the merges that publish them into it."""
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        self.folder = folder_of(self.path)
-        self._seen: tuple[object, ...] = ()  # what the folder looked like after the last merge
 
     def open_run(self, run: Run) -> Journal:
         """A new journal for `run`, on the disk with the run in it; raises StoreError where it cannot be written."""
         return Journal(journal_path(self.path, run.id), run)
 
-    def merge(self, wait_seconds: float = 0.2) -> MergeReport:
-        """Publish what the journals hold beyond the database; never waits for readers.
-
-        Raises StoreError for what the user has to mend; a merge that another process is at is postponed instead.
-        """
-        start, report = time.perf_counter(), MergeReport()
-        if self.look() == self._seen:
-            return report
-        try:
-            with publish.merge_lock(self.path, wait_seconds):
-                self._merge(report)
-        except publish.MergeHeld as held:
-            report.held_by, report.postponed = held.pid, str(held)
-        except OSError as error:
-            self._postpone(report, error.strerror or str(error))
-        report.seconds = time.perf_counter() - start
-        return report
-
     def finished(self, trial_ids: Collection[str]) -> dict[str, str]:
         """Trial id -> status of its best stored attempt, for those of `trial_ids` that have one."""
+        return {trial_id: ending.status for trial_id, ending in self.endings(trial_ids).items()}
+
+    def endings(
+        self,
+        trial_ids: Collection[str],
+        is_current: Callable[[str, Mapping[str, str]], bool] = lambda trial_id, code: True,
+    ) -> dict[str, Ending]:
+        """Trial id -> its best stored attempt; those by code that `is_current` come first."""
         from prunebench.store.finished import finished
 
-        return finished(self.path, trial_ids)
-
-    def journals(self) -> list[Path]:
-        """The journals, by name."""
-        return sorted(self.folder.glob("*.jsonl"))
-
-    def look(self) -> tuple[object, ...]:
-        """What would change if there were something to merge: sizes of journals, the published file."""
-        files = [(path.name, path.stat().st_size) for path in self.journals()]
-        imports = sorted(path.name for path in self.folder.glob("import-*.duckdb"))
-        published = self.path.stat() if self.path.exists() else None
-        return (files, imports, published and (published.st_ino, published.st_mtime_ns, published.st_size))
-
-    def _merge(self, report: MergeReport) -> None:
-        import duckdb
-
-        from prunebench.store.database import DamagedDatabase, HeldDatabase
-        from prunebench.store.merging import merge_into
-
-        looked = self.look()
-        if note := publish.set_wal_aside(self.path):
-            report.notes.append(note)
-        try:
-            report.merged = merge_into(self.path, self.journals(), report)
-        except HeldDatabase as held:
-            report.held_by, report.postponed = held.pid, f"{held}; the results are safe in {self.folder}"
-            return
-        except DamagedDatabase as damaged:
-            self._start_anew(damaged, report)
-        except duckdb.Error as error:
-            self._postpone(report, str(error).splitlines()[0])
-            return
-        self._seen = self.look() if looked[:2] == self.look()[:2] else ()
-
-    def _postpone(self, report: MergeReport, why: str) -> None:
-        """A full disk stops no run by a merge, for nothing is lost by it; the journal says so when it cannot go on."""
-        if "no space left" not in why.lower():
-            raise StoreError(f"{self.path}: cannot be published: {why.lower()}")
-        report.merged, report.postponed = False, f"{self.path}: no space left; the results are safe in {self.folder}"
-
-    def _start_anew(self, damaged: StoreError, report: MergeReport) -> None:
-        from prunebench.store.merging import merge_into
-
-        if not self.journals():
-            raise damaged
-        moved = publish.set_aside(self.path, "corrupt")
-        report.notes.append(f"{self.path}: could not be read, moved to {moved.name} and rebuilt from the journals")
-        report.merged = merge_into(self.path, self.journals(), report)
+        return finished(self.path, trial_ids, is_current)
 
     def rebuild(self) -> MergeReport:
         """The database anew from the journals alone; the old file is set aside."""
@@ -135,41 +55,3 @@ class Store:
         from prunebench.store.check import faults
 
         return list(faults(self.path, self.journals()))
-
-
-class _Keys(msgspec.Struct):
-    trial_id: str = ""
-
-
-class _Outcome(msgspec.Struct):
-    status: str = "failed"
-    started_at: str = ""
-    attempt: int = 1
-
-
-class _Record(msgspec.Struct):
-    keys: _Keys
-    result: _Outcome
-
-
-def tail_outcomes(tail: Tail) -> Iterator[tuple[str, str, str, int]]:
-    """Trial id, status, start and attempt of the results in `tail`, without a database."""
-    decoder = msgspec.json.Decoder(_Record)
-    for body in tail.results:
-        with contextlib.suppress(msgspec.ValidationError):
-            record = decoder.decode(body)
-            yield record.keys.trial_id, record.result.status, record.result.started_at, record.result.attempt
-
-
-def unmerged(
-    connection: DuckDBPyConnection, database: Path, journals: list[Path], attached: str = ""
-) -> Iterator[Tail]:
-    """What the journals hold beyond the database attached as `attached` (empty: nothing is attached)."""
-    from prunebench.store.database import watermarks
-
-    marks = watermarks(connection, attached) if attached else {}
-    for path in journals:
-        offset, lines = marks.get(path.name, (0, 0))
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size > offset:
-                yield from read_tails(path, offset, lines)

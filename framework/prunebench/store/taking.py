@@ -12,12 +12,13 @@ from prunebench.errors import StoreError
 from prunebench.store import database as db
 from prunebench.store.ingest import joined_kind, quoted, statements
 from prunebench.store.journal import folder_of
-from prunebench.store.publish import merge_lock
+from prunebench.store.publish import is_published_here, merge_lock
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from prunebench.store.store import MergeReport, Store
+    from prunebench.store.merger import Merger, MergeReport
+    from prunebench.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,29 @@ def import_results(store: Store, other: Path) -> Imported:
     with merge_lock(store.path, wait_seconds=10):
         files = [*_take_database(store, other), *_take_journals(store, other)]
     return Imported(tuple(files), store.merge(wait_seconds=10))
+
+
+def keep_what_no_journal_holds(store: Merger) -> str:
+    """Copy the published file among the journals where it holds runs that no journal and no import of this folder has.
+
+    A file that was put here by hand, as one that was given away: until now it was the only place of its results.
+    The name of the copy; empty where there is nothing to keep.
+    """
+    if not store.path.exists() or is_published_here(store.path):
+        return ""
+    connection = db.connect(threads=1)
+    try:
+        db.attach(connection, store.path, "other")
+        db.schema_of(connection, "other", store.path)
+        runs = connection.execute(
+            "select run_id from other.main.run where id in (select run from other.main.result)"
+        ).fetchall()
+        merged = db.watermarks(connection, "other")
+    finally:
+        connection.close()
+    has_imports = {path.name for path in imports_of(store.path)} & merged.keys()
+    missing = [run for (run,) in runs if not (store.folder / f"{run}.jsonl").exists()]
+    return "".join(_take_database(store, store.path)) if missing and not has_imports else ""
 
 
 def imports_of(database: Path) -> list[Path]:
@@ -70,7 +94,7 @@ def _check(other: Path) -> None:
         connection.close()
 
 
-def _take_database(store: Store, other: Path) -> list[str]:
+def _take_database(store: Merger, other: Path) -> list[str]:
     """Copy the file under its content's name, so that the same file is taken once."""
     with other.open("rb") as file:
         name = f"import-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.duckdb"

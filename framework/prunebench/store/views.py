@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from prunebench.records import COUNTING_RULE
 from prunebench.store.ingest import joined_kind, quoted, statements
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _filled(sql: str, columns: dict[tuple[str, str], str]) -> str:
         f', coalesce(try_cast(r.solved ->> \'$.{name}\' as {kind}), c."param:{column}") as "param:{column}"'
         for (name, kind), column in columns.items()
     )
+    sql = sql.replace("$counting_rule", str(COUNTING_RULE))
     sql = sql.replace("$typed", typed).replace("$plain", plain).replace("$solved", solved)
     return _PARAMETERS.sub(lambda m: "".join(f', {m[1]}."param:{c}" as "{c}"' for c in columns.values()), sql)
 

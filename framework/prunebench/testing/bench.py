@@ -60,6 +60,60 @@ def unusual() -> nn.Module:
     )
 
 
+class Mean(nn.Module):
+    """The mean over positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, n) to (B, n)."""
+        return x.mean(1)
+
+
+def transformer() -> nn.Module:
+    """Three encoder layers over the three channels as positions, norms first."""
+    layer = nn.TransformerEncoderLayer(24, 3, 40, dropout=0.0, batch_first=True, norm_first=True)
+    encoder = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+    for parameter in encoder.parameters():  # the layers start as copies of one, with biases of zero
+        if parameter.dim() > 1:
+            nn.init.xavier_normal_(parameter)
+        else:
+            parameter.data.add_(0.1 * torch.randn(parameter.shape))
+    return nn.Sequential(nn.Flatten(2), nn.Linear(64, 24), encoder, Mean(), nn.Linear(24, CLASSES))
+
+
+class _Centred(nn.Linear):
+    """Not the linear layer that its class promises: it centres its weight at every call."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(input, self.weight - self.weight.mean(1, keepdim=True), self.bias)
+
+
+class Odd(nn.Module):
+    """Between plain linear layers: one with its own forward pass, a tied one, and one whose weight is read twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(192, 40), nn.Linear(32, CLASSES)
+        self.centred = _Centred(40, 32)
+        self.table, self.tied = nn.Embedding(32, 32), nn.Linear(32, 32, bias=False)
+        self.tied.weight = self.table.weight
+        self.read = nn.Linear(32, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, 8, 8) -> (N, classes)."""
+        x = torch.relu(self.centred(torch.relu(self.first(x.flatten(1)))))
+        x = self.tied(x) + self.table.weight[0]
+        x = nn.functional.linear(torch.relu(self.read(x)), self.read.weight.t())
+        logits: Tensor = self.last(x)
+        return logits
+
+
+def odd_network() -> nn.Module:
+    """A seeded network of layers that a method had better leave alone, and of two that it may change."""
+    with seeded(7):
+        return Odd().eval()
+
+
+COUPLED: dict[str, Callable[[], nn.Module]] = {"transformer": transformer}  # for methods that decline all the others
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "fully connected": fully_connected,
     "convolutional": convolutional,
@@ -70,7 +124,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 def network(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     """One of the networks, seeded, with statistics and biases that are not at their start values."""
     with seeded(7):
-        result = NETWORKS[name]()
+        result = (NETWORKS | COUPLED)[name]()
         for module in result.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean = torch.randn(module.num_features) / 4
@@ -110,7 +164,6 @@ def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> Trial
         return copy.deepcopy(dense.state_dict())
 
     return TrialTask(
-        splits=data,
         device=torch.device("cpu"),
         seed=seed,
         finetune=RECIPE,

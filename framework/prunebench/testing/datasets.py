@@ -7,16 +7,20 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from prunebench import samples
 from prunebench.errors import DataError
 from prunebench.plugins.contracts import Dataset
 from prunebench.plugins.discovery import find_installed
 from prunebench.records import Value
-from prunebench.samples import Tree
 from prunebench.splits import Split, Splits
-from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
+from prunebench.testing.findings import (
+    Finding,
+    class_findings,
+    documentation_findings,
+    instance_or_findings,
+    located,
+)
+from prunebench.trial.data import data_faults
 
 SHAPES = ((1, 12, 12), (3, 16, 16))
 
@@ -36,9 +40,26 @@ def check_dataset(
         return findings + _loaded_findings(dataset, folder or Path(temporary))
 
 
-def _loaded_findings(dataset: Dataset, folder: Path) -> list[Finding]:
-    if not dataset.available(folder):
+def untried(cls: type[Dataset], settings: Mapping[str, Value] | None = None, folder: Path | None = None) -> list[str]:
+    """What `check_dataset` cannot try here, in words: nothing of the data where it is not at hand."""
+    dataset, faults = instance_or_findings(cls, dict(settings or {}))
+    if faults:
+        return ["load, its splits and their values: there is no instance"]
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            is_here = bool(dataset.available(folder or Path(temporary)))
+    except Exception:  # check_dataset says what it raised
         return []
+    where = f"in {folder}" if folder else "(no --data-dir)"
+    return [] if is_here else [f"load, its splits and their values: available() says the data is not there {where}"]
+
+
+def _loaded_findings(dataset: Dataset, folder: Path) -> list[Finding]:
+    try:
+        if not dataset.available(folder):
+            return []
+    except Exception as error:
+        return [Finding("available", f"raised {located(error)}", "return True or False")]
     findings = _named_findings(dataset)
     try:
         shapes = _shapes(dataset, folder)
@@ -47,8 +68,11 @@ def _loaded_findings(dataset: Dataset, folder: Path) -> list[Finding]:
     except DataError as error:
         return [*findings, Finding("available", f"available() says yes, load says: {error}", "make the two agree")]
     except Exception as error:
-        return [*findings, Finding("load", f"raised {type(error).__name__}: {error}", "raise DataError with the fix")]
-    findings += [f for splits, shape in zip(loaded, shapes, strict=True) for f in _splits_findings(splits, shape)]
+        return [*findings, Finding("load", f"raised {located(error)}", "raise DataError with the fix")]
+    faults = [fault for splits, shape in zip(loaded, shapes, strict=True) for fault in data_faults(splits, shape)]
+    findings += dict.fromkeys(Finding(fault.check, fault.seen, fault.fix) for fault in faults)
+    if any(fault.is_error for fault in faults):
+        return findings
     if not findings and _digest(loaded[0].test) != _digest(again.test):
         findings.append(Finding("determinism", "two loads gave other test samples", "split by a fixed seed"))
     return [*findings, *_overlap_findings(loaded[0])]
@@ -68,40 +92,6 @@ def _shapes(dataset: Dataset, folder: Path) -> tuple[tuple[int, ...] | None, ...
     except DataError:
         return (None,)
     return SHAPES
-
-
-def _splits_findings(splits: Splits, shape: tuple[int, ...] | None) -> list[Finding]:
-    findings = []
-    for name, split in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
-        if len(split) == 0:
-            findings.append(Finding("splits", f"{name} is empty", "every split needs samples"))
-            continue
-        inputs, targets = split.head(64)
-        findings += _samples_findings(name, inputs, targets, shape)
-        findings += _labels_findings(name, targets, splits.class_count)
-    if splits.class_count is None and splits.outputs is None:
-        findings.append(Finding("outputs", "says neither class_count nor outputs", "Splits(…, outputs=1)"))
-    if not splits.fingerprint:
-        findings.append(Finding("fingerprint", "is empty", "hash the data itself"))
-    return findings
-
-
-def _samples_findings(name: str, inputs: Tree, targets: Tree, shape: tuple[int, ...] | None) -> list[Finding]:
-    if samples.count(inputs) != samples.count(targets):
-        seen = f"{name} has {samples.shapes(inputs)} against {samples.shapes(targets)}"
-        return [Finding("samples", seen, "one target for every input")]
-    if shape and (tuple(inputs.shape[1:]) != shape or inputs.dtype != torch.float32):
-        seen = f"{name} has {inputs.dtype} {tuple(inputs.shape[1:])} instead of float32 {shape}"
-        return [Finding("shape", seen, "resize to input_shape and return float32")]
-    return []
-
-
-def _labels_findings(name: str, labels: Tree, class_count: int | None) -> list[Finding]:
-    if class_count is None:
-        return []
-    if labels.dtype != torch.int64 or int(labels.min()) < 0 or int(labels.max()) >= class_count:
-        return [Finding("labels", f"{name} has labels outside [0, {class_count})", "int64 labels")]
-    return []
 
 
 def _rows(split: Split) -> set[str]:

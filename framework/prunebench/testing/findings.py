@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from prunebench.errors import PlanError
+from prunebench.errors import PlanError, said
 from prunebench.plugins.discovery import class_fault
 from prunebench.plugins.kinds import KINDS
 from prunebench.plugins.parameters import complete, create, field_types
+
+OURS = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,16 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.check}: {self.seen}; {self.mend}"
+
+
+def located(error: BaseException) -> str:
+    """`KeyError: 'x' (plugin.py:12)`: what was raised, and the deepest line of it that is not ours or torch's."""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        is_library = "site-packages" in frame.filename or Path(frame.filename).is_relative_to(OURS)
+        if not is_library and not frame.filename.startswith("<"):
+            place = f" ({frame.filename}:{frame.lineno})"
+    return f"{type(error).__name__}: {said(error, 200)}{place}"
 
 
 def class_findings(cls: Any, kind: str) -> list[Finding]:

@@ -17,8 +17,8 @@ from prunebench.plugins.contracts import Method
 from prunebench.randomness import seeded
 from prunebench.records import Value
 from prunebench.testing import bench, kept
-from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
-from prunebench.trial.masks import fold_masks
+from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings, located
+from prunebench.trial.masks import fold_masks, private_copy
 from prunebench.trial.targets import DenseCounts, totals
 
 LARGE = 2048
@@ -53,6 +53,8 @@ def check_method(
     if faults:
         return findings + faults
     attempts = [attempt(method, name) for name in bench.NETWORKS]
+    if all(one.declined for one in attempts):
+        attempts = [attempt(method, name) for name in bench.COUPLED]
     working = []
     for one in attempts:
         found = [Finding(check, f"{seen} ({one.where})", mend) for check, seen, mend in _judged(method, one)]
@@ -66,6 +68,7 @@ def check_method(
         findings += [Finding(*finding) for finding in _types(method, where)]
     for where in working:
         findings += [Finding(*finding) for finding in _loosest(cls, where)]
+    findings += [Finding(*finding) for finding in _odd(cls, method)]
     if speed and working:
         findings += [Finding(*finding) for finding in _speed(method)]
     return list(dict.fromkeys(findings))
@@ -96,7 +99,7 @@ Row = tuple[str, str, str]  # check, seen, mend
 
 def _judged(method: Method, one: Attempt) -> Iterator[Row]:
     if one.error is not None:
-        seen = f"prune raised {type(one.error).__name__}: {' '.join(str(one.error).split())[:200]}"
+        seen = f"prune raised {located(one.error)}"
         yield "raises", seen, 'handle the layer, or raise NotApplicable("why")'
     if one.declined == "no reason given":
         yield "declines", "NotApplicable without a reason", 'raise NotApplicable("why")'
@@ -291,6 +294,38 @@ def _loosest(cls: type[Method], where: str) -> Iterator[Row]:
     if not error <= IDENTITY_TOLERANCE:
         seen = f"at {dict(cls.loosest)} the output differs by {error:.2g} (relative, {where})"
         yield "loosest", seen, "carry every factor (singular values, biases, scales)"
+
+
+SPARED = "leave alone what task.shapes gives a reason for (left_alone), and replace nothing that is read_outside"
+
+
+def _odd(cls: type[Method], method: Method) -> Iterator[Row]:
+    """Layers that only look plain must not be replaced as if they were."""
+    dense = bench.odd_network()
+    loosest = [] if cls.loosest is None else [instance_or_findings(cls, dict(cls.loosest))[0]]
+    for tried in (method, *filter(None, loosest)):
+        try:
+            with seeded(0), torch.set_grad_enabled(True):
+                pruned = tried.prune(private_copy(dense), bench.task(dense))
+        except Exception:  # declined, or a failed trial: no wrong number either way
+            continue
+        if isinstance(pruned, nn.Module):
+            yield from _odd_output(tried, dense, pruned)
+
+
+def _odd_output(method: Method, dense: nn.Module, pruned: nn.Module) -> Iterator[Row]:
+    try:
+        with torch.inference_mode():
+            expected, got = dense(bench.inputs()), fold_masks(pruned, dense).eval()(bench.inputs())
+    except Exception as error:
+        yield "layers", f"a network that reads a weight itself fails: {' '.join(str(error).split())[:160]}", SPARED
+        return
+    if not _is_at_loosest(method) or not isinstance(got, Tensor) or got.shape != expected.shape:
+        return
+    difference = float((got - expected).norm() / expected.norm())
+    if not difference <= IDENTITY_TOLERANCE:
+        seen = f"a layer that only looks plain was replaced as if it were: at loosest it differs by {difference:.2g}"
+        yield "layers", seen, SPARED
 
 
 def _speed(method: Method) -> Iterator[Row]:

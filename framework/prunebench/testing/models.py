@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import copy
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
+from prunebench.errors import PluginError, said
 from prunebench.plugins.contracts import Model
 from prunebench.randomness import seeded
 from prunebench.records import Value
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
+from prunebench.trial.checkpoints import Checkpoints
+from prunebench.trial.masks import private_copy
+from prunebench.trial.networks import load, ready
 
 LANGUAGE = "language_modelling"
 
@@ -36,6 +40,8 @@ def check_model(cls: type[Model], settings: Mapping[str, Value] | None = None, o
     example = _example(model, shape, outputs)
     try:
         first, again, other = (_built(model, outputs, seed, example) for seed in (0, 0, 1))
+    except PluginError as error:
+        return [*findings, Finding("build", str(error), "return a plain nn.Module")]
     except Exception as error:
         return [*findings, Finding("build", f"raised {type(error).__name__}: {error}", "mend build(outputs)")]
     return [*findings, *_network_findings(model, (first, again, other), example, outputs)]
@@ -51,12 +57,9 @@ def _example(model: Model, shape: tuple[int, ...] | None, outputs: int) -> Tenso
 
 
 def _built(model: Model, outputs: int, seed: int, example: Tensor) -> nn.Module:
+    """As a trial makes it: initialised where it is lazy, without torch.compile around it."""
     with seeded(seed):
-        network = model.build(outputs).eval()
-        if any(is_lazy(parameter) for parameter in network.parameters()):
-            with torch.no_grad():
-                network(example)
-        return network
+        return ready(model.build(outputs), lambda: example, model.name).eval()
 
 
 def _network_findings(
@@ -71,17 +74,58 @@ def _network_findings(
     except Exception as error:
         return [Finding("forward", f"fails on {shape}: {error}", "accept a batch of `input_shape`")]
     wanted = (*shape, outputs) if LANGUAGE in model.objectives else (2, outputs)
-    is_usual = not model.objectives or set(model.objectives) & {LANGUAGE, "classification", "regression"}
-    if is_usual and tuple(out.shape) != wanted:
-        findings.append(Finding("forward", f"outputs of shape {tuple(out.shape)}", f"return {wanted}"))
+    is_usual = not model.objectives or bool(set(model.objectives) & {"classification", "regression"})
     if not isinstance(out, Tensor):
-        return findings
+        mend = "return a tensor of outputs, nothing beside it"
+        return [Finding("forward", f"returns {type(out).__name__}", mend)] if is_usual else []
+    if (is_usual or LANGUAGE in model.objectives) and tuple(out.shape) != wanted:
+        findings.append(Finding("forward", f"outputs of shape {tuple(out.shape)}", f"return {wanted}"))
     if not torch.equal(out, same):
         findings.append(Finding("determinism", "one seed gave two networks", "draw weights from torch's generator"))
     elif torch.equal(out, different) and any(True for _ in first.parameters()):
         findings.append(Finding("seed", "two seeds gave one network", "initialise when `build` is called"))
+    findings += _stored_findings(first, other, example)
+    return findings or (_training_findings(again, example, wanted) if is_usual else [])
+
+
+def _stored_findings(network: nn.Module, other: nn.Module, example: Tensor) -> list[Finding]:
+    """A trial works on a copy of what it read from a checkpoint."""
     try:
-        copy.deepcopy(first).load_state_dict(first.state_dict())
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints = Checkpoints(Path(folder))
+            checkpoints.write("network", network.state_dict(), 0.0, ())
+            kept = checkpoints.read("network")
+        assert kept is not None
+        load(other, kept.weights)
+        copied = private_copy(other)
+        with torch.inference_mode():
+            is_same = torch.equal(network(example), copied(example))
     except Exception as error:
-        findings.append(Finding("saved", f"cannot be copied or reloaded: {error}", "keep state in parameters"))
-    return findings
+        return [
+            Finding("saved", f"cannot be copied or reloaded: {said(error)}", "keep state in parameters and buffers")
+        ]
+    mend = "keep all that the forward pass needs in parameters, buffers or extra state"
+    return [] if is_same else [Finding("saved", "answers otherwise after saving and reloading", mend)]
+
+
+def _training_findings(network: nn.Module, example: Tensor, wanted: tuple[int, ...]) -> list[Finding]:
+    """One step in training mode, where some networks return more than in evaluation."""
+    try:
+        out = network.train()(example)
+    except Exception as error:
+        return [Finding("training", f"fails in training mode: {said(error)}", "accept two samples while it trains")]
+    if not isinstance(out, Tensor):
+        mend = "return the outputs alone also while it trains (torchvision's aux_logits=False)"
+        return [Finding("training", f"returns {type(out).__name__} in training mode", mend)]
+    if tuple(out.shape) != wanted:
+        seen = f"outputs of shape {tuple(out.shape)} in training mode"
+        return [Finding("training", seen, f"return {wanted} also while it trains")]
+    if not any(value.requires_grad for value in network.parameters()):
+        return []
+    try:
+        out.float().square().sum().backward()
+    except Exception as error:
+        return [
+            Finding("training", f"cannot be trained: {said(error)}", "change no activation in place that is needed")
+        ]
+    return []

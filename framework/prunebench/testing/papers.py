@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from prunebench.errors import PruneBenchError
+import tempfile
+from pathlib import Path
+
+from prunebench.errors import PruneBenchError, said
 from prunebench.grid.grid import Grid
 from prunebench.plugins.contracts import Paper
+from prunebench.store import open_results
 from prunebench.testing.findings import Finding, class_findings
+from prunebench.testing.sample import sample_database
 
 
 def check_paper(cls: type[Paper]) -> list[Finding]:
-    """Findings about a paper: both scales parse, it is cited, its published numbers are there."""
+    """Findings about a paper: both scales parse, it is cited, its numbers are there, its comparison runs."""
     findings = class_findings(cls, "paper")
     if findings:
         return findings
@@ -24,4 +29,17 @@ def check_paper(cls: type[Paper]) -> list[Finding]:
             findings.append(Finding("grid", str(error), f"mend {scale}.toml"))
     if not (paper.folder / "published.csv").is_file():
         findings.append(Finding("published", "no published.csv", "add the published numbers as data"))
-    return findings
+    return [*findings, *_comparison_findings(paper)]
+
+
+def _comparison_findings(paper: Paper) -> list[Finding]:
+    """Run `comparison.sql` over a made-up run."""
+    try:
+        sql = paper.comparison()
+        if not sql:
+            return []
+        with tempfile.TemporaryDirectory() as folder, open_results(sample_database(Path(folder))) as results:
+            results.query(sql)
+    except (PruneBenchError, OSError) as error:
+        return [Finding("comparison", said(error, 300), "fix comparison.sql; try it in bench query")]
+    return []

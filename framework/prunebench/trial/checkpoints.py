@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import safetensors
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -27,7 +31,7 @@ from prunebench.records import CurvePoint, decode, encode
 class Checkpoint:
     """A trained network's weights and how they came about; `sha256` is of the file's bytes."""
 
-    weights: Mapping[str, Tensor]
+    weights: Mapping[str, Any]  # tensors, and extra state of modules
     sha256: str
     train_seconds: float
     curve: tuple[CurvePoint, ...]
@@ -38,6 +42,9 @@ class _Record:
     sha256: str
     train_seconds: float
     curve: tuple[CurvePoint, ...]
+    code: dict[str, str] = field(default_factory=dict)  # of the data set and the model, "kind:name" -> code
+    tied: dict[str, str] = field(default_factory=dict)  # a name of the state -> the one whose tensor it is
+    extra_state: tuple[str, ...] = ()  # names under which the file has a module's extra state, as torch saves it
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,11 @@ class Checkpoints:
 
     folder: Path
 
-    def read(self, network_id: str) -> Checkpoint | None:
-        """The checkpoint, None where there is none; raises `CheckpointError` where its bytes were changed."""
+    def read(self, network_id: str, code: Mapping[str, str] | None = None) -> Checkpoint | None:
+        """The checkpoint, None where there is none, where it was trained by other `code`, or where it is damaged.
+
+        What is damaged is moved out of the way, under a name that tells so: the network can be trained again.
+        """
         weights_path, record_path = self._paths(network_id)
         try:
             record = decode(record_path.read_bytes(), _Record)
@@ -55,25 +65,52 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
-            raise CheckpointError(f"{record_path}: {error}; delete it to train the network again") from None
+            self._set_aside(network_id, f"{record_path} is no record: {error}")
+            return None
+        if any(record.code.get(key, now) != now for key, now in (code or {}).items()):
+            return None
         if hashlib.sha256(data).hexdigest() != record.sha256:
-            raise CheckpointError(f"{weights_path} is damaged: its hash differs; delete it to train the network again")
+            self._set_aside(network_id, f"{weights_path} is damaged: its hash differs")
+            return None
         try:
-            return Checkpoint(load(data), record.sha256, record.train_seconds, record.curve)
+            weights = load(data)
+            weights |= {name: weights[kept] for name, kept in record.tied.items()}
         except safetensors.SafetensorError as error:
-            raise CheckpointError(f"{weights_path}: {error}") from None
+            self._set_aside(network_id, f"{weights_path}: {error}")
+            return None
+        weights.update({name: _unpacked(weights[name]) for name in record.extra_state})
+        return Checkpoint(weights, record.sha256, record.train_seconds, record.curve)
+
+    def _set_aside(self, network_id: str, why: str) -> None:
+        """Keep damaged files for who wants to look, and say so in the worker's log."""
+        for path in self._paths(network_id):
+            with contextlib.suppress(FileNotFoundError):  # another worker met the same damage
+                path.rename(path.with_name(f"{path.name}.damaged"))
+        print(f"{why}; set aside, the network is trained again", file=sys.stderr, flush=True)
 
     def write(
-        self, network_id: str, weights: Mapping[str, Tensor], train_seconds: float, curve: tuple[CurvePoint, ...]
+        self,
+        network_id: str,
+        weights: Mapping[str, Any],
+        train_seconds: float,
+        curve: tuple[CurvePoint, ...],
+        code: Mapping[str, str] | None = None,
     ) -> Checkpoint:
-        """Keep the weights; the record is written last, so a checkpoint without one does not count."""
+        """Keep a `state_dict`, a tensor of two names once; the record is written last: without one none counts.
+
+        Raises `CheckpointError` where a module's extra state is more than tensors, numbers, text and containers.
+        """
         weights_path, record_path = self._paths(network_id)
-        kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+        extra = {name: value for name, value in weights.items() if not isinstance(value, Tensor)}
+        tensors = {**weights, **{name: _packed(name, value) for name, value in extra.items()}}
+        tied = _tied(weights)
+        kept = {name: _plain(tensor) for name, tensor in tensors.items() if name not in tied}
         data = save(kept)
         sha256 = hashlib.sha256(data).hexdigest()
         _write_whole(weights_path, data)
-        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve)))
-        return Checkpoint(kept, sha256, train_seconds, curve)
+        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve, dict(code or {}), tied, tuple(extra))))
+        kept |= {name: kept[own] for name, own in tied.items()}
+        return Checkpoint({**kept, **extra}, sha256, train_seconds, curve)
 
     @contextlib.contextmanager
     def training(self, network_id: str) -> Iterator[None]:
@@ -85,6 +122,44 @@ class Checkpoints:
 
     def _paths(self, network_id: str) -> tuple[Path, Path]:
         return self.folder / f"{network_id}.safetensors", self.folder / f"{network_id}.json"
+
+
+def _tied(weights: Mapping[str, Any]) -> dict[str, str]:
+    """Names of tensors that are another name's: the same memory, seen alike."""
+    first: dict[tuple[object, ...], str] = {}
+    found = {}
+    for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            continue
+        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and first.setdefault(key, name) != name:
+            found[name] = first[key]
+    return found
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A copy on the CPU in the usual layout, with the usual strides also where it has only one element."""
+    values = tensor.detach().cpu()
+    return torch.empty(values.shape, dtype=values.dtype).copy_(values)
+
+
+def _packed(name: str, value: Any) -> Tensor:
+    """(B,) uint8: what `torch.save` makes of it, tried by reading it back without running any code."""
+    file = io.BytesIO()
+    try:
+        torch.save(value, file)
+        packed = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
+        _unpacked(packed)
+    except Exception as error:
+        raise CheckpointError(
+            f"{name} of the network cannot be kept: get_extra_state() must return tensors, numbers, text, or lists and "
+            f"dictionaries of them, got {type(value).__name__} ({type(error).__name__})"
+        ) from None
+    return packed
+
+
+def _unpacked(packed: Tensor) -> Any:
+    return torch.load(io.BytesIO(packed.numpy().tobytes()), weights_only=True)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,8 @@ from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
 from prunebench.records import Choice, CurvePoint, StageRecord, Trial, Value
 from prunebench.shapes import LayerShape
-from prunebench.trial.masks import fold_masks
+from prunebench.trial.fingerprints import give_own_memory, storages
+from prunebench.trial.masks import fold_masks, private_copy
 from prunebench.trial.targets import DenseCounts, solved, totals
 from prunebench.trial.task import TrialTask, merged_layers
 from prunebench.trial.training import validation_scores
@@ -55,10 +55,11 @@ class Pruned:
 
 def pruned_network(bench: Workbench, trial: Trial, dense: DenseNetwork) -> Pruned:
     """A pruned private copy of the dense network; raises `NotApplicable`, `BrokenPromise` or the method's own error."""
-    result = Pruned(copy.deepcopy(dense.network))
+    result = Pruned(private_copy(dense.network))
     stages = trial.method.stages or (trial.method,)
     for position, choice in enumerate(stages):
         _stage(bench, trial, dense, result, choice, position, len(stages))
+    bench.guard.enter(f"the network that {trial.method.use} made, or what measures it,")
     if weights_hash(dense.network) != dense.sha256:
         bench.forget()
         _require_still_forward(dense)
@@ -85,6 +86,7 @@ def _stage(
     require_objective(f"the method {method.name}", method.objectives, dense.objective)
     task = _task(bench, trial, dense, shapes, is_first, position)
     task.anatomy = dense.anatomy(result.network)
+    bench.guard.enter(choice.use)
     started = time.monotonic()
     try:
         with seeded(trial.seed, bench.device):  # new layers draw start values: the same ones every time
@@ -96,7 +98,9 @@ def _stage(
     seconds = time.monotonic() - started + task.shared_seconds
     if not isinstance(network, nn.Module):
         raise BrokenPromise(f"prune returned {type(network).__name__}, not a network")
-    result.network = fold_masks(network).eval()
+    _require_own(network, dense.network)
+    result.network = fold_masks(network, dense.network).eval()
+    give_own_memory(result.network, bench.memory.addresses)
     result.methods.append(method)
     result.prune_seconds += seconds
     result.layers.append(task.layers)
@@ -110,6 +114,14 @@ def _stage(
         result.achieved["compression"] = dense.counts.parameter_count / max(1, after.nonzero_parameter_count)
         if dense.counts.mac_count is not None and after.mac_count is not None:
             result.achieved["theoretical_speedup"] = dense.counts.mac_count / max(1, after.mac_count)
+
+
+def _require_own(network: nn.Module, dense: nn.Module) -> None:
+    """Raise where a method returned the dense network, a part of it, or weights that lie in its memory."""
+    modules = {id(module) for module in dense.modules()}
+    is_shared = any(id(module) in modules for module in network.modules())
+    if is_shared or not set(storages(dense)).isdisjoint(storages(network)):
+        raise BrokenPromise("it returned the dense network or weights of it: return the copy that prune was given")
 
 
 def _method(bench: Workbench, choice: Choice, shapes: tuple[LayerShape, ...], before: Counts, result: Pruned) -> Method:
@@ -139,7 +151,6 @@ def _task(
         return made
 
     return TrialTask(
-        splits=dense.splits,
         device=bench.device,
         seed=trial.seed,
         finetune=trial.protocol.finetune,

@@ -24,8 +24,10 @@ from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
+from prunebench.plugins.code import plugins_of
 from prunebench.plugins.contracts import Metric, Objective
 from prunebench.plugins.parameters import complete, create
+from prunebench.randomness import seeded
 from prunebench.records import (
     COUNTING_RULE,
     CurvePoint,
@@ -36,6 +38,7 @@ from prunebench.records import (
     Result,
     Trial,
 )
+from prunebench.trial.guards import Spoiled
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.settled import settled
@@ -65,6 +68,11 @@ class TrialRunner:
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a trial left this process in a state that no other trial should meet."""
+        return self.bench.is_spent
 
     def run_trial(self, trial: Trial, batch_halved: bool = False) -> Result:
         """How the trial ended; whatever an ordinary exception says becomes a row, never a crash.
@@ -98,11 +106,16 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
         status, reason = "skipped", said(declined) if declined.args else "the method declined without a reason"
     except (torch.OutOfMemoryError, MemoryError) as error:
         status, reason, detail = "oom", said(error), _trace()
-    except (PruneBenchError, BrokenPromise) as error:
+    except (PruneBenchError, BrokenPromise, Spoiled) as error:
         status, reason = "failed", said(error)
     except Exception as error:  # the border: a method may raise anything
         status = "oom" if is_lack_of_memory(error) else "failed"
         reason, detail = f"{type(error).__name__}: {said(error)}", _trace()
+    except BaseException:
+        bench.discard()  # what it left undone, nobody knows
+        raise
+    if bench.guard.is_spoilt:
+        bench.discard()
     return Result(
         trial=trial,
         status=status,  # type: ignore[arg-type]
@@ -116,20 +129,14 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
 
 
 def _measured(trial: Trial, bench: Workbench) -> Measurement:
-    with bench.turn.working(), settled(trial.protocol.threads):
+    loaded = f"the data set {trial.dataset.use} or the model {trial.model.use}"
+    with bench.turn.working(), settled(trial.protocol.threads), bench.guard.watching(loaded):
         dense = bench.dense(trial)
         bench.progress("prune", None)
         pruned = pruned_network(bench, trial, dense)
         before = _finetuned(trial, bench, dense, pruned)
         bench.progress("measure", None)
-        scores = evaluate(
-            pruned.network,
-            dense.splits.test,
-            dense.objective,
-            bench.device,
-            limit=trial.protocol.evaluation_limit,
-            breathe=bench.turn.breathe,
-        )
+        scores = _scored(trial, bench, dense, pruned)
         facts = _facts(trial, bench, dense, pruned)
         facts["metrics"], declined = all_readings(
             _metrics(trial, bench),
@@ -140,9 +147,10 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
             bench.device,
             trial.protocol.evaluation_limit,
         )
-        pruned.notes += declined
+        pruned.notes += [*declined, *(note for notes in bench.advice.values() for note in notes)]
     bench.progress("time", None)
-    timings = _timings(trial, bench, dense, pruned)
+    with bench.guard.watching(f"the network that {trial.method.use} made"):
+        timings = _timings(trial, bench, dense, pruned)
     curve = (*(dense.curve if trial.method.use == "dense" else ()), *pruned.curve)
     return _measurement(scores, before, facts, timings, curve, dense, pruned)
 
@@ -153,30 +161,42 @@ def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
     return [create(cls, complete(cls, {})) for cls in classes]
 
 
+def _scored(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> Scores:
+    """The pruned network on the test split; whoever waits to time something is let through between batches."""
+    return evaluate(
+        pruned.network,
+        dense.splits.test,
+        dense.objective,
+        bench.device,
+        limit=trial.protocol.evaluation_limit,
+        breathe=bench.turn.breathe,
+    )
+
+
 def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Scores | None, float]:
     """Fine-tune in place by the protocol; the scores before it and the seconds it took."""
     recipe = trial.protocol.finetune
     is_own = trial.method.use == "dense" or any(method.trains for method in pruned.methods)
     if not recipe.trains or is_own:
         return None, 0.0
-    limit = trial.protocol.evaluation_limit
-    before = evaluate(pruned.network, dense.splits.test, dense.objective, bench.device, limit=limit)
+    before = _scored(trial, bench, dense, pruned)
     done = epochs_done(recipe, len(dense.splits.train))
     started = time.monotonic()
     bench.progress("finetune", 0.0)
-    pruned.curve += fit(
-        pruned.network,
-        dense.splits.train,
-        dense.splits.validation,
-        recipe,
-        objective=dense.objective,
-        generator=torch.Generator().manual_seed(trial.seed + 1),
-        device=bench.device,
-        phase="finetune",
-        keep_zeros=True,
-        breathe=bench.turn.breathe,
-        on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
-    )
+    with seeded(trial.seed + 1, bench.device):  # dropout draws from torch's own generator
+        pruned.curve += fit(
+            pruned.network,
+            dense.splits.train,
+            dense.splits.validation,
+            recipe,
+            objective=dense.objective,
+            generator=torch.Generator().manual_seed(trial.seed + 1),
+            device=bench.device,
+            phase="finetune",
+            keep_zeros=True,
+            breathe=bench.turn.breathe,
+            on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
+        )
     return before, time.monotonic() - started
 
 
@@ -246,7 +266,7 @@ def _measurement(
         stages=tuple(pruned.stages),
         achieved=pruned.achieved,
         solved=pruned.solved,
-        notes=tuple(dict.fromkeys(pruned.notes)),
+        notes=tuple(dict.fromkeys((*pruned.notes, *dense.remarks))),
         objective=facts_of(dense.objective, dense.floors),
         score=scores.score,
         scores=dict(scores.numbers),
@@ -280,13 +300,13 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
         dense_hash=dense.sha256 if is_known and dense else "",
         dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
         plugins=_sources(trial, bench),
+        code=bench.codes.of_trial(trial),
+        data=dense.splits.facts if is_known and dense else {},
     )
 
 
 def _sources(trial: Trial, bench: Workbench) -> dict[str, str]:
-    methods = trial.method.stages or (trial.method,)
-    wanted = [("dataset", trial.dataset), ("model", trial.model), *(("method", method) for method in methods)]
-    named = [*((kind, choice.use) for kind, choice in wanted), *(("metric", name) for name in trial.protocol.metrics)]
+    named = plugins_of(trial)
     objective = str(instance(bench.installed, "dataset", trial.dataset).objective)
     if objective in bench.installed.of_kind("objective"):
         named.append(("objective", objective))

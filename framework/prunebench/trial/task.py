@@ -17,7 +17,8 @@ from prunebench.plugins.contracts import Method, Objective
 from prunebench.records import CurvePoint, Recipe, Value
 from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
-from prunebench.splits import Split, Splits
+from prunebench.splits import Split
+from prunebench.trial.fingerprints import Fingerprint, storages
 from prunebench.trial.training import fit
 
 T = TypeVar("T")
@@ -31,6 +32,8 @@ class Memory:
 
     limit_bytes: int = MEMORY_LIMIT_BYTES
     kept: OrderedDict[Hashable, tuple[Any, float, int]] = field(default_factory=OrderedDict)
+    marks: dict[Hashable, Fingerprint] = field(default_factory=dict)  # of the tensors inside, by the same keys
+    addresses: set[int] = field(default_factory=set)  # of the memory where those tensors lie
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> tuple[T, float, bool]:
         """The result, the seconds it cost when it was computed, and whether that was earlier."""
@@ -49,8 +52,15 @@ class Memory:
         if size > self.limit_bytes:
             return
         self.kept[key] = (value, seconds, size)
+        self.marks[key] = Fingerprint.of([(str(key), value)])
+        self.addresses.update(storages(value))
         while sum(entry[2] for entry in self.kept.values()) > self.limit_bytes:
-            self.kept.popitem(last=False)
+            oldest, _ = self.kept.popitem(last=False)
+            del self.marks[oldest]
+
+    def changed(self) -> Hashable:
+        """The key of the first kept value that an operation in place has reached, None where none was."""
+        return next((key for key, mark in self.marks.items() if mark.moved()), None)
 
 
 def size_bytes(value: Any) -> int:
@@ -72,7 +82,6 @@ def size_bytes(value: Any) -> int:
 class TrialTask:
     """`prunebench.Task` for one trial (or one stage of a pipeline)."""
 
-    splits: Splits
     device: torch.device
     seed: int
     finetune: Recipe
@@ -107,7 +116,7 @@ class TrialTask:
 
     def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
         """See `prunebench.Task`."""
-        extra = {key: recipe.pop(key) for key in ("max_steps", "after_step") if key in recipe}
+        extra = {key: recipe.pop(key) for key in ("max_steps", "after_step", "extra_loss") if key in recipe}
         curve = fit(
             network,
             self.train,

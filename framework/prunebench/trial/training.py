@@ -27,11 +27,16 @@ def channels_last(network: nn.Module) -> Iterator[None]:
     if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
         yield
         return
-    network.to(memory_format=torch.channels_last)
+    network._apply(_channels_last)
     try:
         yield
     finally:
         network.to(memory_format=torch.contiguous_format)
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    """Only what has four axes: `Module.to` also tries the five of a 3-D convolution, and fails."""
+    return values.to(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
 def fit(
@@ -47,6 +52,7 @@ def fit(
     keep_zeros: bool = False,
     max_steps: int | None = None,
     after_step: Callable[[], None] = lambda: None,
+    extra_loss: Callable[[], Tensor] | None = None,
     breathe: Callable[[], None] = lambda: None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> tuple[CurvePoint, ...]:
@@ -54,7 +60,8 @@ def fit(
 
     It is left in evaluation mode, without gradients. `keep_zeros` holds weights that are zero at the start at exactly
     zero, whatever the optimizer's momentum or weight decay would do. With patience the weights of the best validation
-    loss are restored. Raises FloatingPointError where the loss is not finite.
+    loss are restored. `extra_loss` is added to each batch's loss for the gradient, and is not in the curve.
+    Raises FloatingPointError where the loss is not finite.
     """
     trained = [p for p in network.parameters() if p.requires_grad and p.is_floating_point()]
     if not trained or not (recipe.trains or max_steps is not None):
@@ -71,6 +78,7 @@ def fit(
             phase,
             max_steps,
             after_step,
+            extra_loss,
             breathe,
             on_epoch,
         )
@@ -101,6 +109,7 @@ class _Loop:
     phase: Literal["train", "finetune"]
     max_steps: int | None
     after_step: Callable[[], None]
+    extra_loss: Callable[[], Tensor] | None
     breathe: Callable[[], None]
     on_epoch: Callable[[int], None]
     steps: int = 0
@@ -130,6 +139,14 @@ class _Loop:
     @property
     def _step_limit(self) -> int | None:
         return self.recipe.steps or None if self.max_steps is None else self.max_steps
+
+    def _loss(self, inputs: samples.Tree, targets: samples.Tree) -> Tensor:
+        """Of a batch in training mode, in which some networks return more than in evaluation."""
+        outputs = samples.call(self.network, inputs)
+        try:
+            return self.objective.loss(outputs, targets)
+        except InvalidOutput as error:
+            raise InvalidOutput(f"{error}, while it trains") from None
 
     def _epoch_count(self) -> int:
         limit = self._step_limit
@@ -171,9 +188,9 @@ class _Loop:
             count = samples.count(targets)
             if count == 1 and seen:  # batch normalisation cannot train on a last batch of one sample
                 continue
-            loss = self.objective.loss(samples.call(self.network, inputs), targets)
+            loss = self._loss(inputs, targets)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss if self.extra_loss is None else loss + self.extra_loss()).backward()
             optimizer.step()
             schedule.step()
             _restore_zeros(zeros)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from prunebench import samples
 from prunebench.anatomy import Anatomy
-from prunebench.errors import NotApplicable
+from prunebench.errors import DataError, NotApplicable, PluginError
 from prunebench.grid.plan import instance
 from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
 from prunebench.measure.scores import evaluating
+from prunebench.measure.weights import raw_bytes
+from prunebench.plugins.code import Codes, now
 from prunebench.plugins.contracts import Dataset, Model, Objective
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.parameters import complete, create
@@ -31,6 +32,10 @@ from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
 from prunebench.trial.checkpoints import Checkpoint, Checkpoints
+from prunebench.trial.data import require_sound
+from prunebench.trial.fingerprints import Fingerprint
+from prunebench.trial.guards import Guard, structure
+from prunebench.trial.networks import load, ready
 from prunebench.trial.task import Memory
 from prunebench.trial.training import epochs_done, fit
 
@@ -58,7 +63,10 @@ class DenseNetwork:
     floors: Mapping[str, float]  # headlines that need no network
     batch_size: int  # calibration samples in one forward pass
     initial: Callable[[int], dict[str, Tensor]]
+    handed_out: Fingerprint  # of the calibration inputs and of every split
+    structure: tuple[Any, ...]  # as in `guards`
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
+    remarks: tuple[str, ...] = ()  # on the model and the data, for every row
 
     @property
     def example(self) -> Tree:
@@ -85,12 +93,25 @@ class Workbench:
         self.device = torch.device(device)
         self.data_dir = Path(data_dir)
         self.checkpoints = Checkpoints(Path(checkpoints))
+        self._loaded_at = now()
         self.installed = find_installed(plugin_files, disabled_plugins)
         self.turn = Turn(device=device)
         self.progress = progress
         self.memory = Memory()
+        self.guard = Guard()
+        self.is_spent = False  # whether this process should run no further trial
+        self.advice: dict[str, tuple[str, ...]] = {}  # of each data set that was loaded, for the rows' notes
+        self._unsound: dict[str, str] = {}  # data sets that cannot be used, and why
         self._splits: dict[str, Splits] = {}
         self._dense: DenseNetwork | None = None
+        self._codes: Codes | None = None
+
+    @property
+    def codes(self) -> Codes:
+        """What code the plugins are of."""
+        if self._codes is None or self._codes.installed is not self.installed:
+            self._codes = Codes(self.installed, self._loaded_at)
+        return self._codes
 
     def dense(self, trial: Trial) -> DenseNetwork:
         """The dense network of `trial`: kept from the last trial, read from its checkpoint, or trained now."""
@@ -98,25 +119,50 @@ class Workbench:
             self._dense = None
             self.memory = Memory()
             self._dense = self._load_dense(trial)
+        self.guard.hand_out(self._dense.handed_out, self.memory, self._dense.network, self._dense.structure)
         return self._dense
 
     def forget(self) -> None:
         """Drop the dense network and all shared work: the next trial starts from the checkpoint."""
         self._dense = None
         self.memory = Memory()
+        self.guard.hand_back()
 
-    def splits(self, trial: Trial, input_shape: tuple[int, ...] | None) -> Splits:
-        """The trial's data set at `input_shape`, on the device when it fits."""
-        key = f"{trial.dataset.text} {input_shape}"
+    def discard(self) -> None:
+        """Drop all that is kept, data too, and mark this process: a fresh one should run what follows."""
+        self.forget()
+        self._splits.clear()
+        self.guard, self.is_spent = Guard(), True
+
+    def splits(self, trial: Trial, model: Model) -> Splits:
+        """The trial's data set as its model reads it, on the device when it fits."""
+        tokenizer = model.tokenizer()
+        key = f"{trial.dataset.text} {model.input_shape} {tokenizer.sha256 if tokenizer else ''}"
         if key not in self._splits:
             self.progress("data", None)
             dataset = instance(self.installed, "dataset", trial.dataset)
             assert isinstance(dataset, Dataset)
-            loaded = dataset.load(input_shape, self.data_dir).map(self._placed)
+            loaded = self._loaded(dataset, model).map(self._placed)
             while len(self._splits) >= DATASETS_KEPT:
                 self._splits.pop(next(iter(self._splits)))
             self._splits[key] = loaded
         return self._splits[key]
+
+    def _loaded(self, dataset: Dataset, model: Model) -> Splits:
+        """What the data set loads, sound; what is wrong is found once, however many trials ask."""
+        tokenizer, input_shape = model.tokenizer(), model.input_shape
+        key = f"{dataset!r} {input_shape}"
+        key += f" {tokenizer.sha256}" if tokenizer else ""
+        if key in self._unsound:
+            raise DataError(self._unsound[key])
+        try:
+            loaded = dataset.load_for(model, self.data_dir)
+            shape = None if "window" in loaded.facts else input_shape  # a window may be shorter than the model's
+            self.advice[key] = require_sound(loaded, shape, dataset.name)
+        except DataError as error:
+            self._unsound[key] = str(error)
+            raise
+        return loaded
 
     def _placed(self, split: Split) -> Split:
         if not isinstance(split, TensorSplit):
@@ -129,21 +175,20 @@ class Workbench:
         assert isinstance(model, Model)
         objective = self.objective(trial)
         require_objective(f"the model {model.name}", model.objectives, objective)
-        splits = self.splits(trial, model.input_shape)
+        splits = self.splits(trial, model)
         fresh = self._builder(model, splits, trial.seed)
-        checkpoint = self._checkpoint(trial, model, splits, fresh)
-        network = fresh()
-        network.load_state_dict(checkpoint.weights)
+        network, seconds, curve = self._built(trial, model, splits, fresh)
         network = network.to(self.device).eval().requires_grad_(True)
         chosen = _calibration(splits.train, trial.protocol.calibration, trial.seed)
         calibration = samples.moved(chosen, self.device)
         example = samples.rows(calibration, slice(1))
+        require_inputs_kept(network, example, model.name)
         return DenseNetwork(
             trial.network_id,
             network,
             weights_hash(network),
-            checkpoint.train_seconds,
-            checkpoint.curve,
+            seconds,
+            curve,
             layer_shapes(network, example),
             counts(network, example),
             calibration,
@@ -152,7 +197,10 @@ class Workbench:
             objective.floors(splits),
             samples.batch_size(network, example),
             self._rewinder(trial, model, splits, fresh),
+            Fingerprint.of(_handed_out(calibration, splits)),
+            structure(network),
             model.anatomy,
+            (*model.remarks(), *facts_note(splits)),
         )
 
     def objective(self, trial: Trial) -> Objective:
@@ -164,21 +212,30 @@ class Workbench:
     def _builder(self, model: Model, splits: Splits, seed: int) -> Callable[[], nn.Module]:
         def fresh() -> nn.Module:
             with seeded(seed, self.device):
-                network = model.build(splits.output_count)
-                if any(is_lazy(parameter) for parameter in network.parameters()):
-                    with evaluating(network), torch.no_grad():
-                        samples.call(network, splits.train.head(1)[0])
-                return network
+                built = model.build(splits.output_count)
+                return ready(built, lambda: samples.moved(splits.train.head(1)[0], torch.device("cpu")), model.name)
 
         return fresh
 
+    def _built(
+        self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]
+    ) -> tuple[nn.Module, float, tuple[CurvePoint, ...]]:
+        """The dense network, the seconds that its training took and its curve."""
+        if model.reloads:
+            return fresh(), 0.0, ()
+        checkpoint = self._checkpoint(trial, model, splits, fresh)
+        network = fresh()
+        load(network, checkpoint.weights)
+        return network, checkpoint.train_seconds, checkpoint.curve
+
     def _checkpoint(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
-        found = self.checkpoints.read(trial.network_id)
+        code = self._network_code(trial)
+        found = self.checkpoints.read(trial.network_id, code)
         if found is not None:
             return found
         self.progress("waiting", None)
         with self.checkpoints.training(trial.network_id):
-            found = self.checkpoints.read(trial.network_id)
+            found = self.checkpoints.read(trial.network_id, code)
             return found if found is not None else self._trained(trial, model, splits, fresh)
 
     def _trained(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:
@@ -186,24 +243,31 @@ class Workbench:
         started = time.monotonic()
         curve: tuple[CurvePoint, ...] = ()
         if not model.pretrained:
+            require_inputs_kept(network, samples.moved(splits.train.head(2)[0], self.device), model.name)
             self.progress("train", 0.0)
             done = epochs_done(trial.protocol.train, len(splits.train))
             curve = self._fit(network, splits, trial, on_epoch=lambda epoch: self.progress("train", done(epoch)))
         seconds = time.monotonic() - started
-        return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve)
+        return self.checkpoints.write(trial.network_id, network.state_dict(), seconds, curve, self._network_code(trial))
+
+    def _network_code(self, trial: Trial) -> dict[str, str]:
+        """Of what decides the dense network beside its id."""
+        code = self.codes.of_trial(trial)
+        return {key: value for key, value in code.items() if key.startswith(("dataset:", "model:", "objective:"))}
 
     def _fit(self, network: nn.Module, splits: Splits, trial: Trial, **options: Any) -> tuple[CurvePoint, ...]:
-        return fit(
-            network,
-            splits.train,
-            splits.validation,
-            trial.protocol.train,
-            objective=self.objective(trial),
-            generator=torch.Generator().manual_seed(trial.seed),
-            device=self.device,
-            breathe=self.turn.breathe,
-            **options,
-        )
+        with seeded(trial.seed, self.device):  # dropout draws from torch's own generator
+            return fit(
+                network,
+                splits.train,
+                splits.validation,
+                trial.protocol.train,
+                objective=self.objective(trial),
+                generator=torch.Generator().manual_seed(trial.seed),
+                device=self.device,
+                breathe=self.turn.breathe,
+                **options,
+            )
 
     def _rewinder(
         self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]
@@ -224,6 +288,12 @@ def on_device_limit_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return ON_DEVICE_LIMIT_BYTES
     return min(ON_DEVICE_LIMIT_BYTES, free_and_total_bytes(device)[0] // FREE_SHARE)
+
+
+def facts_note(splits: Splits) -> tuple[str, ...]:
+    """What two numbers must have in common to be compared, as one note."""
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in splits.facts.items() if value != "")
+    return (f"data: {told}",) if told else ()
 
 
 def objective_of(installed: Installed, dataset: Dataset) -> Objective:
@@ -248,11 +318,28 @@ def _calibration(train: Split, count: int, seed: int) -> Tree:
     return train.head(count)[0]
 
 
+def _handed_out(calibration: Tree, splits: Splits) -> Iterator[tuple[str, Any]]:
+    """All that a trial can reach of the data, named as a reader knows it."""
+    yield "the calibration inputs", calibration
+    for name in ("train", "validation", "test"):
+        yield f"the data of the {name} split", getattr(splits, name)
+
+
+def require_inputs_kept(network: nn.Module, inputs: Tree, name: str) -> None:
+    """Raise `PluginError` where a forward pass in evaluation mode changes its own input."""
+    tried = samples.mapped(lambda leaf: leaf.detach().clone(), inputs)
+    before = [leaf._version for leaf in samples.leaves(tried)]
+    with evaluating(network), torch.no_grad():
+        samples.call(network, tried)
+    if [leaf._version for leaf in samples.leaves(tried)] != before:
+        raise PluginError(f"the forward pass of {name} changes its input in place: write x = x - mean, not x -= mean")
+
+
 def weights_hash(network: nn.Module) -> str:
     """SHA-256 over names, types and bytes of parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         if isinstance(tensor, Tensor):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(raw_bytes(tensor).numpy().tobytes())
     return digest.hexdigest()

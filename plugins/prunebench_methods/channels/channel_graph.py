@@ -7,12 +7,12 @@ values makes their spaces one; whatever is not understood freezes the spaces it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from prunebench import NotApplicable
+from prunebench import LayerShape, NotApplicable
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
@@ -57,26 +57,30 @@ class ChannelGraph(NamedTuple):
     norms: dict[str, str]  # such a layer -> the batch norm that alone receives its output
 
 
-def channel_graph(network: nn.Module, example: Tensor) -> ChannelGraph:
-    """The groups of the network's channels; raises `NotApplicable` where its forward pass cannot be traced."""
+def channel_graph(network: nn.Module, example: Tensor, shapes: Sequence[LayerShape] = ()) -> ChannelGraph:
+    """The groups of the network's channels; `shapes` say which layers do not compute as their class does.
+
+    Raises `NotApplicable` where the forward pass cannot be traced.
+    """
     try:
         graph = traced(network)
     except Exception as error:
         raise NotApplicable(f"the forward pass cannot be traced: {type(error).__name__}: {error}") from None
     with torch.no_grad():
         ShapeProp(graph).propagate(example)
-    return _Analysis(graph).graph()
+    return _Analysis(graph, {shape.name: shape.left_alone for shape in shapes}).graph()
 
 
 class _Analysis:
     """One walk over the traced graph; spaces are numbers, joined as in a union of sets."""
 
-    def __init__(self, graph: fx.GraphModule) -> None:
+    def __init__(self, graph: fx.GraphModule, left_alone: Mapping[str, str]) -> None:
         self.modules = dict(graph.named_modules(remove_duplicate=False))
         self.nodes = list(graph.graph.nodes)
         self.parents: list[int] = []
         self.found: list[Group] = []
         self.layouts: dict[fx.Node, Layout] = {}
+        self.left_alone = {id(self.modules[name]): why for name, why in left_alone.items() if name in self.modules}
         self.calls = ops.call_counts(self.nodes, self.modules)
         self.order: list[str] = []
         self.norms: dict[str, str] = {}
@@ -103,7 +107,7 @@ class _Analysis:
         kind = ops.module_kind(module)
         if source is None or source not in self.layouts or len(node.all_input_nodes) != 1:
             self._give_up(node, f"{name} is called in a way that is not understood")
-        elif why := ops.why_fixed(module, self.calls[id(module)]):
+        elif why := ops.why_fixed(module, self.calls[id(module)], self.left_alone.get(id(module), "")):
             self._give_up(node, f"{name} {why}")
         elif kind == "mixing":
             self._mixing(node, source, name, module)

@@ -45,8 +45,10 @@ def module_kind(module: nn.Module) -> str:
     return next((kind for kind, types in kinds.items() if type(module) in types), "")
 
 
-def why_fixed(module: nn.Module, calls: int) -> str:
+def why_fixed(module: nn.Module, calls: int, left_alone: str) -> str:
     """Why the sizes of a module that has weights cannot change, or an empty string."""
+    if left_alone:
+        return f"does not compute as its class does: {left_alone}"
     if next(module.parameters(recurse=False), None) is None and not parametrize.is_parametrized(module):
         return ""
     if calls > 1:
@@ -58,9 +60,14 @@ def why_fixed(module: nn.Module, calls: int) -> str:
 
 
 def call_counts(nodes: Sequence[fx.Node], modules: Mapping[str, nn.Module]) -> Counter[int]:
-    """How often each module is called, by its id; a parameter that two modules own counts for both."""
+    """How often each module is called, by its id.
+
+    A parameter that two modules own counts for both, and one that the network reads itself counts as a call.
+    """
     called = [modules[str(node.target)] for node in nodes if node.op == "call_module"]
     counts = Counter(id(module) for module in called)
+    read = [str(node.target).rpartition(".")[0] for node in nodes if node.op == "get_attr"]
+    counts.update(id(modules[name]) for name in read if isinstance(modules.get(name), (*MIXING, *NORMS)))
     owners: dict[int, set[int]] = {}
     for module in modules.values():
         for parameter in module.parameters(recurse=False):

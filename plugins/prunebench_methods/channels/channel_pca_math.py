@@ -31,7 +31,7 @@ def redesigned(method: ChannelPca, network: nn.Module, task: Task) -> nn.Module:
     """The network in its new sizes, with fresh weights; raises `NotApplicable` where nothing would change."""
     dtype = next((p.dtype for p in network.parameters()), torch.float32)
     images = task.calibration.to(dtype)
-    graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1]))
+    graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1], task.shapes))
     chain = _chain(network, graph, method.section)
     spectra = task.once(("map_spectra", method.section), lambda: map_spectra(network, chain, graph.norms, images))
     found = {name: significant(values, method.variance) for name, values in spectra.items()}
@@ -50,6 +50,7 @@ def _chain(network: nn.Module, graph: ChannelGraph, section: str) -> list[Group]
             names = group.writers if len(group.writers) > 1 else [slot.module for slot in group.readers]
             shared = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise NotApplicable(f"the network is no chain of layers: {shared} share their channels")
+        _require_whole(network, group)
         if not group.frozen and isinstance(network.get_submodule(group.writers[0]), KINDS[section]):
             chosen.append(group)
     if not chosen:
@@ -59,6 +60,15 @@ def _chain(network: nn.Module, graph: ChannelGraph, section: str) -> list[Group]
         if why := refuse_if_unusable(name, network.get_submodule(name)):  # type: ignore[arg-type]
             raise NotApplicable(why)
     return chosen
+
+
+def _require_whole(network: nn.Module, group: Group) -> None:
+    """Raise where a layer reads these channels beside others, as after a split or a concatenation."""
+    for slot in (*group.readers, *group.scalers):
+        module = network.get_submodule(slot.module)
+        sizes = [getattr(module, name, None) for name in ("in_features", "in_channels", "num_features")]
+        if group.width * slot.repeat not in sizes:
+            raise NotApplicable(f"the network is no chain of layers: {slot.module} reads channels of several layers")
 
 
 def map_spectra(network: nn.Module, chain: list[Group], norms: Mapping[str, str], images: Tensor) -> dict[str, Tensor]:
@@ -98,9 +108,12 @@ def significant(values: Tensor, variance: float) -> int:
 
 def _design(method: ChannelPca, network: nn.Module, chain: list[Group], found: dict[str, int]) -> Design:
     widths, dropped, before = {}, {}, 0
+    previous: set[str] = set()  # what reads the group before: only such a layer leaves its reader with that group
     for group in chain:
         name = group.writers[0]
-        if method.depth and before and found[name] <= before and _can_be_dropped(network.get_submodule(name)):
+        is_next, previous = name in previous, {slot.module for slot in group.readers}
+        is_dispensable = method.depth and is_next and found[name] <= before
+        if is_dispensable and _can_be_dropped(network.get_submodule(name)):
             dropped[name] = f"its {found[name]} significant components are no more than the {before} before it"
             widths[name] = 0
         else:

@@ -29,7 +29,7 @@ JUDGED = 512  # validation pictures, without their labels, on which allocations 
 def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Task) -> nn.Module:
     """A narrowed network; `network` itself stays as it is."""
     images = _images(network, task, method.images)
-    graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1]))
+    graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1], task.shapes))
     groups = _removable(method, network, graph, task)
     key: tuple[Hashable, ...] = ("channels", method.images, method.shared)
     grams = task.once(key, lambda: mathematics.reader_grams(network, groups, images, _always_the_same()))

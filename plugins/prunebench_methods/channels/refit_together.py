@@ -8,6 +8,7 @@ Images that are held out say when it ends.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -186,4 +187,4 @@ def _descended(network: nn.Module, answers: Answers, steps: int) -> Progress:
 
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}
+    return copy.deepcopy(network.state_dict())

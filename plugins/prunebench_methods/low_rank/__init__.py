@@ -10,6 +10,8 @@ from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
 from prunebench_methods.low_rank.low_rank import LowRank, LowRankAsRun, RohlicekSvd
 from prunebench_methods.low_rank.pca import ActivationPca, WeightPca
 from prunebench_methods.low_rank.random_matmul import RandomMatmul
+from prunebench_methods.low_rank.two_sided import TwoSidedLowRank
+from prunebench_methods.low_rank.whitened import Asvd, FisherSvd, WhitenedSvd
 
 METHODS: list[type[Method]] = [
     LowRank,
@@ -21,4 +23,8 @@ METHODS: list[type[Method]] = [
     ActivationPca,
     RandomMatmul,
     ColumnSelect,
+    WhitenedSvd,
+    Asvd,
+    FisherSvd,
+    TwoSidedLowRank,
 ]

@@ -116,5 +116,5 @@ class Selected(nn.Module):
         self.axis, self.layer = axis, layer
         self.register_buffer("kept", kept.clone())
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.layer(inputs.index_select(self.axis, self.kept))
+    def forward(self, input: Tensor) -> Tensor:
+        return self.layer(input.index_select(self.axis, self.kept))

@@ -8,7 +8,7 @@ classes and tokens. A change δ of it then moves the outputs by a Kullback-Leibl
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from prunebench import Task, samples
@@ -35,6 +35,16 @@ class Importance:
         base = self.floor**power
         beyond = (self.values + self.floor) ** power - base
         return base * columns + self.directions @ (beyond[:, None] * (self.directions.T @ columns))
+
+    def diagonal(self, weight: Tensor) -> Tensor:
+        """(m,): what single responses of a layer with this weight (m, n) are worth."""
+        if self.directions is None or self.values is None:
+            return torch.ones_like(weight[:, 0])
+        return self.floor + self.directions.square() @ self.values
+
+    def damped_by(self, share: float) -> Importance:
+        """With another floor, `share` of the mean of S's diagonal, in place of `DAMPING`."""
+        return self if self.directions is None else replace(self, floor=self.floor * share / DAMPING)
 
 
 ALIKE = Importance()

@@ -101,9 +101,9 @@ class Unfolded(nn.Module):
         self.edges = list(layer._reversed_padding_repeated_twice)  # left, right, top, bottom
         self.mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """(B, S, H, W) -> (B, T, H', W')."""
-        padded = functional.pad(images, self.edges, mode=self.mode)
+        padded = functional.pad(input, self.edges, mode=self.mode)
         if self.training:
             right = self.right.unflatten(1, (-1, *self.kernel_size))  # (r, S, kh, kw)
             inner = functional.conv2d(padded, right, stride=self.stride, dilation=self.dilation)

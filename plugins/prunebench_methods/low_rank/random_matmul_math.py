@@ -123,8 +123,8 @@ class _Sampled(nn.Module):
 class SampledLinear(_Sampled):
     """x (..., p) -> x W' + b over a sample of the p columns."""
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        rows = inputs.reshape(-1, inputs.shape[-1])
+    def forward(self, input: Tensor) -> Tensor:
+        rows = input.reshape(-1, input.shape[-1])
         norms = torch.linalg.vector_norm(rows.detach().float(), dim=0) * self.norms()
         chosen, factors = self.sampler.draw(norms)
         taken = rows.index_select(1, chosen)  # (R, c)
@@ -132,7 +132,7 @@ class SampledLinear(_Sampled):
             taken = taken * factors.to(taken.dtype)
         weight = self.columns.index_select(0, chosen)  # (c, m)
         result = taken @ weight if self.bias is None else torch.addmm(self.bias, taken, weight)
-        return result.unflatten(0, inputs.shape[:-1])
+        return result.reshape(*input.shape[:-1], result.shape[1])
 
 
 class SampledConv2d(_Sampled):
@@ -144,8 +144,8 @@ class SampledConv2d(_Sampled):
         self.edges = list(layer._reversed_padding_repeated_twice)
         self.mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
 
-    def forward(self, images: Tensor) -> Tensor:
-        padded = functional.pad(images, self.edges, mode=self.mode)
+    def forward(self, input: Tensor) -> Tensor:
+        padded = functional.pad(input, self.edges, mode=self.mode)
         patches = functional.unfold(padded, self.kernel_size, self.dilation, stride=self.stride)  # (B, p, L)
         norms = torch.linalg.vector_norm(patches.detach().float(), dim=(0, 2)) * self.norms()
         chosen, factors = self.sampler.draw(norms)

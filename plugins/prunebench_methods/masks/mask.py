@@ -19,7 +19,15 @@ SCOPES = ("layer", "global")
 
 
 def weight_refusals(shapes: Sequence[LayerShape], section: str) -> dict[str, str]:
-    """Layer name -> why its weights are not changed, or "": how often a layer is used does not matter to its zeros."""
+    """Layer name -> why its weights are not changed, or "".
+
+    How often a layer is used does not matter to its zeros, nor whether the network reads them itself.
+    """
+    return refusals([replace(layer, called=1, read_outside=False) for layer in shapes], section)
+
+
+def replacement_refusals(shapes: Sequence[LayerShape], section: str) -> dict[str, str]:
+    """Layer name -> why no other layer may take its place, or "": how often it is used does not matter."""
     return refusals([replace(layer, called=1) for layer in shapes], section)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
-from prunebench_methods.masks.mask import masked_counts, weight_refusals
+from prunebench_methods.masks.mask import masked, replacement_refusals
 from prunebench_methods.shared.selection import SECTIONS
 
 if TYPE_CHECKING:
@@ -37,14 +37,15 @@ class Int8(Method):
         from prunebench_methods.shared import masking
 
         int8_layers.refuse_device(task.device)
-        layers = masking.writable_layers(network, task, weight_refusals(task.shapes, self.section))
+        layers = masking.writable_layers(network, task, replacement_refusals(task.shapes, self.section))
         if self.finetune:
             task.fit(network)
         return int8_layers.quantized(network, layers, task)
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
         """A scale an output channel comes on top; weights that round to zero are not foreseen."""
-        counted = zip(shapes, masked_counts(shapes, self.section, 1.0), strict=True)
+        reasons = replacement_refusals(shapes, self.section)
+        counted = [(shape, masked(shape, reasons[shape.name], shape.weight_count)) for shape in shapes]
         return [counts if counts.left_alone else _with_scales(counts, shape.out_channels) for shape, counts in counted]
 
     def storage(self, network: nn.Module) -> dict[str, int]:

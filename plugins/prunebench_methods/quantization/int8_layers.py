@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
+from prunebench_methods.shared.calibration import first_input
 from prunebench_methods.shared.numerics import working
 from prunebench_methods.shared.replace import Layer, replace_module
 
@@ -28,6 +29,7 @@ class Int8Layer(nn.Module):
     codes: Tensor  # int8, shape of the weight
     scales: Tensor  # float32, one an output channel
     bias: nn.Parameter | None
+    sample_axes = 1
 
     def __init__(self, layer: Layer, span: tuple[float, float], levels: int) -> None:
         super().__init__()
@@ -60,10 +62,12 @@ class Int8Layer(nn.Module):
         """The weight that the codes stand for, in float32."""
         return self.codes * self.scales.view(-1, *[1] * (self.codes.ndim - 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() == self.sample_axes:  # one sample without a batch, which the kernels do not take
+            return self.forward(input.unsqueeze(0)).squeeze(0)
         if self.kernel is None:
             self.kernel = self.packed_kernel()
-        return self.kernel(x.float()).to(x.dtype)
+        return self.kernel(input.float()).to(input.dtype)
 
     def packed_kernel(self) -> Callable[[Tensor], Tensor]:
         """float32 inputs -> float32 results, with the weight packed as the processor wants it."""
@@ -87,6 +91,8 @@ class Int8Linear(Int8Layer):
 
 class Int8Conv2d(Int8Layer):
     """A 2-D convolution of x (N, C, H, W) with the stride, padding, dilation and groups of the float one."""
+
+    sample_axes = 3
 
     def __init__(self, layer: nn.Conv2d, span: tuple[float, float], levels: int) -> None:
         super().__init__(layer, span, levels)
@@ -146,14 +152,14 @@ def input_spans(
     highs: dict[str, list[Tensor]] = {name: [] for name in layers}
 
     def watch(name: str) -> Any:
-        def seen(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            low, high = inputs[0].aminmax()
+        def seen(module: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Tensor]) -> None:
+            low, high = first_input(inputs, options).aminmax()
             lows[name].append(low)
             highs[name].append(high)
 
         return seen
 
-    handles = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    handles = [layer.register_forward_pre_hook(watch(name), with_kwargs=True) for name, layer in layers.items()]
     with torch.no_grad():
         for batch in samples.batches(calibration, size):
             samples.call(network, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -103,6 +103,11 @@ class Inputs:
         return variances[seen].flip(0), directions.flip(1)
 
 
+def first_input(inputs: tuple[Tensor, ...], options: Mapping[str, Tensor]) -> Tensor:
+    """What a layer was called with, by position or by keyword."""
+    return inputs[0] if inputs else next(iter(options.values()))
+
+
 @contextmanager
 def watched(
     network: nn.Module, names: Iterable[str], see: Callable[[str, Tensor, Tensor], None], *, detached: bool = True
@@ -111,10 +116,13 @@ def watched(
     handles = []
     for name in names:
 
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
-            see(name, *((inputs[0].detach(), output.detach()) if detached else (inputs[0], output)))
+        def hook(
+            module: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Tensor], output: Tensor, name: str = name
+        ) -> None:
+            x = first_input(inputs, options)
+            see(name, *((x.detach(), output.detach()) if detached else (x, output)))
 
-        handles.append(network.get_submodule(name).register_forward_hook(hook))
+        handles.append(network.get_submodule(name).register_forward_hook(hook, with_kwargs=True))
     try:
         yield
     finally:
@@ -138,7 +146,7 @@ def channel_rows(values: Tensor, kind: type[nn.Module]) -> Tensor:
     """(rows, channels): the positions of a feature map (B, C, H, W), or the vectors of (B, ..., n)."""
     if issubclass(kind, nn.Conv2d):
         return values.transpose(0, 1).flatten(1).T
-    return values.reshape(-1, values.shape[-1])
+    return values.reshape(values.shape[:-1].numel(), values.shape[-1])
 
 
 def layer_inputs(network: nn.Module, task: Task, names: Iterable[str]) -> dict[str, Inputs]:
@@ -165,7 +173,14 @@ class _Reached(Exception):
 @torch.no_grad()
 def input_of(network: nn.Module, name: str, images: Tensor) -> Tensor:
     """What the layer called `name` is given for these images; the forward pass ends there."""
-    return _until(network, name, images, lambda layer, stop: layer.register_forward_pre_hook(lambda _, x: stop(x[0])))
+    return _until(
+        network,
+        name,
+        images,
+        lambda layer, stop: layer.register_forward_pre_hook(
+            lambda _, x, options: stop(first_input(x, options)), with_kwargs=True
+        ),
+    )
 
 
 @torch.no_grad()

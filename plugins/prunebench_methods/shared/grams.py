@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from prunebench import NotApplicable, Task
+from prunebench import NotApplicable, Task, samples
 from torch import Tensor, nn
 
 from prunebench_methods.shared.calibration import run_calibration, watched
@@ -94,7 +94,7 @@ def input_grams(network: nn.Module, task: Task, section: str = "all") -> Mapping
     finite.
     """
     names = tuple(s.name for s in task.shapes if section_holds(section, s) and s.weight_count and not too_wide(s))
-    if not len(task.calibration):
+    if not samples.count(task.calibration):
         raise NotApplicable("it needs calibration samples, and the protocol gives none")
     found = task.once(("input grams", names), lambda: _input_grams(network, task, names))
     for name, gram in found.items():
@@ -121,7 +121,7 @@ class _Collector:
 
     def __init__(self, network: nn.Module, task: Task, shares: bool) -> None:
         self.layers, self.shapes = linear_and_conv_layers(network), shapes_by_name(task)
-        self.sample_count, self.shares = len(task.calibration), shares
+        self.sample_count, self.shares = samples.count(task.calibration), shares
         self.found: dict[str, Gram] = {}
         self.leader: dict[str, str] = {}  # layer -> the one whose Gram matrix it has
         self.seen: dict[str, tuple[weakref.ref[Tensor], int]] = {}  # leader -> its newest input

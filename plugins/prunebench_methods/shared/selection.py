@@ -9,6 +9,7 @@ from prunebench import LayerCounts, LayerShape
 SECTIONS = ("all", "fc", "conv")
 MIN_GAIN_DOC = "how many times as fast as the layer its factors must be, measured here, or the layer stays dense"
 GAIN_BATCH_DOC = "samples in the input on which min_gain is measured"
+READ_OUTSIDE = "the network reads its weight or sizes itself"
 KIND_OF_SECTION = {"fc": "linear", "conv": "conv2d"}
 WIDEST = 16384  # inputs of a layer at most for methods that need their Gram matrix: 2 GiB in float64
 
@@ -30,8 +31,12 @@ def refusal(shape: LayerShape, section: str = "all", *, grouped: bool = True) ->
         return f"not in section {section!r}"
     if shape.weight_count == 0:
         return "its weight has no entries"
+    if shape.left_alone:
+        return shape.left_alone
     if shape.tied:
         return "its weight is shared with another layer"
+    if shape.read_outside:
+        return READ_OUTSIDE
     if shape.called > 1:
         return f"the network uses it {shape.called} times"
     if shape.groups > 1 and not grouped:

@@ -24,6 +24,7 @@ from prunebench_methods.shared.sparse import CONV_INDEX_BITS, FC_INDEX_BITS, Rel
 
 MAX_CODEBOOK = 1 << 16
 SAMPLE = 4 * MAX_CODEBOOK  # weights that are looked at first, since most networks share nothing
+HEADER_BYTES = 80  # name, type, shape and place of a tensor, as safetensors has them
 SHARED_FORMATS = ("codebook", "huffman")
 FORMATS = ("bitmap", "relative", "codebook", "huffman")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -63,7 +64,9 @@ def _controlled(masks: Masks, start: State, ticket: LotteryTicket, generator: to
         return {name: _shuffled(mask, generator) for name, mask in masks.items()}, start
     if ticket.control == "reinitialise":
         weights = {_weight_name(name): _shuffled(start[_weight_name(name)], generator) for name in masks}
-        return masks, {**start, **weights}
+        mixed = copy.copy(start)  # a state_dict also holds the versions of the network's modules
+        mixed.update(weights)
+        return masks, mixed
     return masks, start
 
 

@@ -16,7 +16,7 @@ def a_machine_of_eight_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(devices, "core_count", lambda: 8)
     monkeypatch.setattr(devices, "roomy_slot_count", lambda: 100)
     monkeypatch.setattr(devices, "has_cuda_build", lambda: True)
-    monkeypatch.setattr(devices, "default_folder", lambda: tmp_path / "leases")
+    monkeypatch.setattr(devices, "made_folder", lambda: tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 

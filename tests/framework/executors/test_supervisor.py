@@ -202,6 +202,20 @@ def test_after_a_cuda_error_the_next_trial_gets_a_fresh_worker() -> None:
     assert len(puppets.killed) == 2
 
 
+def test_after_a_trial_that_spoilt_what_is_shared_the_next_gets_a_fresh_worker() -> None:
+    puppets = Puppets()
+    spent = iter([True, False])
+
+    def answer(slot: str, order: Order) -> list[Happening | float]:
+        report = Report("result", result=Result(order.trial, "failed"), is_spent=next(spent))
+        return [begun(slot), Said(slot, encode(report))]
+
+    puppets.on_order = answer
+    events = list(supervise(puppets).run([toy("first"), toy("second")]))
+    assert [result.status for result in results(events).values()] == ["failed", "failed"]
+    assert puppets.killed == ["cpu:0"] and not any(isinstance(event, WorkerLost) for event in events)
+
+
 def test_the_plan_is_taken_in_portions() -> None:
     puppets, drawn = Puppets(), []
 

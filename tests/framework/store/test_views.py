@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import store_samples as samples
-from prunebench.records import Choice, LatencyProtocol, LayerRecord, Result
+from prunebench.records import Choice, LatencyProtocol, LayerRecord, Result, decode, encode
 from prunebench.store import Results, Store
 from prunebench.store import database as db
 from prunebench.store.schema import schema_markdown
@@ -92,6 +92,59 @@ def test_ratios_are_against_the_dense_trial_of_the_same_seed(fill, results: Resu
     for compression, theory, stored, drop, difference in rows:
         assert (compression, theory, stored) == (2000 / 800, 2.0, 1.0)
         assert drop == pytest.approx(difference) == pytest.approx(0.1)
+
+
+def counted_by(rule: int, rank: int | None, seed: int = 0) -> Result:
+    made = samples.result(samples.trial(rank, seed))
+    return replace(made, measurement=replace(made.measurement, counting_rule=rule))
+
+
+def without_a_rule(made: Result) -> Result:
+    """As a journal of 0.1.0 has it: its lines know no rule."""
+    table = json.loads(encode(made))
+    del table["measurement"]["counting_rule"]
+    return decode(json.dumps(table), Result)
+
+
+NOTES = "select rank, theoretical_speedup, counting_rule, mac_count_note from trials order by rank nulls first"
+
+
+def test_a_row_of_an_older_rule_is_marked_and_compared_with_its_like(fill, results: Results) -> None:
+    fill(*(without_a_rule(samples.result(samples.trial(rank))) for rank in (None, 4)))
+    rows = results.query(NOTES).rows()
+    assert rows == [(None, 1.0, 1, "counted by an older rule"), (4, 2.0, 1, "counted by an older rule")]
+
+
+def test_a_speedup_of_two_rules_is_null_with_the_reason(fill, results: Results) -> None:
+    fill(counted_by(1, None), counted_by(2, 4))
+    _, (_, speedup, rule, note) = results.query(NOTES).rows()
+    assert (speedup, rule) == (None, 2)
+    assert note == "no theoretical speedup: the dense network was counted by rule 1, this one by rule 2"
+    means = "select theoretical_speedup, compression_ratio, mac_count_note from trial_means where rank = 4"
+    assert results.query(means).rows() == [
+        (None, 2.5, "no theoretical speedup where the dense network was counted by another rule")
+    ]
+
+
+def test_rows_of_todays_rule_have_no_note(fill, results: Results) -> None:
+    fill(counted_by(2, None), counted_by(2, 4))
+    assert results.query(NOTES).rows() == [(None, 1.0, 2, None), (4, 2.0, 2, None)]
+
+
+def test_a_mean_over_seeds_of_two_rules_says_nothing_of_macs(fill, results: Results) -> None:
+    fill(*(counted_by(rule, rank, rule) for rule in (1, 2) for rank in (None, 4)))
+    columns = "seed_count, mac_count, theoretical_speedup, counting_rule, mac_count_note"
+    means = f"select {columns} from trial_means where rank = 4"
+    assert results.query(means).rows() == [
+        (2, None, None, None, "no mean: the seeds were counted by different rules; counted by an older rule")
+    ]
+
+
+def test_macs_that_nobody_can_count_are_null_and_say_so(fill, results: Results) -> None:
+    made = samples.result(samples.trial(4))
+    fill(counted_by(2, None), replace(made, measurement=replace(made.measurement, mac_count=None)))
+    _, row = results.query(NOTES).rows()
+    assert row == (4, None, 2, "unknown: see notes")
 
 
 def test_a_trial_without_its_dense_twin_has_no_ratio(fill, results: Results) -> None:

@@ -161,16 +161,7 @@ def outcome(result: Result) -> str:
         return f"{printable(result.reason, 160)}  {took}"
     m = result.measurement
     timed = [f"{x.speedup:.2f}x [{x.speedup_low:.2f}, {x.speedup_high:.2f}] at batch {x.batch}" for x in m.latency[:1]]
-    return "  ".join([scored(m), f"{m.nonzero_parameter_count:,} weights", *timed, took])
-
-
-def scored(measurement: Measurement) -> str:
-    """`top-1 97.20%`, `perplexity 12.34`."""
-    facts = measurement.objective
-    if facts is None or facts.score == "top1_accuracy":
-        return f"top-1 {measurement.top1_accuracy or 0.0:.2%}"
-    value = measurement.score or 0.0
-    return f"{printable(facts.title, 40)} " + (f"{value:.2%}" if facts.unit == "fraction" else f"{value:.4g}")
+    return "  ".join([_headline(m), f"{m.nonzero_parameter_count:,} weights", *timed, took])
 
 
 def clock(seconds: float) -> str:
@@ -182,3 +173,10 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _headline(m: Measurement) -> str:
+    if m.top1_accuracy is not None:
+        return f"top-1 {m.top1_accuracy:.2%}"
+    title = m.objective.title if m.objective else "score"
+    return title if m.score is None else f"{title} {m.score:.4g}"

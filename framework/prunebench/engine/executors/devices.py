@@ -12,7 +12,7 @@ import psutil
 
 from prunebench.engine.executors.events import Slot
 from prunebench.errors import DeviceError
-from prunebench.measure.latency.turn import default_folder
+from prunebench.measure.latency.turn import made_folder
 
 CPU_SLOTS = 32  # at most, when nobody says how many
 BYTES_PER_SLOT = 2 * 2**30  # that a CPU worker should find free
@@ -131,7 +131,6 @@ def roomy_slot_count() -> int:
 
 def lease(name: str) -> str:
     """The lock file by which runs on this host share a place."""
-    folder = default_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = made_folder()
     safe = "".join(c if c.isalnum() else "-" for c in name)  # a part of a card is called MIG-…/1/2
     return str(folder / f"{safe}.lock")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -108,6 +108,9 @@ class Executor(Protocol):
 
         The supervision happens inside `next`: deadlines are looked at when the caller asks for the next event.
         """
+
+    def isolate(self, origin_of: Callable[[Trial], str]) -> None:
+        """From now on a worker runs trials of one origin only."""
 
     def stop(self, now: bool = False) -> None:
         """Begin no further trial and end `run` after those under way, or kill these too; from any thread or signal."""

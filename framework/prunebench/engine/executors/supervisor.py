@@ -59,8 +59,13 @@ class Supervisor:
         self._posts = {slot.name: Post(slot) for slot in slots}
         self._timeout_seconds = timeout_seconds
         self._clock = clock
+        self._origin_of: Callable[[Trial], str] | None = None
         self._stop: Literal["", "drain", "now"] = ""
         self._is_fed = False
+
+    def isolate(self, origin_of: Callable[[Trial], str]) -> None:
+        """A worker runs trials of one origin only; for another it is replaced."""
+        self._origin_of = origin_of
 
     def stop(self, now: bool = False) -> None:
         """Begin no further trial, or kill those under way too."""
@@ -110,7 +115,7 @@ class Supervisor:
 
     def _start(self, post: Post) -> None:
         self._enter(post, "starting")
-        post.deadline, post.refusal = post.since + START_SECONDS, ""
+        post.deadline, post.refusal, post.origin = post.since + START_SECONDS, "", None
         self._transport.start(post.slot)
 
     def _assign(self) -> Iterator[Event]:
@@ -122,7 +127,12 @@ class Supervisor:
             if post.state == "down":
                 yield from self._restart(post)
             if post.state == "idle" and (job := self._schedule.take(post.slot.name)):
-                yield self._dispatch(post, job)
+                if self._is_used_by_another(post, job):
+                    self._schedule.put_back(job)
+                    self._enter(post, "retiring")
+                    self._transport.kill(post.slot.name)
+                else:
+                    yield self._dispatch(post, job)
         if all(post.state == "abandoned" for post in self._posts.values()):
             reasons = {post.refusal: None for post in self._posts.values()}
             raise DeviceError(f"no worker could start, after {START_LIMIT} tries a slot: {'; '.join(reasons)}")
@@ -135,9 +145,13 @@ class Supervisor:
             f"{post.slot.name} is given up: {START_LIMIT} workers died before they began a trial: {post.refusal}"
         )
 
+    def _is_used_by_another(self, post: Post, job: Job) -> bool:
+        return self._origin_of is not None and post.origin not in (None, self._origin_of(job.trial))
+
     def _dispatch(self, post: Post, job: Job) -> Event:
         self._enter(post, "busy")
         post.job = job
+        post.origin = self._origin_of(job.trial) if self._origin_of is not None else None
         self._transport.send(post.slot.name, encode(Order(job.trial, job.attempt, job.batch_halved)))
         return Started(job.trial, post.slot.name, job.attempt)
 
@@ -196,14 +210,14 @@ class Supervisor:
             case "note":
                 yield Note(f"{post.slot.name}: {report.text}")
             case "result" if report.result is not None and post.job is not None:
-                yield from self._answered(post, post.job, report.result)
+                yield from self._answered(post, post.job, report.result, report.is_spent)
 
-    def _answered(self, post: Post, job: Job, result: Result) -> Iterator[Event]:
+    def _answered(self, post: Post, job: Job, result: Result, is_spent: bool = False) -> Iterator[Event]:
         if result.trial.id != job.trial.id:
             result = invalid(job.trial, f"trial: asked for {job.trial.id}, got {result.trial.id}")
         self._enter(post, "idle")
-        if result.status == "oom" or "CUDA error" in f"{result.reason}{result.detail}":
-            # What such a worker has left of its device is nothing to measure on.
+        if is_spent or result.status == "oom" or "CUDA error" in f"{result.reason}{result.detail}":
+            # What such a worker has left of its device, or of what trials share, is nothing to measure on.
             self._enter(post, "retiring")
             self._transport.kill(post.slot.name)
         yield from self._conclude(post, job, result)

@@ -71,3 +71,4 @@ class Post:
     failed_starts: int = 0
     refusal: str = ""
     host: str = ""
+    origin: str | None = None  # of the trials that its worker has run, where workers are kept apart

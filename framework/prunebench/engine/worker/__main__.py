@@ -90,7 +90,7 @@ def answer(channel: Channel, hello: Hello, workbench: Workbench, order: Order) -
         channel.send(Report("begun"))
         with limited_memory(hello):
             result = attempt(workbench, order, hello.timeout_seconds)
-        channel.send_line(encoded(result))
+        channel.send_line(encoded(result, bool(getattr(workbench, "is_spent", False))))
 
 
 def attempt(workbench: Workbench, order: Order, timeout_seconds: float | None) -> Result:

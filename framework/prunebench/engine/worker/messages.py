@@ -46,6 +46,7 @@ class Report:
     text: str = ""  # of a note, the reason of a refusal, the phase of progress
     fraction: float | None = None
     result: Result | None = None
+    is_spent: bool = False  # with a result: this worker should get no further trial
 
 
 class Channel:

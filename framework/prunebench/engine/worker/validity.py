@@ -14,10 +14,10 @@ LONG_NUMBER = re.compile(rb"[\[:,]-?\d{19,}[,\]}]")
 UNENCODABLE = (TypeError, ValueError, RecursionError, OverflowError, AttributeError)  # what msgspec raises
 
 
-def encoded(result: Result) -> bytes:
-    """The report of `result` as a line."""
+def encoded(result: Result, is_spent: bool = False) -> bytes:
+    """The report of `result` as a line; `is_spent` asks for another worker."""
     try:
-        line = encode(Report("result", result=result))
+        line = encode(Report("result", result=result, is_spent=is_spent))
         if len(line) > MAX_RESULT_BYTES:
             raise ValueError(f"{len(line) / 2**20:.0f} MB is over the limit of {MAX_RESULT_BYTES / 2**20:.0f} MB")
         read = decode(line, Report)
@@ -25,7 +25,7 @@ def encoded(result: Result) -> bytes:
             raise ValueError(what)
     except UNENCODABLE as error:
         bad = invalid(result.trial, unencodable(result) or complaint(error))
-        return encode(Report("result", result=dataclasses.replace(bad, attempt=result.attempt)))
+        return encode(Report("result", result=dataclasses.replace(bad, attempt=result.attempt), is_spent=is_spent))
     return line
 
 

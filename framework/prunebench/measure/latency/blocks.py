@@ -38,6 +38,7 @@ class Side:
 class Block:
     """Milliseconds a call: by the headline clock, by the wall, and what the host spent to get the calls going.
 
+    `others_ms` is the processor time of this process's other threads, which a clock of one thread does not count.
     `waited_ms` is how long threads of ours were ready to run and had no processor, added up over them, where a clock of
     several threads asks for it.
     """
@@ -46,6 +47,7 @@ class Block:
     wall_ms: float
     host_ms: float
     waited_ms: float = 0.0
+    others_ms: float = 0.0
 
 
 class Clock(Protocol):
@@ -68,12 +70,15 @@ class CpuClock:
         """Timed inside the wall clock's pair of readings, so that CPU time is never above wall time."""
         call = side.call
         wall = time.perf_counter_ns()
+        whole = time.process_time_ns()
         cpu = time.thread_time_ns()
         for _ in range(calls):
             call()
         cpu = time.thread_time_ns() - cpu
+        whole = time.process_time_ns() - whole
         wall = time.perf_counter_ns() - wall
-        return Block(cpu / calls / 1e6, wall / calls / 1e6, cpu / calls / 1e6)
+        others = max(0, whole - cpu)
+        return Block(cpu / calls / 1e6, wall / calls / 1e6, cpu / calls / 1e6, others_ms=others / calls / 1e6)
 
 
 class WallClock:

@@ -27,6 +27,7 @@ from prunebench.records import Latency, LatencyProtocol
 from prunebench.samples import Tree
 
 CONTENDED = 0.05  # share of the wall time that the thread did not run
+OTHERS = 0.10  # share of the process's time that its other threads worked, in the median block
 HIDDEN = 0.30  # above it the wall time says more about the neighbours
 LAUNCH_BOUND = 0.9  # share of the device's time that the host needs to queue the work
 P99_SAMPLES = 459  # that many, and the largest is above the 99th percentile with 99 % confidence
@@ -189,12 +190,20 @@ def _flags(blocks: Blocks, clock: Clock, contention: float, conditions: dict[str
         yield "contended"
     if contention > HIDDEN:
         yield "wall-hidden"
+    if any(_works_elsewhere(side) for side in (blocks.dense, blocks.pruned)):
+        yield "other-threads"
     if clock.name == "cuda" and any(_is_launch_bound(side) for side in (blocks.dense, blocks.pruned)):
         yield "launch-bound"
     if conditions.get("throttled_by"):
         yield "throttled"
     if len(blocks.dense) < FEW_PAIRS:
         yield "few-blocks"
+
+
+def _works_elsewhere(blocks: list[Block]) -> bool:
+    """Whether other threads of the process took a share of the work that the clock of one thread did not see."""
+    others, own = median([block.others_ms for block in blocks]), median([block.ms for block in blocks])
+    return others > OTHERS * (own + others)
 
 
 def _is_launch_bound(blocks: list[Block]) -> bool:

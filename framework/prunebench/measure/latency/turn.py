@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prunebench.errors import DeviceError
+
 LOOK_SECONDS = 0.02  # between two looks at the gate: a look costs two system calls
 
 
@@ -23,7 +25,7 @@ class Turn:
     """One process's place in the queue for `device` ("cpu", "cuda:1"); `folder` holds the lock files."""
 
     def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
-        self._folder = folder or default_folder()
+        self._folder = folder or made_folder()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         host = _Room(self._folder, "host")
         self._shared = [host] if device.startswith("cpu") else [host, _Room(self._folder, physical(device))]
@@ -127,8 +129,26 @@ def _open(path: Path) -> int:
 
 
 def default_folder() -> Path:
-    """Where all runs of this user on this host meet; PRUNEBENCH_LOCKS names another place."""
-    return Path(os.environ.get("PRUNEBENCH_LOCKS") or Path(tempfile.gettempdir()) / f"prunebench-{os.getuid()}")
+    """Where all runs of this user on this host meet, whatever their TMPDIR; PRUNEBENCH_LOCKS names another place."""
+    common = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
+    return Path(os.environ.get("PRUNEBENCH_LOCKS") or common / f"prunebench-{os.getuid()}")
+
+
+def made_folder() -> Path:
+    """`default_folder`, made where it is not there and ours alone; raises `DeviceError` where that cannot be.
+
+    Anybody may make a folder of this name in a temporary one first, and would decide who waits for whom.
+    """
+    folder = default_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.lstat()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise DeviceError(f"{folder}: no place for locks ({why}); name another with PRUNEBENCH_LOCKS") from None
+    if folder.is_symlink() or owner.st_uid != os.getuid():
+        raise DeviceError(f"{folder}: belongs to another user; name another place for locks with PRUNEBENCH_LOCKS")
+    return folder
 
 
 def physical(device: str) -> str:

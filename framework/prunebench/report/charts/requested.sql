@@ -12,7 +12,11 @@ asked as (
         target_theoretical_speedup,
         achieved_compression,
         achieved_theoretical_speedup,
-        panel(dataset_label, model_label, protocol_id, environment_id) as panel
+        concat_ws(
+            ' · ',
+            panel(dataset_label, model_label, protocol_id, environment_id),
+            case when counting_rule < max(counting_rule) over () then 'MACs by an older rule' end
+        ) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
 ),

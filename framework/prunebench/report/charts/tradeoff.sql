@@ -13,7 +13,11 @@ asked as (
         score_unit,
         larger_is_better,
         $column,
-        panel(dataset_label, model_label, protocol_id, environment_id) as panel
+        concat_ws(
+            ' · ',
+            panel(dataset_label, model_label, protocol_id, environment_id),
+            case when '$column' = 'theoretical_speedup' and counting_rule < max(counting_rule) over () then 'MACs by an older rule' end
+        ) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
 ),

@@ -35,6 +35,7 @@ select
     r.method as method_number,
     r.protocol as protocol_number,
     r.environment as environment_number,
+    case when r.status = 'ok' then coalesce(r.counting_rule, 1) end as rule,
     r.* exclude (id, run, dataset, model, method, protocol, environment),
     run.run_id,
     run.name as run_name,
@@ -56,7 +57,8 @@ where not exists (select 1 from superseded where superseded.result = r.id);
 -- may have several dense networks (other threads, another machine): each result is compared with its own, a result that
 -- does not know its own with the best one.
 create or replace view dense_twins as
-select *, count(*) over (partition by baseline) as network_count, coalesce(dense_hash, '') as of_hash
+select *, count(*) over (partition by baseline) as network_count, coalesce(dense_hash, '') as of_hash,
+    coalesce(counting_rule, 1) as rule
 from result
 where is_dense and status = 'ok'
 qualify row_number() over (
@@ -64,7 +66,7 @@ qualify row_number() over (
     order by id in (select superseded.result from superseded), started_at desc nulls last, attempt desc, id desc
 ) = 1
 union all by name
-select *, null as network_count, '' as of_hash
+select *, null as network_count, '' as of_hash, coalesce(counting_rule, 1) as rule
 from result
 where is_dense and status = 'ok' and dense_hash is not null
     and not exists (select 1 from superseded where superseded.result = result.id);

@@ -43,7 +43,7 @@ select
     dense.stored_bytes as dense_stored_bytes,
     dense.gzip_bytes as dense_gzip_bytes,
     dense.parameter_count / nullif(r.nonzero_parameter_count, 0) as compression_ratio,
-    dense.mac_count / nullif(r.mac_count, 0) as theoretical_speedup,
+    case when r.rule = dense.rule then dense.mac_count / nullif(r.mac_count, 0) end as theoretical_speedup,
     dense.stored_bytes / nullif(r.stored_bytes, 0) as stored_ratio,
     dense.gzip_bytes / nullif(r.gzip_bytes, 0) as gzip_ratio,
     1 - r.nonzero_parameter_count / nullif(r.parameter_count, 0) as sparsity_achieved,
@@ -72,6 +72,17 @@ select
     r.seconds,
     r.attempt,
     r.started_at,
+    r.rule as counting_rule,
+    nullif(concat_ws(
+        '; ',
+        case when r.status = 'ok' and r.mac_count is null then 'unknown: see notes' end,
+        case when r.rule < $counting_rule then 'counted by an older rule' end,
+        case
+            when r.rule <> dense.rule
+                then 'no theoretical speedup: the dense network was counted by rule ' || dense.rule || ', this one by rule '
+                    || r.rule
+        end
+    ), '') as mac_count_note,
     objective_of(r.objective) as objective,
     score_name_of(r.objective) as score_name,
     score_title_of(r.objective) as score_title,

@@ -67,7 +67,8 @@ select
     l.seconds,
     limits.floor,
     case
-        when r.is_dense or (l.clock = 'wall' and l.contention > 0.3) then 'can''t tell'
+        when r.is_dense or (l.clock = 'wall' and l.contention > 0.3) or list_contains(l.flags, 'other-threads')
+            then 'can''t tell'
         else verdict(l.speedup, l.speedup_low, l.speedup_high, limits.floor)
     end as verdict
     $parameters(r)

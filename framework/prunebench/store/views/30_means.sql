@@ -21,7 +21,9 @@ with good as (
         dense.top1_accuracy as dense_top1_accuracy,
         dense.top1_accuracy - r.top1_accuracy as accuracy_drop,
         dense.parameter_count / nullif(r.nonzero_parameter_count, 0) as compression_ratio,
-        dense.mac_count / nullif(r.mac_count, 0) as theoretical_speedup,
+        case when r.rule = dense.rule then dense.mac_count / nullif(r.mac_count, 0) end as theoretical_speedup,
+        r.rule,
+        r.rule <> dense.rule as is_unpaired,
         dense.stored_bytes / nullif(r.stored_bytes, 0) as stored_ratio,
         r.parameter_count,
         r.nonzero_parameter_count,
@@ -37,7 +39,7 @@ with good as (
         r.speedup_high,
         r.latency_ms,
         r.dense_latency_ms
-    from result as r
+    from (select *, coalesce(counting_rule, 1) as rule from result) as r
     left join dense_twins as dense on dense.baseline = r.baseline and dense.of_hash = coalesce(r.dense_hash, '')
     where r.status = 'ok' and not exists (select 1 from superseded where superseded.result = r.id)
 ),
@@ -70,12 +72,15 @@ grouped as (
         stddev_samp(accuracy_drop) as accuracy_drop_std,
         avg(compression_ratio) as compression_ratio,
         stddev_samp(compression_ratio) as compression_ratio_std,
-        avg(theoretical_speedup) as theoretical_speedup,
-        stddev_samp(theoretical_speedup) as theoretical_speedup_std,
+        case when min(rule) = max(rule) then min(rule) end as counting_rule,
+        min(rule) as oldest_rule,
+        bool_or(is_unpaired) as is_unpaired,
+        case when min(rule) = max(rule) then avg(theoretical_speedup) end as theoretical_speedup,
+        case when min(rule) = max(rule) then stddev_samp(theoretical_speedup) end as theoretical_speedup_std,
         avg(stored_ratio) as stored_ratio,
         avg(parameter_count) as parameter_count,
         avg(nonzero_parameter_count) as nonzero_parameter_count,
-        avg(mac_count) as mac_count,
+        case when min(rule) = max(rule) then avg(mac_count) end as mac_count,
         avg(stored_bytes) as stored_bytes,
         avg(prune_seconds) as prune_seconds,
         avg(finetune_seconds) as finetune_seconds,
@@ -141,6 +146,13 @@ select
     g.realised,
     g.is_dense,
     is_baseline(g.is_dense, c.method, run.options) as is_control,
+    g.counting_rule,
+    nullif(concat_ws(
+        '; ',
+        case when g.counting_rule is null then 'no mean: the seeds were counted by different rules' end,
+        case when g.oldest_rule < $counting_rule then 'counted by an older rule' end,
+        case when g.is_unpaired then 'no theoretical speedup where the dense network was counted by another rule' end
+    ), '') as mac_count_note,
     objective_of(g.facts) as objective,
     score_name_of(g.facts) as score_name,
     score_title_of(g.facts) as score_title,

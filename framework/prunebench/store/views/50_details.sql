@@ -219,6 +219,8 @@ select
     p.git_commit,
     p.dataset_fingerprint,
     p.packages,
-    p.plugins
+    p.plugins,
+    p.code,
+    p.data
 from provenance as p
 join environment as e on e.id = p.environment;

@@ -1,0 +1,188 @@
+"""Corpora as they are published, read into text: no token is made here."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prunebench import DataError
+
+PIECE = 8192  # characters of a piece of text, which goes to one split as a whole
+CONSTANT = 200  # characters of a string in a module that counts as text
+MODULE_TEXT = "pydoc_data.topics"
+TEST_DOCUMENTS = 1100  # of C4's validation shard
+
+
+class Corpus(NamedTuple):
+    """Texts of the three splits, how they were joined, and whether all are of one corpus."""
+
+    train: str
+    validation: str
+    test: str
+    join: str
+    source: str
+    is_one: bool
+
+
+def read_text(path: str, package: str, folder: Path) -> str:
+    """The text of a file, a folder or an installed package; raises `DataError` where there is none."""
+    parts = _files(_place(path, folder)) if path else _packaged(package or MODULE_TEXT)
+    text = "\n\n".join(parts)
+    if not text.strip():
+        raise DataError(f"{path or package}: there is no text in it")
+    return text
+
+
+def _place(path: str, folder: Path) -> Path:
+    place = Path(path).expanduser()
+    return place if place.is_absolute() else folder / place
+
+
+def _files(place: Path) -> list[str]:
+    if place.is_dir():
+        found = sorted(place.glob("*.txt"))
+        if not found:
+            raise DataError(f"{place}: there is no .txt file in the folder")
+        return [_decoded(file) for file in found]
+    if not place.is_file():
+        raise DataError(f"{place}: there is no such text; give a file, or a folder of .txt files")
+    return [_decoded(place)]
+
+
+def _decoded(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is no UTF-8 text: byte {error.start} cannot be read") from None
+
+
+def _packaged(package: str) -> list[str]:
+    """Text files of a package or long strings of a module, which is parsed and not run."""
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise DataError(f"the package {package} is not installed here: pip install it, or name another text")
+    for folder in found.submodule_search_locations or ():
+        files = sorted(Path(folder).rglob("*.txt"))
+        if files:
+            return [_decoded(file) for file in files]
+    if not found.origin or not found.origin.endswith(".py"):
+        raise DataError(f"the package {package} has neither .txt files nor a module with text")
+    tree = ast.parse(Path(found.origin).read_bytes())
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return [value for value in constants if isinstance(value, str) and len(value) >= CONSTANT]
+
+
+def pieces(text: str) -> list[str]:
+    """The text cut behind the first end of a line after every 8,192 characters."""
+    found, start = [], 0
+    while start < len(text):
+        line = text.find("\n", start + PIECE)
+        end = len(text) if line < 0 else line + 1
+        found.append(text[start:end])
+        start = end
+    return found
+
+
+def shared_out(text: str) -> tuple[str, str, str]:
+    """Training, validation and test: of ten pieces the ninth validates, the tenth tests."""
+    parts: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for place, piece in enumerate(pieces(text)):
+        parts[max(0, place % 10 - 7)].append(piece)
+    return "".join(parts[0]), "".join(parts[1]), "".join(parts[2])
+
+
+def text_corpus(path: str, package: str, test_path: str, test_package: str, folder: Path) -> Corpus:
+    """Any text; the test is a part of it, or the whole of another one."""
+    train, validation, test = shared_out(read_text(path, package, folder))
+    source, is_one = path or package or MODULE_TEXT, True
+    if test_path or test_package:
+        test, is_one = read_text(test_path, test_package, folder), False
+        source = f"{source}; test: {test_path or test_package}"
+    return Corpus(train, validation, test, "", source, is_one)
+
+
+def wikitext2(folder: Path) -> Corpus:
+    """WikiText-2, raw: rows are lines with their newline, empty where the line is blank, joined by two newlines."""
+    parts = ["\n\n".join(_wiki_rows(folder, name)) for name in ("train", "valid", "test")]
+    return Corpus(*parts, join="\\n\\n", source="wikitext-2-raw-v1", is_one=True)
+
+
+def _wiki_rows(folder: Path, name: str) -> list[str]:
+    raw = _first(folder, ("wikitext-2-raw", "wikitext", "."), f"wiki.{name}.raw")
+    if raw is not None:
+        with open(raw, encoding="utf-8", newline="\n") as lines:
+            return [line if line.strip() else "" for line in lines]
+    for place in (folder / "wikitext" / "wikitext-2-raw-v1", folder / "wikitext-2-raw-v1"):
+        files = sorted(place.glob(f"{'validation' if name == 'valid' else name}-*.parquet"))
+        if files:
+            import polars
+
+            return [row for file in files for row in polars.read_parquet(file)["text"].to_list()]
+    raise DataError(
+        f"WikiText-2 is not in {folder}: put wiki.train.raw, wiki.valid.raw and wiki.test.raw of wikitext-2-raw-v1.zip "
+        "into wikitext-2-raw/, or the Parquet files of Salesforce/wikitext into wikitext/wikitext-2-raw-v1/"
+    )
+
+
+def _first(folder: Path, places: tuple[str, ...], name: str) -> Path | None:
+    return next((folder / place / name for place in places if (folder / place / name).is_file()), None)
+
+
+def _ptb_file(folder: Path, name: str) -> Path:
+    file = _first(folder, ("ptb", "."), f"ptb.{name}.txt")
+    if file is None:
+        raise DataError(f"Penn Treebank is not in {folder}: put ptb.train.txt, ptb.valid.txt, ptb.test.txt into ptb/")
+    return file
+
+
+def _c4_file(folder: Path, shard: str) -> Path:
+    file = _first(folder, ("c4/en", "c4", "."), shard)
+    if file is None:
+        raise DataError(f"C4 is not in {folder}: put en/{shard} of allenai/c4 into c4/en/")
+    return file
+
+
+def is_here(data: Any, folder: Path) -> bool:
+    """Whether the data set's files are on this machine."""
+    try:
+        if data.name == "c4":
+            _c4_file(folder, C4_TRAIN), _c4_file(folder, C4_VALIDATION)
+        elif data.name == "ptb":
+            _ptb_file(folder, "train")
+        elif data.name == "wikitext2":
+            _wiki_rows(folder, "test")
+        else:
+            read_text(data.path, data.package, folder)
+    except DataError:
+        return False
+    return True
+
+
+def ptb(folder: Path) -> Corpus:
+    """Penn Treebank: sentences without the spaces around them, joined by a space."""
+    texts = []
+    for name in ("train", "valid", "test"):
+        texts.append(" ".join(line.strip() for line in _decoded(_ptb_file(folder, name)).splitlines()))
+    return Corpus(*texts, join="space", source="ptb_text_only", is_one=True)
+
+
+def c4_documents(folder: Path, shard: str) -> Iterator[str]:
+    """Documents of one published shard, in order."""
+    file = _c4_file(folder, shard)
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)["text"]
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise DataError(f"{file} is damaged ({error}): fetch it again") from None
+
+
+C4_TRAIN, C4_VALIDATION = "c4-train.00000-of-01024.json.gz", "c4-validation.00000-of-00008.json.gz"

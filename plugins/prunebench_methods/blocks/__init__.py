@@ -1,0 +1,15 @@
+"""Coupled parts of transformers, found by their anatomy: whole blocks, and the inner width of MLPs."""
+
+from __future__ import annotations
+
+from prunebench import Method
+
+from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
+from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
+
+METHODS: list[type[Method]] = [
+    MlpWidth,
+    MlpWidthRandom,
+    DropBlocks,
+    DropBlocksRandom,
+]

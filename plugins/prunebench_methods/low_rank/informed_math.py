@@ -1,0 +1,141 @@
+"""Products of low rank from what layers are fed and what their outputs are worth.
+
+Letters: a layer has weight W (m, n); C (n, n) is the second moment of its inputs, or their covariance; S (m, m) is the
+importance of its outputs. A change D of W is worth tr S D C D'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from prunebench import NotApplicable, Task
+from torch import Tensor, nn
+
+from prunebench_methods.low_rank.importance import ALIKE, Importance, importances
+from prunebench_methods.low_rank.pivots import pivot_layers
+from prunebench_methods.shared.grams import Gram, input_grams
+from prunebench_methods.shared.layers import geometry, new_conv, new_linear, two_layers
+from prunebench_methods.shared.numerics import flattened, svd
+from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers
+
+if TYPE_CHECKING:
+    from prunebench_methods.low_rank.informed import InformedProduct
+
+SEEN = 1e-12  # share of the largest energy below which a direction is noise
+
+
+@dataclass(frozen=True)
+class Product:
+    """left (m, k) times right (k, n): cut after r, the best of rank r; energies (k,) are what each component is worth.
+
+    `total` is what all of W is worth.
+    """
+
+    left: Tensor
+    right: Tensor
+    energies: Tensor
+    total: float
+
+    def cut(self, rank: int, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors of this rank, each of one length; where data gave fewer, the largest of what is left of W follow."""
+        left, right = self.left[:, :rank], self.right[:rank]
+        if rank > left.shape[1]:
+            more = svd((weight - left @ right).float()).factors(rank - left.shape[1])
+            left, right = torch.cat((left, more[0].to(left)), 1), torch.cat((right, more[1].to(right)))
+        lengths = (right.norm(dim=1) / left.norm(dim=0).clamp_min(1e-30)).sqrt().clamp_min(1e-30)
+        return left * lengths, right / lengths[:, None]
+
+
+def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) -> nn.Module:
+    """Every selected layer as a product of the rank that the settings or a shared budget give it."""
+    refused = method.refused(task.shapes)
+    names = tuple(name for name, why in refused.items() if not why)
+    if not names:
+        raise NotApplicable(nothing_left(refused))
+    grams = input_grams(network, task, method.section)
+    worth = importances(network, task, names) if method.weighs_outputs else dict.fromkeys(names, ALIKE)
+    worth = {name: importance.damped_by(method.damping) for name, importance in worth.items()}
+    layers: dict[str, Layer] = {name: network.get_submodule(name) for name in names}  # type: ignore[misc]
+
+    def found(name: str) -> Product:
+        weight = flattened(layers[name]).double()
+        key = (method.name, method.key, name)
+        return task.once(key, lambda: method.product(weight, grams[name], worth[name]))
+
+    ranks, reasons = method.shares(task.shapes, found)
+    for name, layer in select_layers(network, task, reasons).items():
+        new = product_layers(layer, found(name), ranks[name], grams[name] if method.is_centred else None, method.form)
+        network = replace_module(network, name, new)
+        task.layer(name, rank=ranks[name])
+    return network
+
+
+def product_layers(layer: Layer, product: Product, rank: int, gram: Gram | None, form: str) -> nn.Module:
+    """The layer as the product of this rank; its bias answers the inputs' mean as before where `gram` is given."""
+    weight = flattened(layer).double()
+    left, right = product.cut(rank, weight)
+    bias = None if layer.bias is None else layer.bias.detach().double()
+    if gram is not None:
+        mean = gram.mean[0]
+        change = weight @ mean - left @ (right @ mean)
+        bias = change if bias is None else bias + change
+    if form == "factors":
+        return two_layers(layer, left, right, bias)
+    if rank == len(weight):  # every row is a row of its own
+        return like_layer(layer, left @ right, bias)
+    return pivot_layers(layer, left, right, bias)
+
+
+def like_layer(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
+    """A layer of the same geometry with this weight (m, n)."""
+    if isinstance(layer, nn.Linear):
+        return new_linear(layer, weight, bias)
+    return new_conv(layer, weight.reshape(layer.weight.shape), bias, **geometry(layer))
+
+
+def answers(weight: Tensor, gram: Gram, *, centred: bool) -> tuple[Tensor, bool]:
+    """W F' (m, q) of a factor of the inputs' moment, or W C W' (m, m) and True where that is the smaller thing.
+
+    Neither needs C to be invertible, and no eigenproblem is larger than the smaller side of W.
+    """
+    factor = gram.factor(0, centred=centred)
+    if factor is not None:
+        return weight @ factor.T, False
+    moment = gram.second(0, centred=centred)
+    if weight.shape[0] <= weight.shape[1]:
+        return weight @ moment @ weight.T, True
+    values, vectors = torch.linalg.eigh(moment)
+    return weight @ (vectors * values.clamp_min(0).sqrt()), False
+
+
+def principal_product(weight: Tensor, gram: Gram, importance: Importance, *, centred: bool) -> Product:
+    """The product that loses least: W projected on the principal directions of its answers.
+
+    With a root R of S they are those of R W C W' R, and their energies what each adds to tr S W C W'. This is the
+    whitened decomposition without an inverse of C; S is damped, so that its roots exist.
+    """
+    found, is_moment = answers(weight, gram, centred=centred)
+    found = importance.times(found, 0.5)
+    if is_moment:
+        found = importance.times(found.T, 0.5)
+        energies, vectors = torch.linalg.eigh((found + found.T) / 2)
+    elif found.shape[0] <= found.shape[1]:
+        energies, vectors = torch.linalg.eigh(found @ found.T)
+    else:
+        energies, vectors = torch.linalg.eigh(found.T @ found)
+        vectors = found @ (vectors / energies.clamp_min(1e-300).sqrt())
+    total = float(energies.clamp_min(0).sum())
+    seen = energies > SEEN * energies[-1]
+    basis, energies = vectors[:, seen].flip(1), energies[seen].flip(0)
+    return Product(importance.times(basis, -0.5), importance.times(basis, 0.5).T @ weight, energies, total)
+
+
+def scaled_product(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Product:
+    """The singular value decomposition of W with its rows (m,) and columns (n,) multiplied, divided again after."""
+    rows = torch.ones_like(weight[:, 0]) if rows is None else rows
+    columns = torch.ones_like(weight[0]) if columns is None else columns
+    left, values, right = torch.linalg.svd(rows[:, None] * weight * columns, full_matrices=False)
+    energies = values.square()
+    return Product(left * values / rows[:, None], right / columns, energies, float(energies.sum()))

@@ -1,0 +1,81 @@
+"""Products of low rank as some of their rows and the coefficients that make the others.
+
+Letters: A (m, r) and B (r, n) are factors; p orders the m rows so that the first r make the others best; T (m - r, r)
+holds the coefficients: rows p[r:] of A are T times rows p[:r].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from prunebench_methods.shared.layers import geometry, new_conv, new_linear
+from prunebench_methods.shared.replace import Layer
+
+LARGEST = 1.1  # a coefficient beyond it has its rows exchanged
+EXCHANGES = 2  # times r exchanges at most
+
+
+def pivot_rows(left: Tensor) -> tuple[Tensor, Tensor]:
+    """p (m,) and T (m - r, r) of a left factor (m, r), r at most m.
+
+    Gaussian elimination with row exchanges starts it; then rows are exchanged while a coefficient is above 1.1, each
+    time of which the volume of the chosen rows grows by that factor (Goreinov, Oseledets, Savostyanov, Tyrtyshnikov,
+    Zamarashkin, 2010). Exists for every factor, dependent columns included.
+    """
+    rows, rank = left.shape
+    packed, swaps = torch.linalg.lu_factor_ex(left)[:2]
+    order = torch.arange(rows, device=left.device)
+    for place, other in enumerate((swaps - 1).tolist()):
+        order[[place, other]] = order[[other, place]]
+    unit = packed[:rank].tril(-1) + torch.eye(rank, dtype=left.dtype, device=left.device)
+    others = torch.linalg.solve_triangular(unit, packed[rank:], upper=False, left=False, unitriangular=True)
+    return _exchanged(order, others)
+
+
+def _exchanged(order: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    rank = others.shape[1]
+    for _ in range(EXCHANGES * rank if others.numel() else 0):
+        at = int(others.abs().argmax())
+        row, column = divmod(at, rank)
+        pivot = float(others[row, column])
+        if abs(pivot) <= LARGEST:
+            break
+        order[[column, rank + row]] = order[[rank + row, column]]
+        step, line = others[:, column].clone(), others[row].clone()
+        step[row] += 1
+        line[column] -= 1
+        others -= torch.outer(step, line / pivot)
+    return order, others
+
+
+def pivot_layers(layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None) -> nn.Module:
+    """`layer` as the rows of left (m, r) times right (r, n) that make the others, and those; r below m."""
+    rank = left.shape[1]
+    order, others = pivot_rows(left)
+    rows = left[order[:rank]] @ right
+    biases = (None, None)
+    if bias is not None:
+        own = bias[order[:rank]]
+        biases = (own, bias[order[rank:]] - others @ own)
+    if isinstance(layer, nn.Linear):
+        parts = new_linear(layer, rows, biases[0]), new_linear(layer, others, biases[1])
+        return Pivoted(*parts, order, -1)
+    kernel = rows.reshape(rank, layer.in_channels, *layer.kernel_size)
+    first = new_conv(layer, kernel, biases[0], **geometry(layer))
+    return Pivoted(first, new_conv(layer, others[:, :, None, None], biases[1]), order, 1)
+
+
+class Pivoted(nn.Module):
+    """Some outputs of a layer from its inputs, the others from those, along `axis`; `places` has them in order."""
+
+    places: Tensor  # int32 (m,)
+
+    def __init__(self, rows: Layer, others: Layer, order: Tensor, axis: int) -> None:
+        super().__init__()
+        self.rows, self.others, self.axis = rows, others, axis
+        self.register_buffer("places", order.argsort().to(torch.int32))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        some = self.rows(inputs)
+        return torch.cat((some, self.others(some)), self.axis).index_select(self.axis, self.places)

@@ -1,0 +1,108 @@
+"""Causal decoders of transformers: safetensors only, no code of a repository, no network unless it was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from prunebench import DataError
+from torch import Tensor, nn
+
+from prunebench_models.gguf_decoder import needed
+from prunebench_models.vocabulary import Vocabulary
+
+
+class Logits(nn.Module):
+    """A decoder of transformers that answers logits alone and keeps no cache."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T) to logits (B, T, vocabulary)."""
+        found: Tensor = self.decoder(input_ids=tokens, use_cache=False).logits
+        return found
+
+    def get_output_embeddings(self) -> Any:
+        """The head, by its role."""
+        return self.decoder.get_output_embeddings()
+
+
+def place_of(model: Any) -> str:
+    """The folder, or the repository's name; raises `DataError` for a folder that holds no model to be trusted."""
+    if not model.folder:
+        return str(model.repo)
+    folder = Path(model.folder).expanduser()
+    if not (folder / "config.json").is_file():
+        raise DataError(f"{folder} holds no model: config.json is missing")
+    if not any(folder.glob("*.safetensors")):
+        pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern)]
+        why = f"{pickled[0]} is a pickle, which may run any code" if pickled else "there are no weights"
+        raise DataError(f"{folder}: {why}; save it as safetensors: model.save_pretrained(folder)")
+    return str(folder)
+
+
+@contextmanager
+def explained(what: str, fetch: bool) -> Iterator[None]:
+    """Errors of transformers and of the hub as one line."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        mend = "" if fetch else "; nothing is fetched unless the grid says fetch = true"
+        raise DataError(f"{what}: {line}{mend}") from None
+
+
+def _options(model: Any) -> dict[str, Any]:
+    return {"revision": model.revision, "local_files_only": not model.fetch, "trust_remote_code": False}
+
+
+def network(model: Any, outputs: int) -> nn.Module:
+    """The decoder with its weights, ready for logits; raises `DataError` with the reason where it cannot be had."""
+    transformers = needed("transformers")
+    place = place_of(model)
+    with explained(place, model.fetch):
+        config = transformers.AutoConfig.from_pretrained(place, **_options(model))
+        _check(config, model, outputs, place)
+        made = transformers.AutoModelForCausalLM.from_pretrained(
+            place, config=config, dtype=getattr(torch, model.dtype), use_safetensors=True, **_options(model)
+        )
+    return Logits(made.eval())
+
+
+def _check(config: Any, model: Any, outputs: int, place: str) -> None:
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is not None and model.window > longest:
+        raise DataError(f"{place} reads at most {longest} tokens, the window is {model.window}: set window = {longest}")
+    if outputs > config.vocab_size:
+        raise DataError(f"{place} knows {config.vocab_size} tokens, its tokenizer has {outputs}: it does not fit")
+
+
+def tokenizer(model: Any) -> Vocabulary:
+    """The model's own fast tokenizer."""
+    transformers = needed("transformers")
+    place = place_of(model)
+    with explained(f"the tokenizer of {place}", model.fetch):
+        found = transformers.AutoTokenizer.from_pretrained(place, **_options(model))
+    backend = getattr(found, "backend_tokenizer", None)
+    if backend is None:
+        raise DataError(f"{place}: its tokenizer has no fast form (tokenizer.json)")
+    return Vocabulary(f"{type(found).__name__} of {model.repo or Path(model.folder).name}", backend)
+
+
+def weights_key(folder: Path) -> str:
+    """SHA-256 over the names and bytes of a folder's weights and configuration."""
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
+        digest.update(json.dumps([file.name, file.stat().st_size]).encode())
+        with open(file, "rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()

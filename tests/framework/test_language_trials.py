@@ -1,0 +1,118 @@
+"""Trials of language models, from text to a row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from prunebench import Dataset, Model, Splits, TensorSplit, open_results
+from prunebench.plugins.discovery import Installed, find_installed
+from prunebench.plugins.parameters import complete as filled
+from prunebench.records import Choice, LatencyProtocol, Protocol, Recipe, Run, Trial
+from prunebench.store import Store
+from prunebench.trial.runner import run_trial
+from prunebench.trial.workbench import Workbench
+from torch import nn
+
+PROTOCOL = Protocol(
+    train=Recipe(epochs=1, batch_size=16, lr=3e-3, optimizer="adamw"),
+    finetune=Recipe(),
+    latency=LatencyProtocol(batch=()),
+    calibration=16,
+    metrics=("token_divergence",),
+)
+MODEL = Choice("tiny_gpt", {"depth": 2, "width": 16, "heads": 2, "key_value_heads": 1, "mlp": 24, "window": 32})
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    (tmp_path / "a.txt").write_text("".join(f"line {place} of a short text, to be read\n" for place in range(3000)))
+    return Workbench(data_dir=tmp_path, checkpoints=tmp_path / "checkpoints")
+
+
+def complete(kind: str, choice: Choice) -> Choice:
+    return Choice(choice.use, filled(find_installed().find(kind, choice.use).cls, choice.params))
+
+
+def trial(method: Choice, **data) -> Trial:
+    dataset = complete("dataset", Choice("text", {"path": "a.txt", "test_windows": 20, **data}))
+    return Trial(dataset, complete("model", MODEL), complete("method", method), 0, PROTOCOL)
+
+
+def test_a_row_says_how_its_perplexity_came_about(bench: Workbench):
+    result = run_trial(trial(Choice("mlp_width", {"keep": 0.5})), bench)
+    assert result.status == "ok", result.reason
+    m = result.measurement
+    assert m.objective.name == "language_modelling" and m.test_count == 20 and m.values
+    assert m.score == pytest.approx(2.718281828 ** m.scores["loss"], rel=1e-6)
+    assert m.scores["token_count"] == 20 * 31
+    (note,) = [note for note in m.notes if note.startswith("data: ")]
+    for part in ("window 32", "stride 32", "tail dropped", "tokenizer bytes", "other windows of the test's corpus"):
+        assert part in note
+    found = {metric.name: metric.value for metric in m.metrics}
+    assert found["token_divergence.kl"] > 0 and 0 <= found["token_divergence.same_first"] <= 1
+
+
+def test_the_protocol_of_a_perplexity_is_kept_by_name(bench: Workbench, tmp_path: Path):
+    result = run_trial(trial(Choice("dense")), bench)
+    store = Store(tmp_path / "results.duckdb")
+    journal = store.open_run(Run("r", "r", "2026-01-01", "", "", 1, (result.trial.id,)))
+    journal.append(result)
+    journal.close()
+    store.merge()
+    found = json.loads(open_results(tmp_path / "results.duckdb").query("select data from provenances").item())
+    assert found["window"] == 32 and found["tokenizer"] == "bytes" and found["test_tokens"] == 20 * 31
+    assert found["overlap_removed"] > 0 and found["partial"] is True  # stretches between two numbers repeat
+
+
+def test_dropping_a_block_is_counted(bench: Workbench):
+    dense = run_trial(trial(Choice("dense")), bench).measurement
+    fewer = run_trial(trial(Choice("drop_blocks", {"drop": 1})), bench).measurement
+    block = 2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 24 + 2 * 16
+    assert dense.parameter_count - fewer.parameter_count == block
+    assert {metric.name: metric.value for metric in dense.metrics}["token_divergence.kl"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_short_window_is_read_by_a_longer_model(bench: Workbench):
+    result = run_trial(trial(Choice("dense"), window=16), bench)
+    assert result.status == "ok" and "window 16" in " ".join(result.measurement.notes)
+
+
+@dataclass(frozen=True)
+class Same(Dataset):
+    """Seven tokens in turn."""
+
+    name = "same"
+    objective = "language_modelling"
+
+    def load(self, input_shape, folder) -> Splits:
+        tokens = torch.arange(40 * 32).reshape(40, 32) % 7
+        return Splits(*[TensorSplit(tokens, tokens)] * 3, fingerprint="x", outputs=7)
+
+
+@dataclass(frozen=True)
+class Reading(Model):
+    """Reads its weights every time."""
+
+    name = "reading"
+    objectives = ("language_modelling",)
+    input_shape = (32,)
+    pretrained = True
+    reloads = True
+
+    def build(self, outputs: int) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Embedding(outputs, outputs)
+
+
+def test_weights_that_are_read_every_time_are_not_copied(bench: Workbench, tmp_path: Path):
+    objective = find_installed().find("objective", "language_modelling").cls
+    named = Installed().named("dataset", "same", Same).named("model", "reading", Reading)
+    bench.installed = named.named("objective", "language_modelling", objective)
+    made = Trial(Choice("same"), Choice("reading"), Choice("dense"), 0, PROTOCOL)
+    dense = bench.dense(made)
+    assert dense.train_seconds == 0 and len(dense.sha256) == 64
+    assert not list((tmp_path / "checkpoints").glob("*.safetensors"))

@@ -1,0 +1,47 @@
+"""A part of the zoo: networks of many kinds by methods of every family, against the zoo's own counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import zoo
+from torch import nn
+from zoo_networks import ZOO
+
+NETWORKS = (
+    "convolutional depthwise residual channels_chunked vit functional_attention lstm recurrent_cells bilinear "
+    "raw_parameters buffer_that_is_not_saved operator_without_a_formula"
+)
+METHODS = "low_rank magnitude int8 kmeans tucker2 interpolative_channels"
+
+
+@pytest.fixture(scope="module")
+def the_zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zoo.Zoo]:
+    yield zoo.Zoo(tmp_path_factory.mktemp("zoo"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", METHODS.split())
+@pytest.mark.parametrize("network", NETWORKS.split())
+def test_a_cell_is_right_or_declined_with_a_reason(the_zoo: zoo.Zoo, network: str, method: str) -> None:
+    for setting in zoo.settings_of(the_zoo.methods()[method]):
+        cell = the_zoo.cell(network, method, setting)
+        assert cell["status"] == "ok" or (cell["status"] == "declined" and cell["reason"]), (setting, cell)
+
+
+def test_the_zoo_holds_at_least_sixty_networks() -> None:
+    assert len(ZOO) >= 60
+    assert set(NETWORKS.split()) <= set(ZOO)
+
+
+def test_the_zoos_own_counts_see_what_is_wrong(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
+    pruned = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
+    pruned[0].register_buffer("codes", torch.ones(3, dtype=torch.int8))
+    assert sum(value.numel() for value in zoo.own_parameters(pruned, network)) == 6 * 4 + 4 + 4 * 2 + 2 + 3
+    assert zoo.own_bytes(pruned) == 8 + 5 * 80 + 4 * (6 * 4 + 4 + 4 * 2 + 2) + 3
+    assert zoo.own_macs(network, torch.zeros(1, 6)) == 6 * 4 + 4 * 2
+    assert zoo.difference(network, pruned, torch.ones(3, 6)) > zoo.TOLERANCE
