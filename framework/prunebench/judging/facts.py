@@ -56,7 +56,7 @@ SQL = {
         from trials where status = 'ok'
     """,
     "weights": """
-        select count(*) as compared, count(*) filter (same_weights) as same, 
+        select count(*) as compared, count(*) filter (same_weights) as same,
             count(coalesce(mcnemar_p, loss_difference_low)) as tested
         from comparison
     """,

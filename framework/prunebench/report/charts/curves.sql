@@ -31,10 +31,10 @@ select
     curves.epoch,
     avg(scored.score) as accuracy,
     greatest(
-        avg(scored.score) - coalesce(stddev_samp(scored.score), 0), case when asked.score_unit = 'fraction' then 0 end
+        avg(scored.score) - coalesce(stddev_samp(scored.score), 0), case when any_value(asked.score_unit) = 'fraction' then 0 end
     ) as accuracy_low,
     least(
-        avg(scored.score) + coalesce(stddev_samp(scored.score), 0), case when asked.score_unit = 'fraction' then 1 end
+        avg(scored.score) + coalesce(stddev_samp(scored.score), 0), case when any_value(asked.score_unit) = 'fraction' then 1 end
     ) as accuracy_high,
     asked.score_title,
     asked.score_unit,
