@@ -54,7 +54,7 @@ SHOWN = {
 @db_option
 @json_option
 def command(trial: str, db: Path, as_json: bool) -> int:
-    """Show one trial with all that was measured. TRIAL is its id, or the beginning of it."""
+    """Show one trial and everything measured in it. TRIAL is its id, or the beginning of it."""
     from prunebench.cli.tables import plain
     from prunebench.store.lookup import trial_of
 

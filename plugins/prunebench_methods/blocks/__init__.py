@@ -1,10 +1,11 @@
-"""Coupled parts of transformers, found by their anatomy: whole blocks, and the inner width of MLPs."""
+"""Coupled parts of transformers, found by their anatomy: whole blocks, attention heads, the inner width of MLPs."""
 
 from __future__ import annotations
 
 from prunebench import Method
 
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
+from prunebench_methods.blocks.heads import Heads, HeadsRandom
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 
 METHODS: list[type[Method]] = [
@@ -12,4 +13,6 @@ METHODS: list[type[Method]] = [
     MlpWidthRandom,
     DropBlocks,
     DropBlocksRandom,
+    Heads,
+    HeadsRandom,
 ]

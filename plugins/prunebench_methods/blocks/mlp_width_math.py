@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from prunebench import Mlp, NotApplicable, Task
+from prunebench import Mlp, NotApplicable, Part, Task
 from torch import Tensor, nn
 
 from prunebench_methods.blocks.parts import bias, calibrate, known_anatomy, matrix, rewrite
@@ -33,15 +33,20 @@ def narrow(method: Any, network: nn.Module, task: Task) -> nn.Module:
 
 
 def second_moments(network: nn.Module, task: Task, mlps: dict[str, Mlp], head: str = "") -> dict[str, Tensor]:
-    """By block: the uncentred second moment (f, f) of what the MLP's last layer reads, in float64.
+    """By block: the uncentred second moment (f, f) of what the MLP's last layer reads, in float64."""
+    return moments_of(network, task, {name: mlp.down for name, mlp in mlps.items()}, head)
+
+
+def moments_of(network: nn.Module, task: Task, parts: dict[str, Part], head: str = "") -> dict[str, Tensor]:
+    """By name: the uncentred second moment (n, n) of what a part reads, in float64, from one pass.
 
     Products of one batch are taken in float32 or better, outside of autocast, and added up in float64.
     """
     sums = {}
-    counts = dict.fromkeys(mlps, 0)
-    for name, mlp in mlps.items():
-        like = matrix(network, mlp.down)
-        sums[name] = torch.zeros(mlp.width, mlp.width, dtype=torch.float64, device=like.device)
+    counts = dict.fromkeys(parts, 0)
+    for name, part in parts.items():
+        like = matrix(network, part)
+        sums[name] = torch.zeros(like.shape[1], like.shape[1], dtype=torch.float64, device=like.device)
 
     def watcher(name: str) -> Any:
         def watch(x: Tensor) -> None:
@@ -53,7 +58,7 @@ def second_moments(network: nn.Module, task: Task, mlps: dict[str, Mlp], head: s
 
         return watch
 
-    calibrate(network, task, {mlp.down.module: watcher(name) for name, mlp in mlps.items()}, head)
+    calibrate(network, task, {part.module: watcher(name) for name, part in parts.items()}, head)
     return {name: total / counts[name] for name, total in sums.items()}
 
 

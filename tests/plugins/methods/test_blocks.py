@@ -16,6 +16,8 @@ from prunebench.trial.task import Memory, TrialTask
 from prunebench_methods.blocks import METHODS
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.drop_blocks_math import distances
+from prunebench_methods.blocks.heads import Heads
+from prunebench_methods.blocks.heads_math import inputs_of
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 from prunebench_methods.blocks.mlp_width_math import choose, refitted, second_moments
 from prunebench_models.decoder import Decoder, Sizes, initialised
@@ -70,14 +72,11 @@ MADE = {"decoder": own_decoder, "vision": vision} | {
 IMAGES = torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(3))
 
 
-def inputs_of(kind: str) -> Tensor:
-    return IMAGES if kind == "vision" else TOKENS
-
-
 def task_for(network: nn.Module, inputs: Tensor, seed: int = 0) -> TrialTask:
     """A task whose calibration data are `inputs`."""
     task = made_task(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), seed)
     task.calibration, task.anatomy, task.memory = inputs, recognised(network), Memory()
+    task.example_input = inputs[:1]
     if task.anatomy is None:
         from prunebench_models.decoder import anatomy_of
 
@@ -96,7 +95,7 @@ def answers(network: nn.Module, inputs: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("kind", MADE)
 def test_channels_that_do_nothing_are_free(kind: str):
-    network, inputs = MADE[kind](), inputs_of(kind)
+    network, inputs = MADE[kind](), inputs_of_kind(kind)
     task = task_for(network, inputs)
     for block in task.anatomy.blocks:
         down = network.get_submodule(block.mlp.down.module)
@@ -110,7 +109,7 @@ def test_channels_that_do_nothing_are_free(kind: str):
 
 @pytest.mark.parametrize("kind", MADE)
 def test_keeping_all_changes_nothing(kind: str):
-    network, inputs = MADE[kind](), inputs_of(kind)
+    network, inputs = MADE[kind](), inputs_of_kind(kind)
     assert torch.equal(answers(pruned(MlpWidth(keep=1.0), network, inputs), inputs), answers(network, inputs))
     assert torch.equal(answers(pruned(DropBlocks(drop=0), network, inputs), inputs), answers(network, inputs))
 
@@ -191,7 +190,7 @@ def test_widths_are_rounded_up_and_never_beyond_the_whole():
 
 @pytest.mark.parametrize("kind", MADE)
 def test_a_block_that_adds_nothing_is_the_one_to_go(kind: str):
-    network, inputs = MADE[kind](), inputs_of(kind)
+    network, inputs = MADE[kind](), inputs_of_kind(kind)
     task = task_for(network, inputs)
     for name in task.anatomy.blocks[1].writers:
         for parameter in network.get_submodule(name).parameters():
@@ -269,6 +268,58 @@ def test_half_precision_comes_back_as_it_went_in():
     assert answers(narrow, TOKENS).isfinite().all()
 
 
-@pytest.mark.parametrize("cls", METHODS, ids=lambda cls: cls.name)
+@pytest.mark.parametrize("kind", ["decoder", "Qwen2", "OPT"])
+def test_heads_that_are_not_read_are_free(kind: str):
+    network = MADE[kind]()
+    task = task_for(network, TOKENS)
+    groups = task.anatomy.blocks[0].attention.key_value_heads
+    for block in task.anatomy.blocks:
+        with torch.no_grad():  # the second half of the heads is not read
+            network.get_submodule(block.attention.output.module).weight[:, 12:].zero_()
+    fewer = pruned(Heads(keep=0.5), network, TOKENS)
+    torch.testing.assert_close(answers(fewer, TOKENS), answers(network, TOKENS), rtol=1e-4, atol=1e-4)
+    assert task_for(fewer, TOKENS).anatomy.blocks[0].attention.key_value_heads == groups // 2
+    assert torch.equal(answers(pruned(Heads(keep=1.0), network, TOKENS), TOKENS), answers(network, TOKENS))
+
+
+def test_the_refit_of_heads_is_that_of_least_squares():
+    network = own_decoder()
+    fewer = pruned(Heads(keep=0.5, ridge=1e-12), network, TOKENS)
+    seen: list[Tensor] = []
+    output = network.model.layers[0].self_attn.o_proj
+    handle = output.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
+    answers(network, TOKENS)
+    handle.remove()
+    rows, weight = seen[0].flatten(0, 1).double(), output.weight.detach().double()
+    energy = (rows.square().mean(0) * weight.square().sum(0)).view(2, 12).sum(1)
+    kept = slice(12) if energy[0] > energy[1] else slice(12, 24)
+    wanted = np.linalg.lstsq(rows[:, kept].numpy(), (rows @ weight.T).numpy(), rcond=None)[0].T
+    found = fewer.model.layers[0].self_attn.o_proj.weight.detach().numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_queries_go_with_the_key_that_they_read():
+    groups = inputs_of(recognised_attention(), torch.tensor([1]))
+    assert groups.tolist() == list(range(12, 24))
+
+
+def recognised_attention():
+    return task_for(own_decoder(), TOKENS).anatomy.blocks[0].attention
+
+
+@pytest.mark.parametrize("kind", ["vision", "GPTNeoX"])
+def test_heads_in_one_matrix_are_declined(kind: str):
+    with pytest.raises(NotApplicable, match="lie in one matrix"):
+        pruned(Heads(), MADE[kind](), inputs_of_kind(kind))
+
+
+def inputs_of_kind(kind: str) -> Tensor:
+    return IMAGES if kind == "vision" else TOKENS
+
+
+SEPARATE = [cls for cls in METHODS if "heads" not in cls.name]  # the kit's transformer has heads in one matrix
+
+
+@pytest.mark.parametrize("cls", SEPARATE, ids=lambda cls: cls.name)
 def test_the_kit_finds_nothing(cls):
     assert check_method(cls, speed=False) == []

@@ -1,0 +1,94 @@
+"""Choosing groups of attention heads, and taking the others out of all four maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from prunebench import Attention, NotApplicable, Part, Task, samples
+from torch import Tensor, nn
+
+from prunebench_methods.blocks.mlp_width_math import moments_of, refitted
+from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, rewrite
+
+
+def fewer_heads(method: Any, network: nn.Module, task: Task) -> nn.Module:
+    """`network` with fewer heads in every attention whose maps are layers of their own."""
+    anatomy = known_anatomy(task)
+    every = {block.name: block.attention for block in anatomy.blocks if block.attention is not None}
+    chosen = {name: attention for name, attention in every.items() if _is_separate(attention)}
+    if not chosen:
+        why = "its queries, keys and values lie in one matrix" if every else "no attention of its blocks is known"
+        raise NotApplicable(f"whole heads cannot be taken out: {why}")
+    reads = {name: attention.output for name, attention in chosen.items()}
+    moments = task.once("moments of attentions", lambda: moments_of(network, task, reads, anatomy.head))
+    for name, attention in chosen.items():
+        _narrow(method, network, task, attention, moments[name])
+    _require_runs(network, task)
+    return network
+
+
+def _is_separate(attention: Attention) -> bool:
+    parts = (attention.query, attention.key, attention.value, attention.output)
+    return all(part.called and not part.rows for part in parts)
+
+
+def _narrow(method: Any, network: nn.Module, task: Task, attention: Attention, moment: Tensor) -> None:
+    kept = method.count(attention.key_value_heads)
+    if kept == attention.key_value_heads:
+        task.layer(attention.output.module, left_alone="all of its heads are kept")
+        return
+    groups = choose(method.criterion, kept, moment, matrix(network, attention.output), attention, task.generator)
+    explained = refitted(moment, inputs_of(attention, groups), method.ridge) if method.refit else None
+    cut(network, attention, groups, explained)
+    for part in (attention.query, attention.key, attention.value, attention.output):
+        task.layer(part.module, rank=kept)
+
+
+def choose(
+    criterion: str, count: int, moment: Tensor, output: Tensor, attention: Attention, generator: torch.Generator
+) -> Tensor:
+    """(count,) key-value heads that are kept, ascending, by what the heads that read them add to the output."""
+    if criterion == "random":
+        return torch.randperm(attention.key_value_heads, generator=generator)[:count].sort().values.to(moment.device)
+    energy = moment.diagonal().clamp(min=0) * output.double().square().sum(0)
+    scores = energy.view(attention.key_value_heads, -1).sum(1)
+    return scores.argsort(descending=True, stable=True)[:count].sort().values
+
+
+def inputs_of(attention: Attention, groups: Tensor) -> Tensor:
+    """Inputs of the output map that the heads of these groups make; they are rows of the queries as well."""
+    size = attention.heads // attention.key_value_heads * attention.head_dim
+    return (groups[:, None] * size + torch.arange(size, device=groups.device)).flatten()
+
+
+def cut(network: nn.Module, attention: Attention, groups: Tensor, explained: Tensor | None) -> None:
+    """Keep these groups of the attention, in place."""
+    kept = inputs_of(attention, groups)
+    size = attention.head_dim
+    own = (groups[:, None] * size + torch.arange(size, device=groups.device)).flatten()
+    for part, rows in ((attention.query, kept), (attention.key, own), (attention.value, own)):
+        _keep_rows(network, part, rows)
+    output = matrix(network, attention.output)
+    narrower = output[:, kept] if explained is None else (output.double() @ explained.T).to(output.dtype)
+    rewrite(network, attention.output, narrower, bias(network, attention.output))
+    module: Any = network.get_submodule(attention.module)
+    ratio = len(groups) / attention.key_value_heads
+    for name in ("num_heads", "num_key_value_heads"):
+        if isinstance(getattr(module, name, None), int):
+            setattr(module, name, round(getattr(module, name) * ratio))
+
+
+def _keep_rows(network: nn.Module, part: Part, rows: Tensor) -> None:
+    own = bias(network, part)
+    rewrite(network, part, matrix(network, part)[rows], None if own is None else own[rows])
+
+
+def _require_runs(network: nn.Module, task: Task) -> None:
+    """Raise where the network's own code asks for the number of heads that it had."""
+    try:
+        with torch.no_grad():
+            samples.call(network, task.example_input)
+    except (RuntimeError, ValueError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise NotApplicable(f"its attention cannot do with fewer heads ({line})") from None
