@@ -18,8 +18,8 @@ FLOORS = [
     (["__main__"], "`python -m prunebench`"),
     (["cli"], "one file per command; click and rich live here and nowhere else"),
     (
-        ["doctor", "pytest_plugin", "worker", "runner"],
-        "checks of this machine; the kit as a pytest plugin; older names",
+        ["doctor", "own", "pytest_plugin", "worker", "runner"],
+        "checks of this machine; a network in hand; the kit as a pytest plugin; older names",
     ),
     (["engine", "testing"], "many trials on many devices: sessions, executors, workers, activity; the kit for plugins"),
     (["trial", "report"], "one trial, from the dense network to its result; charts and the page"),

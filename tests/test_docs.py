@@ -74,6 +74,22 @@ def test_every_plugin_in_the_tutorial_passes_the_kit(text, tmp_path):
     assert checks[plugin.kind](plugin.cls) == []
 
 
+def test_the_method_of_the_readme_passes_the_kit(tmp_path):
+    from prunebench.testing import check_method
+
+    (text,) = blocks(ROOT / "README.md", "python")
+    path = tmp_path / "my_method.py"
+    path.write_text(
+        text + "\nfrom prunebench import hookimpl\n\n\n@hookimpl\ndef methods():\n    return [SmallestRows]\n"
+    )
+    (plugin,) = [p for p in find_installed([path]).plugins if p.code]
+    assert check_method(plugin.cls, speed=False) == []
+
+
+def test_the_readme_is_read_in_two_minutes():
+    assert 40 <= len((ROOT / "README.md").read_text().splitlines()) <= 60
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "grids").glob("*.toml")))
 def test_every_bundled_grid_plans(name):
     assert plan(Grid.load(ROOT / "grids" / name), find_installed()).trials
@@ -103,8 +119,9 @@ def test_every_verb_has_help_that_begins_as_the_list_says(verb):
             assert getattr(item, "help", None), f"bench {verb} {item.opts} has no help"
 
 
-@pytest.mark.parametrize(("script", "page"), [("commands.py", "commands.md"), ("methods.py", "methods.md")])
-def test_generated_pages_are_current(script, page):
+@pytest.mark.parametrize("name", ["commands", "methods", "ledger"])
+def test_generated_pages_are_current(name):
+    script, page = f"{name}.py", f"{name}.md"
     made = subprocess.run(
         [sys.executable, ROOT / "docs" / "make" / script], capture_output=True, text=True, check=True, timeout=120
     ).stdout

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prunebench.engine.session import run
     from prunebench.errors import DataError, InvalidOutput, NotApplicable, PruneBenchError
     from prunebench.measure.storage import stored_byte_count
+    from prunebench.own.compare import compare
     from prunebench.plugins.chart import Chart, Look
     from prunebench.plugins.contracts import (
         API_VERSION,
@@ -48,6 +49,7 @@ _HOMES = {
     "errors": ("DataError", "InvalidOutput", "NotApplicable", "PruneBenchError"),
     "plugins.hookspecs": ("hookimpl",),
     "measure.storage": ("stored_byte_count",),
+    "own.compare": ("compare",),
     "report.results": ("open_results",),
     "engine.session": ("run",),
     "shapes": ("LayerCounts", "LayerShape"),
@@ -83,6 +85,7 @@ __all__ = [
     "TensorSplit",
     "Tokenizer",
     "__version__",
+    "compare",
     "hookimpl",
     "open_results",
     "param",

@@ -158,10 +158,10 @@ def test_what_is_no_regular_file_is_neither_database_nor_journal(bench: Bench, t
     (store.folder / "folder.jsonl").mkdir()
     os.mkfifo(store.folder / "fifo.jsonl")
     store.merge()
-    assert bench("db", "check", "--db", "r.duckdb").out == "r.duckdb: all is well\n"
+    assert bench("db", "check", "--db", "r.duckdb").out == "r.duckdb: no faults found\n"
 
 
-@fault(25, "a folder for locks that cannot be made, or is another user's", "one line that names it and the mend")
+@fault(25, "a folder for locks that cannot be made, or is another user's", "one line that names it and the fix")
 def test_locks_lie_in_a_folder_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRUNEBENCH_LOCKS", "/proc/nowhere")
     with pytest.raises(DeviceError, match=r"/proc/nowhere: no place for locks .*; name another with PRUNEBENCH_LOCKS"):

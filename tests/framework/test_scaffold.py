@@ -52,5 +52,5 @@ def test_a_name_that_cannot_be_a_package_is_refused(name, tmp_path):
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path):
     new_package("method", "twice", tmp_path)
-    with pytest.raises(PluginError, match="is there already"):
+    with pytest.raises(PluginError, match="already exists"):
         new_package("method", "twice", tmp_path)

@@ -22,21 +22,21 @@ from prunebench.grid.protocols import seconds
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Worker processes here, or a Ray cluster (prunebench[cluster]).",
+    help="Worker processes on this machine, or a Ray cluster (needs prunebench[cluster]).",
 )
-@click.option("--address", help="Of a Ray cluster; `auto` finds the one that is running here.")
+@click.option("--address", help="Address of the Ray cluster; `auto` finds one that runs on this machine.")
 @click.option(
     "--gpu-share",
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="GPUs that a Ray worker takes; 0.5 puts two on one.",
+    help="GPUs per Ray worker; 0.5 puts two workers on one GPU.",
 )
-@click.option("--timeout", help="Longest a trial may take: 90s, 30m, 2h.")
+@click.option("--timeout", help="Time limit per trial: 90s, 30m, 2h.")
 @click.option(
-    "--isolate", is_flag=True, help="A fresh worker for each foreign distribution's trials: a start of seconds each."
+    "--isolate", is_flag=True, help="Give each third-party distribution a worker of its own; some seconds each."
 )
-@click.option("--report/--no-report", default=True, help="Write the page at the end.")
+@click.option("--report/--no-report", default=True, help="Write the report at the end.")
 @plugin_options
 @json_option
 def command(
@@ -49,8 +49,8 @@ def command(
 ) -> int:
     """Run a grid: train each dense network once, prune, measure, store every trial, write the report.
 
-    What the database has already is not run again. Ctrl-C finishes the trials that are running, a second one stops at
-    once; either way the same command goes on where it stopped.
+    Trials that the database has already are skipped. Ctrl-C finishes the running trials, a second Ctrl-C stops at once;
+    either way the same command continues from there.
     """
     from prunebench.engine.session import Outcome, Prepared, run
 
@@ -116,7 +116,7 @@ def _close(outcome: Any, as_json: bool) -> None:
     for note in outcome.notes:
         click.echo(f"bench: {note}", err=True)
     if outcome.interrupted:
-        click.echo("interrupted: the same command goes on from here")
+        click.echo("interrupted: run the same command again to continue")
 
 
 def summary(outcome: Any) -> dict[str, Any]:

@@ -127,8 +127,11 @@ def prepare(
     """Everything that can go wrong before a trial starts goes wrong here; nothing is written."""
     installed = find_installed(plugin_files, disabled)
     loaded = load_grid(grid, installed, scale, data_folder(data_dir))
-    planned = plan(loaded, installed, load_registry(), limit)
-    store = Store(Path(db))
+    return against(Store(Path(db)), plan(loaded, installed, load_registry(), limit), installed, retry)
+
+
+def against(store: Store, planned: Plan, installed: Installed, retry: tuple[str, ...] = ()) -> Prepared:
+    """The plan beside what `store` has of it; statuses in `retry` are run again."""
     codes = Codes(installed)
     today = {trial.id: codes.of_trial(trial) for trial in planned.trials}
     endings = store.endings(today, lambda trial_id, code: not changed(today[trial_id], code))
@@ -201,7 +204,7 @@ def run(
         workers.isolate(lambda trial: origins[trial.id])
         prepared = replace(prepared, todo=by_origin(prepared.todo, origins))
     check_writable(folder)
-    _execute(prepared, workers, outcome, on_event)
+    execute(prepared, workers, outcome, on_event)
     if report:
         _add_report(prepared, Path(db), outcome)
     outcome.seconds = time.monotonic() - started
@@ -254,7 +257,8 @@ def check_writable(folder: Path) -> None:
         raise StoreError(f"{folder} cannot be written: {error.strerror}; choose another with --db") from None
 
 
-def _execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: Callable[[Any], None]) -> None:
+def execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: Callable[[Any], None]) -> None:
+    """Run what is to do, journal every result as it comes, merge, and note in `outcome` what it came to."""
     record = _run_record(prepared)
     outcome.run_id = record.id
     journal = prepared.store.open_run(record)

@@ -87,6 +87,7 @@ class Workbench:
         disabled_plugins: tuple[str, ...] = (),
         threads: int | None = None,
         progress: Progress = lambda phase, fraction: None,
+        installed: Installed | None = None,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
@@ -94,7 +95,7 @@ class Workbench:
         self.data_dir = Path(data_dir)
         self.checkpoints = Checkpoints(Path(checkpoints))
         self._loaded_at = now()
-        self.installed = find_installed(plugin_files, disabled_plugins)
+        self.installed = installed or find_installed(plugin_files, disabled_plugins)
         self.turn = Turn(device=device)
         self.progress = progress
         self.memory = Memory()
