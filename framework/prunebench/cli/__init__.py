@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("prunebench.cli.report", "Write the results as one HTML page."),
     "chart": ("prunebench.cli.chart", "Write one chart as SVG, PNG, PDF, HTML or JSON."),
     "claims": ("prunebench.cli.claims", "Check a run's claims against its results."),
+    "ledger": ("prunebench.cli.ledger", "Lay published numbers beside ours where protocols match."),
     "compare": ("prunebench.cli.compare", "Compare two runs, versions or methods, paired."),
     "audit": ("prunebench.cli.audit", "Check a run against the checklist of a sound evaluation."),
     "papers": ("prunebench.cli.papers", "List published papers as grids, or show one."),
