@@ -19,6 +19,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "watch": ("prunebench.cli.watch", "Follow a run from another terminal."),
     "runs": ("prunebench.cli.runs", "List the runs in the database."),
     "show": ("prunebench.cli.show", "Show one trial with all that was measured."),
+    "save": ("prunebench.cli.save", "Save the pruned network of a trial as a file."),
+    "repro": ("prunebench.cli.repro", "Make a trial again and say whether it came out the same."),
     "query": ("prunebench.cli.query", "Ask the results database in SQL."),
     "report": ("prunebench.cli.report", "Write the results as one HTML page."),
     "chart": ("prunebench.cli.chart", "Write one chart as SVG, PNG, PDF, HTML or JSON."),
