@@ -16,7 +16,7 @@ lint:
     ruff format --check .
     mypy
 
-# Mend what can be mended.
+# Fix what can be fixed.
 format:
     ruff check --fix .
     ruff format .

@@ -141,7 +141,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stdout.read()
-    assert process.wait(60) == 130 and "goes on from here" in rest
+    assert process.wait(60) == 130 and "again to continue" in rest
     facts = json.loads(bench("plan", "--grid", "long.toml", "--json", cwd=tmp_path).stdout)
     assert 3 <= facts["trials"] - facts["to_run"] < facts["trials"]
 

@@ -74,6 +74,22 @@ def test_every_plugin_in_the_tutorial_passes_the_kit(text, tmp_path):
     assert checks[plugin.kind](plugin.cls) == []
 
 
+def test_the_method_of_the_readme_passes_the_kit(tmp_path):
+    from prunebench.testing import check_method
+
+    (text,) = blocks(ROOT / "README.md", "python")
+    path = tmp_path / "my_method.py"
+    path.write_text(
+        text + "\nfrom prunebench import hookimpl\n\n\n@hookimpl\ndef methods():\n    return [SmallestRows]\n"
+    )
+    (plugin,) = [p for p in find_installed([path]).plugins if p.code]
+    assert check_method(plugin.cls, speed=False) == []
+
+
+def test_the_readme_is_read_in_two_minutes():
+    assert 40 <= len((ROOT / "README.md").read_text().splitlines()) <= 60
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "grids").glob("*.toml")))
 def test_every_bundled_grid_plans(name):
     assert plan(Grid.load(ROOT / "grids" / name), find_installed()).trials
@@ -103,12 +119,33 @@ def test_every_verb_has_help_that_begins_as_the_list_says(verb):
             assert getattr(item, "help", None), f"bench {verb} {item.opts} has no help"
 
 
-@pytest.mark.parametrize(("script", "page"), [("commands.py", "commands.md"), ("methods.py", "methods.md")])
-def test_generated_pages_are_current(script, page):
+@pytest.mark.parametrize("name", ["commands", "methods", "ledger"])
+def test_generated_pages_are_current(name):
+    script, page = f"{name}.py", f"{name}.md"
     made = subprocess.run(
         [sys.executable, ROOT / "docs" / "make" / script], capture_output=True, text=True, check=True, timeout=120
     ).stdout
     assert made == (ROOT / "docs" / page).read_text(), f"run: python docs/make/{script} > docs/{page}"
+
+
+def test_the_reference_has_every_promised_name_with_its_methods_and_words():
+    import prunebench
+
+    text = (ROOT / "docs" / "reference.md").read_text()
+    assert [name for name in prunebench.__all__ if f"\n## {name}\n" not in text] == []
+    for wanted in (
+        "### Task.fit",
+        "### Method.storage",
+        "### Method.check",
+        "### Model.anatomy",
+        "### Dataset.available",
+    ):
+        assert f"\n{wanted}\n" in text, wanted
+    for wanted in ("choices", "unit: str = ", "`stochastic: bool = False`", "$published", "left_alone", "extra_loss"):
+        assert wanted in text, wanted
+    for part in text.split("\n## ")[1:]:
+        assert len(part.split("\n", 1)[1].split()) > 2, f"nothing is said of {part.splitlines()[0]}"
+    assert " at 0x" not in text, "an address of memory is another one each time"
 
 
 def test_hooks_are_documented_by_their_names():

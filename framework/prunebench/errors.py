@@ -1,4 +1,4 @@
-"""Everything the user can mend.
+"""Errors that the user can fix.
 
 PruneBenchError                 one line on the screen, exit code 2
 ├── GridError                   the grid file: missing, broken, unknown keys, too large
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 
 class PruneBenchError(Exception):
-    """Anything the user can mend; the message names the thing, the value got, the values allowed and the mend."""
+    """An error that the user can fix; the message names the thing, the value got, the values allowed and the fix."""
 
     exit_code = 2
 

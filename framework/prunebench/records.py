@@ -374,7 +374,7 @@ class Result:
     trial: Trial
     status: Status
     reason: str = ""  # why it was skipped or failed, empty for ok
-    detail: str = ""  # the traceback, for who wants it
+    detail: str = ""  # the traceback, for whoever wants it
     measurement: Measurement | None = None
     provenance: Provenance = Provenance()
     started_at: str = ""  # UTC, ISO 8601

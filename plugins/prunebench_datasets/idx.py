@@ -54,7 +54,9 @@ def _array(source: Source, folder: Path, name: str) -> Tensor:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return parse_idx(file.read())
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path} is not a readable IDX file ({error}): delete it, it is fetched again") from error
+        raise DataError(
+            f"{path} is not a readable IDX file ({error}): delete it and it will be fetched again"
+        ) from error
 
 
 def parse_idx(data: bytes) -> Tensor:

@@ -53,7 +53,9 @@ def timm_network(arch: str, weights: str, class_count: int, channels: int, image
             network = timm.create_model(arch, pretrained=weights == "timm", **options)
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(f"weights of {arch} could not be had ({reason}): name a .safetensors file of them") from error
+        raise DataError(
+            f"weights of {arch} could not be fetched ({reason}): name a .safetensors file of them"
+        ) from error
     if weights not in ("", "timm"):
         _load(network, Path(weights), arch)
     return network
@@ -126,7 +128,7 @@ def efficientnet_lite0(class_count: int, is_trained: bool) -> nn.Module:
     if is_trained:
         if class_count != 1000:
             raise DataError(
-                f"efficientnet_lite0 with ImageNet weights tells 1,000 classes apart, the data set has {class_count}: "
+                f"efficientnet_lite0 with ImageNet weights tells 1,000 classes, the data set has {class_count}: "
                 f"use 'photograph_crops' or 'imagenet', or weights = '' to train it here"
             )
         network.load_state_dict(_lite0_state(network))

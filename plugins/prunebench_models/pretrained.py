@@ -50,7 +50,7 @@ def trained(arch: str, weights: str, class_count: int) -> nn.Module:
     known = len(chosen.meta["categories"])
     if known != class_count:
         raise DataError(
-            f"{arch} with weights {weights!r} tells {known:,} classes apart, the data set has {class_count}: "
+            f"{arch} with weights {weights!r} has {known:,} classes, the data set has {class_count}: "
             f"use the data set 'imagenet', or weights = '' to train it here"
         )
     file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rsplit("/", 1)[-1]
@@ -64,7 +64,9 @@ def trained(arch: str, weights: str, class_count: int) -> nn.Module:
         ) from error
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{file} is damaged ({reason}): delete it, it is fetched again from {chosen.url}") from error
+        raise DataError(
+            f"{file} is damaged ({reason}): delete it and it will be fetched again from {chosen.url}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -90,7 +92,9 @@ def state(url: str, file: Path) -> dict[str, Tensor]:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if not found.startswith(wanted):
         reason = f"its SHA-256 begins with {found[: len(wanted)]}, not {wanted}"
-        raise DataError(f"{file} is damaged or was changed ({reason}): delete it, it is fetched again from {url}")
+        raise DataError(
+            f"{file} is damaged or was changed ({reason}): delete it and it will be fetched again from {url}"
+        )
     return torch.load(file, map_location="cpu", weights_only=True)
 
 

@@ -13,7 +13,7 @@ KINDS = {"linear": "fc", "conv2d": "conv"}
 
 
 def adapter(module: str, package: str) -> ModuleType:
-    """The file of this package that imports the library; raises `NotApplicable` with the mend where it is absent."""
+    """The file of this package that imports the library; raises `NotApplicable` with the fix where it is absent."""
     try:
         return importlib.import_module(f"prunebench_peers.{module}")
     except ImportError as error:

@@ -188,9 +188,9 @@ def test_an_unknown_plugin_has_a_suggestion_or_the_list(bench: Bench, tmp_path: 
 
 
 @pytest.mark.parametrize("value", ["2026-01-01", "12:30:00", "2026-01-01T00:00:00Z"])
-@fault(18, "a date where a number is due", "the types that are due")
+@fault(18, "a date where a number is expected", "the types that are expected")
 def test_a_date_is_no_number(refuses: Refuses, value: str) -> None:
-    refuses(with_keep(value), "keep: a number, a text or true/false is due, got datetime")
+    refuses(with_keep(value), "keep: expected a number, a text or true/false, got datetime")
 
 
 @fault(18, "a timeout that no clock can wait for", "the longest that is allowed")
@@ -212,7 +212,7 @@ def test_a_seed_out_of_range_is_refused(refuses: Refuses, seed: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["claim = 3", "block = 3", "run = 3", "protocol = []", "block = [1]", "claim = ['a']"])
-@fault(18, "a table where a list is due, or the reverse", "what is due")
+@fault(18, "a table where a list is expected, or the reverse", "what is expected")
 def test_a_part_of_another_shape_is_one_line(line: str) -> None:
     with pytest.raises(GridError):
         Grid.parse(f"{line}\n" + ("" if line.startswith("block") else with_keep("0.5")))

@@ -46,12 +46,12 @@ def test_a_name_that_is_no_plain_word_is_refused(name: str) -> None:
 
 @fault(22, "two runs of one name", "each has its own id, nothing is mixed")
 def test_two_runs_of_one_name_are_two_runs(tmp_path: Path) -> None:
-    from prunebench.engine.session import Prepared, _run_record
+    from prunebench.engine.session import Prepared, run_record
     from prunebench.grid.plan import Plan
 
     grid = Grid.parse("name = 'same'\n" + GRID)
     prepared = Prepared(Plan(grid, ()), Installed(), Store(tmp_path / "r.duckdb"), {}, ())
-    first, second = _run_record(prepared), _run_record(prepared)
+    first, second = run_record(prepared), run_record(prepared)
     assert first.name == second.name == "same"
     assert first.id != second.id
     store = Store(tmp_path / "r.duckdb")
@@ -158,10 +158,10 @@ def test_what_is_no_regular_file_is_neither_database_nor_journal(bench: Bench, t
     (store.folder / "folder.jsonl").mkdir()
     os.mkfifo(store.folder / "fifo.jsonl")
     store.merge()
-    assert bench("db", "check", "--db", "r.duckdb").out == "r.duckdb: all is well\n"
+    assert bench("db", "check", "--db", "r.duckdb").out == "r.duckdb: no faults found\n"
 
 
-@fault(25, "a folder for locks that cannot be made, or is another user's", "one line that names it and the mend")
+@fault(25, "a folder for locks that cannot be made, or is another user's", "one line that names it and the fix")
 def test_locks_lie_in_a_folder_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRUNEBENCH_LOCKS", "/proc/nowhere")
     with pytest.raises(DeviceError, match=r"/proc/nowhere: no place for locks .*; name another with PRUNEBENCH_LOCKS"):

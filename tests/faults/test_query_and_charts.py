@@ -61,7 +61,7 @@ def test_the_seal_holds_against_its_worst_attacks(database: Path, monkeypatch: p
     assert database.read_bytes() == before
 
 
-@fault(67, "two statements", "their number, and that one select is due")
+@fault(67, "two statements", "their number, and that one select is expected")
 def test_two_statements_are_one_too_many(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer(database, "select 1; select 2", monkeypatch).startswith("2 statements; one select at a time")
 

@@ -78,7 +78,7 @@ def test_a_plugin_is_found_with_its_owner(points):
         ("import absent_package", "ModuleNotFoundError: No module named 'absent_package'"),
         ("import sys; sys.exit(3)", "calls sys.exit(3) while it is imported"),
         (GOOD.replace("def methods", "def method"), "unknown hook 'method', did you mean 'methods'?"),
-        (GOOD.replace("@hookimpl\n", ""), "brings nothing: no function marked @hookimpl"),
+        (GOOD.replace("@hookimpl\n", ""), "registers no plugins: define one of"),
         (GOOD.replace("return [Mine]", "return [3]"), "must return subclasses of Method, got 3"),
         (GOOD.replace("return [Mine]", "raise ValueError('no')"), "ValueError: no"),
         (GOOD.replace("def methods()", "def methods(extra)"), "extra"),
@@ -90,7 +90,7 @@ def test_a_plugin_is_found_with_its_owner(points):
         (GOOD.replace("@dataclass(frozen=True)\n", ""), "is no @dataclass(frozen=True)"),
         (GOOD.replace("def prune", "def prone"), "does not define prune()"),
         (GOOD.replace("share:", "seed:"), "may not be called 'seed'"),
-        (SHAPELESS, "does not say its input_shape"),
+        (SHAPELESS, "is missing the class attribute input_shape"),
     ],
 )
 def test_a_broken_plugin_is_one_line_and_the_others_work(points, source, line):

@@ -1,4 +1,4 @@
-"""bench doctor: every look is green here, and red where what it looks at is broken: a mend, no traceback."""
+"""bench doctor: every look is green here, and red where what it looks at is broken: a fix, no traceback."""
 
 from __future__ import annotations
 

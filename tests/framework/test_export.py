@@ -72,7 +72,7 @@ def test_a_row_is_saved_loaded_in_a_fresh_process_and_refused_tampered(stored, t
     card = json.loads(out)
     rows = prunebench.open_results(db).query(f"select top1_accuracy, loss from trials where trial_id = '{trial}'")
     assert card["made_again"]["loss"] == pytest.approx(rows["loss"][0], rel=1e-6)
-    images = torch.rand(3, 1, 28, 28)
+    images = torch.rand(3, 1, 32, 32)
     torch.save(images, tmp_path / "in.pt")
     command = [sys.executable, "-W", "ignore", "-c", FRESH, path, tmp_path / "in.pt", tmp_path / "out.pt"]
     subprocess.run(command, check=True, cwd=tmp_path, env={**os.environ, "PRUNEBENCH_DISABLE_PLUGINS": "all"})

@@ -162,9 +162,9 @@ def test_the_check_says_what_it_could_not_try(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["check", "nonsense", "--plugin", str(plugin)])
     without = capsys.readouterr().out
-    assert "not tried: load, its splits and their values" in without and "publish it" not in without
+    assert "not tested: load, its splits and their values" in without and "publish it" not in without
     (tmp_path / "nonsense").mkdir()
     with pytest.raises(SystemExit, match=r"^1$"):
         main(["check", "nonsense", "--plugin", str(plugin), "--data-dir", str(tmp_path)])
     tried = capsys.readouterr().out
-    assert "load returned str, not Splits" in tried and "not tried" not in tried
+    assert "load returned str, not Splits" in tried and "not tested" not in tried

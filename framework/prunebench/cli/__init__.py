@@ -15,30 +15,31 @@ from prunebench.errors import PruneBenchError
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("prunebench.cli.run", "Run a grid: train, prune, measure, store, report."),
-    "plan": ("prunebench.cli.plan", "Say what a grid comes to; run nothing."),
+    "plan": ("prunebench.cli.plan", "Show what a grid would run, without running it."),
     "watch": ("prunebench.cli.watch", "Follow a run from another terminal."),
     "runs": ("prunebench.cli.runs", "List the runs in the database."),
-    "show": ("prunebench.cli.show", "Show one trial with all that was measured."),
     "save": ("prunebench.cli.save", "Save the pruned network of a trial as a file."),
     "repro": ("prunebench.cli.repro", "Make a trial again and say whether it came out the same."),
+    "show": ("prunebench.cli.show", "Show one trial and everything measured in it."),
     "query": ("prunebench.cli.query", "Ask the results database in SQL."),
     "report": ("prunebench.cli.report", "Write the results as one HTML page."),
     "chart": ("prunebench.cli.chart", "Write one chart as SVG, PNG, PDF, HTML or JSON."),
     "claims": ("prunebench.cli.claims", "Check a run's claims against its results."),
+    "ledger": ("prunebench.cli.ledger", "Lay published numbers beside ours where protocols match."),
     "compare": ("prunebench.cli.compare", "Compare two runs, versions or methods, paired."),
-    "audit": ("prunebench.cli.audit", "Hold a run to the checklist of a sound evaluation."),
+    "audit": ("prunebench.cli.audit", "Check a run against the checklist of a sound evaluation."),
     "papers": ("prunebench.cli.papers", "List published papers as grids, or show one."),
     "plugins": ("prunebench.cli.plugins", "List plugins: installed, broken, published."),
-    "new": ("prunebench.cli.new", "Start a plugin package of your own."),
-    "check": ("prunebench.cli.check", "Judge a plugin by the kit that judges all of them."),
+    "new": ("prunebench.cli.new", "Create a plugin package of your own."),
+    "check": ("prunebench.cli.check", "Test a plugin with the kit that tests the built-in ones."),
     "export": ("prunebench.cli.export", "Write the results as Parquet with a manifest."),
-    "merge": ("prunebench.cli.merge", "Take another database's results in."),
+    "merge": ("prunebench.cli.merge", "Import results from another database."),
     "db": ("prunebench.cli.db", "Check or rebuild the results database."),
-    "doctor": ("prunebench.cli.doctor", "Look over this machine: green or a mend."),
+    "doctor": ("prunebench.cli.doctor", "Check this machine; every problem comes with a fix."),
 }
 
-EPILOG = """Exit codes: 0 all is well; 1 something ran and failed or got worse; 2 the call, the grid or a plugin needs
-mending; 130 interrupted, everything finished is kept."""
+EPILOG = """Exit codes: 0 success; 1 something ran and failed or got worse; 2 usage, grid or plugin error, one
+line says how to fix it; 130 interrupted, everything finished is kept."""
 
 
 class LazyGroup(click.Group):
@@ -83,7 +84,7 @@ def bench() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command; what the user can mend is one line and exit code 2."""
+    """Run the command; an error that the user can fix is one line and exit code 2."""
     complete_streams()
     sys.exit(_status(args))
 

@@ -17,7 +17,7 @@ from prunebench.cli.options import db_option, json_option
 @db_option
 @json_option
 def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
-    """Hold a run to the checklist of a sound pruning evaluation (Blalock et al., 2020, and later papers).
+    """Check a run against the checklist of a sound pruning evaluation (Blalock et al., 2020, and later papers).
 
     Point by point: what the results satisfy, what is missing, and the grid lines that would supply it. RUN is a run's
     id, the beginning of one, or a grid's name (its latest run).

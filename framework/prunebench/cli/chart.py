@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 @click.command("chart")
 @click.argument("name", required=False)
 @click.argument("run", required=False)
-@click.option("--list", "listing", is_flag=True, help="Name the charts.")
-@click.option("--all", "everything", is_flag=True, help="Every trial in the database, not only the latest run's.")
-@click.option("--sql", metavar="SQL", help="Draw these rows in place of the chart's own; `--show-sql` is a beginning.")
+@click.option("--list", "listing", is_flag=True, help="List the charts.")
+@click.option("--all", "everything", is_flag=True, help="Draw every trial in the database, not only the latest run's.")
+@click.option(
+    "--sql", metavar="SQL", help="Draw these rows instead of the chart's own. Start from the output of `--show-sql`."
+)
 @click.option("--show-sql", is_flag=True, help="Print the chart's query.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="x.svg, .png, .pdf, .html or .json."
 )
-@click.option("--width", type=click.IntRange(80, 4000), default=340, show_default=True, help="Of a panel, in points.")
-@click.option("--font-size", type=click.IntRange(5, 60), default=12, show_default=True, help="In points.")
 @click.option(
-    "--scale", type=click.FloatRange(0.25, 8), default=2.0, show_default=True, help="Pixels a point, for PNG."
+    "--width", type=click.IntRange(80, 4000), default=340, show_default=True, help="Width of a panel, in points."
+)
+@click.option("--font-size", type=click.IntRange(5, 60), default=12, show_default=True, help="Font size, in points.")
+@click.option(
+    "--scale", type=click.FloatRange(0.25, 8), default=2.0, show_default=True, help="Pixels per point, for PNG."
 )
 @click.option(
     "--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Colours of the page."
@@ -51,10 +55,10 @@ def command(
     as_json: bool,
     db: Path,
 ) -> int:
-    """Draw one chart of a RUN (by default the latest) in the form that the file's name ends in.
+    """Draw one chart of a RUN (by default the latest); the file's suffix chooses the format.
 
-    NAME is one of `bench chart --list`, a paper's figure among them, or `points`, which draws the first three columns
-    of any --sql.
+    NAME is one of `bench chart --list`, which includes the figures of papers, or `points`, which draws the first three
+    columns of any --sql.
     """
     from prunebench.plugins.discovery import find_installed
 

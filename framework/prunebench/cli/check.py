@@ -16,11 +16,14 @@ from prunebench.cli.options import json_option, plugin_options
 
 @click.command("check")
 @click.argument("name")
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Try it with this setting.")
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Test it with this setting.")
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Where data sets lie, to try `load`."
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="PRUNEBENCH_DATA",
+    help="Folder with the data sets, to test `load`.",
 )
-@click.option("--quick", is_flag=True, help="Leave the large layer out.")
+@click.option("--quick", is_flag=True, help="Skip the large layer.")
 @plugin_options
 @json_option
 def command(
@@ -32,9 +35,9 @@ def command(
     disabled: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Judge the plugin NAME by the kit that judges all of them; exit code 1 where it finds a fault.
+    """Test the plugin NAME with the kit that tests the built-in ones; exit code 1 if it finds a fault.
 
-    What could not be tried is said, too: a data set that reads files needs `--data-dir`.
+    What could not be tested is listed too: a data set that reads files needs `--data-dir`.
     """
     from prunebench.plugins.discovery import find_installed
 
@@ -50,8 +53,8 @@ def command(
     for finding in findings:
         click.echo(f"{name}: {finding}")
     for line in untried:
-        click.echo(f"{name}: not tried: {line}")
-    good = "nothing found in what was tried" if untried else "nothing found, publish it"
+        click.echo(f"{name}: not tested: {line}")
+    good = "no faults found in what was tested" if untried else "no faults found, publish it"
     click.echo(f"{name}: {len(findings)} finding(s)" if findings else f"{name}: {good}")
     return 1 if findings else 0
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("b")
 @click.option(
     "--tolerance", type=click.FloatRange(0, 1), default=0.0, show_default=True, metavar="FRACTION",
-    help="Loss of accuracy that is put up with.",
+    help="Accuracy loss to accept, as a fraction.",
 )  # fmt: skip
 @db_option
 @json_option

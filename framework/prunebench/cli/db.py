@@ -12,7 +12,7 @@ from prunebench.cli.options import db_option, json_option
 
 @click.group("db")
 def command() -> None:
-    """Look after the results database."""
+    """Check or rebuild the results database."""
 
 
 @command.command("check")
@@ -25,12 +25,12 @@ def check(db: Path, as_json: bool) -> int:
 
     store = Store(db)
     if not db.exists() and not store.journals():
-        raise StoreError(f"{db}: no results yet; `bench run --grid …` makes some, --db names another file")
+        raise StoreError(f"{db}: no results yet: run `bench run --grid …` first, or name another file with --db")
     faults = store.check()
     if as_json:
         click.echo(json.dumps({"database": str(db), "faults": faults}))
     else:
-        click.echo("\n".join(faults) if faults else f"{db}: all is well")
+        click.echo("\n".join(faults) if faults else f"{db}: no faults found")
     return 1 if faults else 0
 
 
@@ -38,7 +38,7 @@ def check(db: Path, as_json: bool) -> int:
 @db_option
 @json_option
 def rebuild(db: Path, as_json: bool) -> int:
-    """Make the database anew from the journals; the old file is kept under another name."""
+    """Rebuild the database from the journals; the old file is kept under another name."""
     from prunebench.store import Store
 
     report = Store(db).rebuild()

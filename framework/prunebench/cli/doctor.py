@@ -19,7 +19,7 @@ SIGNS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
 @click.option("--noise/--no-noise", default=True, help="Measure what timing cannot tell apart here (a few seconds).")
 @json_option
 def command(db: Path, noise: bool, as_json: bool) -> int:
-    """Look over this machine: green or a mend. The first thing that an issue report asks for."""
+    """Check this machine; every problem comes with a fix. Include its output in every issue report."""
     from prunebench.doctor import examine
     from prunebench.report.text import printable
 

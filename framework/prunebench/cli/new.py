@@ -14,10 +14,10 @@ from prunebench.plugins.kinds import KINDS
 @click.command("new")
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("name")
-@click.option("--into", type=click.Path(path_type=Path), default=Path("."), help="The folder to write it in.")
+@click.option("--into", type=click.Path(path_type=Path), default=Path("."), help="Folder to create it in.")
 @json_option
 def command(kind: str, name: str, into: Path, as_json: bool) -> None:
-    """Start a plugin package: entry point, one file, tests, README, CI; it installs and runs as it is."""
+    """Create a plugin package that installs and runs as it is: one file, entry point, tests, README, CI."""
     from prunebench.plugins.scaffold import grid_of, new_package
 
     written = new_package(kind, name, into)

@@ -52,19 +52,25 @@ def grid_options(function: F) -> F:
     """`--grid`, `--scale`, `--limit`, `--retry` and where data lies."""
     for option in (
         click.option(
-            "--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Where data sets lie."
+            "--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Folder with the data sets."
         ),
         click.option(
             "--retry",
             multiple=True,
             type=click.Choice(["failed", "timeout", "killed", "oom", "skipped", "ok", "all", "code"]),
-            help="Run trials again that ended so; all is all but ok. code: those made by other code of a plugin.",
+            help="Re-run trials with this status. all: every status except ok. code: made by other plugin code.",
         ),
         click.option(
-            "--limit", type=click.IntRange(1), default=100_000, show_default=True, help="Most trials a grid may have."
+            "--limit",
+            type=click.IntRange(1),
+            default=100_000,
+            show_default=True,
+            help="Refuse grids with more trials than this.",
         ),
         click.option(
-            "--scale", type=click.Choice(["offline", "full"]), help="Of a paper's grid; by default what is at hand."
+            "--scale",
+            type=click.Choice(["offline", "full"]),
+            help="Scale of a paper's grid; default: full if its data sets are on disk, else offline.",
         ),
         click.option(
             "--grid", "-g", required=True, metavar="FILE|NAME", help="A grid file, or a name: quickstart, a paper's."

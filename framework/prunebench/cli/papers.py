@@ -30,11 +30,15 @@ def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tu
 
 @command.command("show")
 @click.argument("name")
-@click.option("--scale", type=click.Choice(SCALES), help="Of the grid; by default the one that `bench run` would take.")
-@click.option("--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Where data sets lie.")
+@click.option("--scale", type=click.Choice(SCALES), help="Scale of the grid; default: the one that `bench run` takes.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), envvar="PRUNEBENCH_DATA", help="Folder with the data sets."
+)
 @click.option("--notes", "part", flag_value="notes", help="Print what differs from the paper, and why, as Markdown.")
 @click.option("--published", "part", flag_value="published", help="Print the published numbers as a table.")
-@click.option("--sql", "part", flag_value="sql", help="Print the query that lays ours beside them.")
+@click.option(
+    "--sql", "part", flag_value="sql", help="Print the query that puts our numbers beside the published ones."
+)
 @json_option
 @click.pass_obj
 def show(installed: Any, name: str, scale: str | None, data_dir: Path | None, part: str | None, as_json: bool) -> None:

@@ -42,7 +42,7 @@ def show(
     disabled: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Document a plugin from its own words: what it does, its fields with their bounds, its paper; or why
+    """Show a plugin's documentation: what it does, its fields with their bounds, its paper; or why
     it is broken.
     """
     from prunebench.plugins.discovery import find_installed

@@ -13,6 +13,7 @@ from prunebench.cli.options import db_option
 if TYPE_CHECKING:
     from prunebench.store.sealed_child import Answer
 
+LEDGER = "ledger"  # a saved query over installed papers, which the store does not know
 FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
 
 
@@ -26,12 +27,19 @@ FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
 @click.option("--parquet", "form", flag_value="parquet", help="A Parquet file; give --output or a pipe.")
 @click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
 @click.option("--latex", "form", flag_value="latex", help="A LaTeX tabular.")
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to the screen.")
 @click.option(
-    "--limit", type=click.IntRange(1), help="Most rows shown; by default 1,000 on screen, 1,000,000 in files."
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of the screen."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="SECONDS", help="Stop it after."
+    "--limit", type=click.IntRange(1), help="Maximum number of rows; default: 1,000 on screen, 1,000,000 in files."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up after this many seconds.",
 )
 @db_option
 def command(
@@ -47,12 +55,12 @@ def command(
 ) -> int:
     """Ask the results database in SQL: one select over the documented views (docs/schema.md).
 
-    The SQL is the argument, a file, standard input or a saved query. It reads the published results and what runs
-    have journalled since, and can touch nothing else: no files, no network, limited time and memory.
+    The SQL is the argument, a file, standard input or a saved query. It reads the stored results, also those of a
+    run in progress, and nothing else: no files, no network, limited time and memory.
     """
     if saved == "list":
         return _list_saved()
-    text = _sql(sql, saved, file)
+    text = _sql(sql, saved, file, db)
     from prunebench.store.lookup import run_of
     from prunebench.store.sealed_client import sealed_query
 
@@ -82,10 +90,14 @@ def _warn(answer: Answer, limit: int) -> None:
         click.echo(f"bench: {line}", err=True)
 
 
-def _sql(sql: str | None, saved: str | None, file: Path | None) -> str:
+def _sql(sql: str | None, saved: str | None, file: Path | None, db: Path) -> str:
     """The text from the one source that was given."""
     if sum(source is not None for source in (sql, saved, file)) > 1:
         raise click.UsageError("give the SQL once: as an argument, with --file or with --saved")
+    if saved == LEDGER:
+        from prunebench.cli.ledger import ledger_sql
+
+        return ledger_sql(db)
     if saved is not None:
         from prunebench.store.queries import saved_query
 
@@ -110,7 +122,8 @@ def _list_saved() -> int:
     from prunebench.cli.tables import print_table
     from prunebench.store.queries import saved_queries
 
-    print_table(("name", "what it shows"), saved_queries().items())
+    ours = {LEDGER: "Published numbers of installed papers beside ours, with verdicts; see bench ledger."}
+    print_table(("name", "what it shows"), sorted({**saved_queries(), **ours}.items()))
     return 0
 
 

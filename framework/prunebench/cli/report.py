@@ -13,13 +13,18 @@ from prunebench.cli.options import db_option, plugin_options
 
 @click.command("report")
 @click.argument("run", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every trial in the database.")
-@click.option("--query", metavar="SQL", help="The trials of a select that returns `trial_id`.")
+@click.option("--all", "everything", is_flag=True, help="Report every trial in the database.")
+@click.option("--query", metavar="SQL", help="Report the trials of a select that returns `trial_id`.")
 @click.option("--paper", metavar="NAME", help="A paper's latest run, beside what the paper published.")
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="By default beside the run.")
-@click.option("--watch", is_flag=True, help="Write it anew while the run goes on; the open page follows.")
 @click.option(
-    "--every", type=click.FloatRange(1), default=5.0, show_default=True, help="Seconds between, with --watch."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write; default: in the run's folder.",
+)
+@click.option("--watch", is_flag=True, help="Rewrite the page while the run goes on; an open page refreshes itself.")
+@click.option(
+    "--every", type=click.FloatRange(1), default=5.0, show_default=True, help="Seconds between rewrites, with --watch."
 )
 @plugin_options
 @db_option

@@ -23,15 +23,15 @@ PLAIN_WIDTH = 400  # where there is no terminal whose width would fold the lines
 
 @click.command("watch")
 @click.argument("run", required=False)
-@click.option("--every", type=click.FloatRange(0.5), default=2.0, show_default=True, help="Seconds between looks.")
-@click.option("--once", is_flag=True, help="Look once.")
-@click.option("--json", "as_json", is_flag=True, help="Look once and print a JSON object.")
+@click.option("--every", type=click.FloatRange(0.5), default=2.0, show_default=True, help="Seconds between refreshes.")
+@click.option("--once", is_flag=True, help="Print the current state once and exit.")
+@click.option("--json", "as_json", is_flag=True, help="Print the current state once, as a JSON object.")
 @db_option
 def command(run: str | None, every: float, once: bool, as_json: bool, db: Path) -> int:
-    """Follow a RUN (by default the latest) from another terminal until it ends; Ctrl-C harms nothing.
+    """Follow a RUN (by default the latest) from another terminal until it ends; Ctrl-C leaves the run alone.
 
-    Shows what its own terminal shows: how far it is, the time left, what every worker does, the last results and
-    failures. Exit code 1 where the run's process is gone before its end.
+    Shows the progress, the time left, what every worker does, and the last results and failures. Exits with 1 if the
+    run's process dies before the run ends.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""A look over this machine: each check is green or says what mends it."""
+"""A look over this machine: each check is green or says how to fix it."""
 
 from __future__ import annotations
 

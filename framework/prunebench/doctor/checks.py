@@ -1,4 +1,4 @@
-"""What a look at the machine comes to."""
+"""The result of one check of the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Check:
-    """One look: `mend` is empty when all is well."""
+    """One check: `mend` says how to fix it, and is empty when nothing is wrong."""
 
     name: str
     state: Literal["ok", "warning", "fault"]

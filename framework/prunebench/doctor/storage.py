@@ -51,7 +51,7 @@ def locks(wanted: Path) -> Iterator[Check]:
     try:
         first, second = _twice_opened(there)
     except OSError as error:
-        yield Check("locks", "warning", f"not tried, no file can be made in {there}: {error.strerror}", ELSEWHERE)
+        yield Check("locks", "warning", f"not checked, no file can be made in {there}: {error.strerror}", ELSEWHERE)
         return
     with first, second:
         try:

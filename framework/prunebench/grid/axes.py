@@ -68,14 +68,14 @@ def _check_value(value: Any, where: str) -> None:
     elif isinstance(value, str) and len(value) > TEXT_LIMIT:
         raise GridError(f"{where}: a text of {len(value):,} characters; at most {TEXT_LIMIT:,} are allowed")
     elif not isinstance(value, bool | int | float | str):
-        raise GridError(f"{where}: a number, a text or true/false is due, got {short(value)}")
+        raise GridError(f"{where}: expected a number, a text or true/false, got {short(value)}")
 
 
 def _spanned(table: dict[str, Any], where: str) -> list[Any]:
     """`{ range = [0, 5] }`, `{ linspace = [0, 1, 5] }`, `{ logspace = [1, 100, 5], integers = true }`."""
     kinds = [key for key in KINDS if key in table]
     if len(kinds) != 1:
-        raise GridError(f"{where}: one of {', '.join(KINDS)} is due, got {short(table)}")
+        raise GridError(f"{where}: expected one of {', '.join(KINDS)}, got {short(table)}")
     check_keys(table, (*kinds, "integers"), where)
     numbers = table[kinds[0]]
     if not isinstance(numbers, list) or not all(_is_number(n) for n in numbers):

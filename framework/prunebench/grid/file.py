@@ -82,7 +82,10 @@ class Reader:
         check_keys(table, TOP_KEYS, "the grid")
         name = table.get("name", name)
         if not isinstance(name, str) or not NAME.fullmatch(name) or name.endswith(".") or RESERVED.fullmatch(name):
-            raise GridError(f"name {short(name)} is not allowed: use {NAME.pattern}, not ending in a dot, no device")
+            raise GridError(
+                f"name {short(name)} is not allowed: use {NAME.pattern}; it must not end in a dot "
+                "or be a Windows device name such as con"
+            )
         blocks = table.get("block", [])
         if isinstance(blocks, dict):
             raise GridError("[block] is one table: write [[block]], there may be several")
@@ -124,7 +127,7 @@ class Reader:
         if isinstance(value, str):
             return Entry(self._name(value, where), {})
         if not isinstance(value, dict):
-            raise GridError(f'{where}: a name or {{ use = "name", … }} is due, got {short(value)}')
+            raise GridError(f'{where}: expected a name or {{ use = "name", … }}, got {short(value)}')
         if "pipeline" in value and kind == "method":
             return self._pipeline(value, where)
         if "use" not in value:
@@ -142,7 +145,7 @@ class Reader:
 
     def _name(self, value: Any, where: str) -> str:
         if not isinstance(value, str) or not value or len(value) > 200:
-            raise GridError(f"{where}: a plugin's name is due, got {short(value)}")
+            raise GridError(f"{where}: expected a plugin's name, got {short(value)}")
         return value
 
     def _axis(self, value: Any, where: str) -> tuple[Value, ...]:

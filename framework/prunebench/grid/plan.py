@@ -37,7 +37,7 @@ class Declined:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a grid comes to."""
+    """The trials of a grid, and what was left out."""
 
     grid: Grid
     trials: tuple[Trial, ...]

@@ -68,7 +68,7 @@ class Comparison:
 
 
 def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Comparison:
-    """A against B; `tolerance` is the loss of accuracy (fraction) that is put up with. Raises where a side is empty."""
+    """A against B; `tolerance` is the accepted loss of accuracy (fraction). Raises where a side is empty."""
     sides = [_side(path, text) for text in (a, b)]
     keys = _pairs_on(path, sides)
     counts = [f"select count(*), count(*) filter (status = 'ok') from ({_rows_sql(side)})" for side in sides]

@@ -44,7 +44,7 @@ class Look(Protocol):
 
 @dataclass(frozen=True)
 class Chart(ABC):
-    """One query and one function that draws its rows; the docstring says what it shows, also to who cannot see it.
+    """One query and one function that draws its rows; the docstring describes it, also for readers who cannot see it.
 
     The query stands beside the module, in `NAME.sql` (or is the class attribute `sql`). It begins with the words
     `with scope as (select trial_id from trials)`, so that it runs as it is in `bench query` and a report narrows it,

@@ -164,7 +164,7 @@ def _classes(module: Any) -> Iterator[tuple[str, Any]]:
                 yield kind.name, cls
     if not found:
         hooks = ", ".join(f"{kind.hook}()" for kind in KINDS.values())
-        raise PluginError(f"brings nothing: no function marked @hookimpl among {hooks}")
+        raise PluginError(f"registers no plugins: define one of {hooks} and mark it with @hookimpl")
 
 
 def _require_known_hooks(manager: pluggy.PluginManager, module: Any) -> None:
@@ -196,7 +196,7 @@ def class_fault(cls: Any, base: type[Any]) -> str:
     fields = {item.name for item in dataclasses.fields(cls)}
     missing = [n for n in vars(base).get("__annotations__", {}) if not hasattr(cls, n) and n not in fields]
     if missing:
-        return f"does not say its {', '.join(missing)}"
+        return f"is missing the class attribute {', '.join(missing)}"
     own_fields = [n for n in cls.__dict__.get("__annotations__", {}) if n not in vars(base).get("__annotations__", {})]
     if own_fields and "__dataclass_fields__" not in cls.__dict__:
         return f"has the fields {', '.join(own_fields)} but is no @dataclass(frozen=True)"

@@ -34,7 +34,7 @@ def published_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if missing:
         raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(header) or 'none'}")
     if not rows:
-        raise DataError(f"{path} has no rows: published numbers are due there")
+        raise DataError(f"{path} has no rows: published numbers are expected there")
     return rows
 
 

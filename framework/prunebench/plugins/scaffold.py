@@ -19,10 +19,10 @@ def new_package(kind: str, name: str, into: Path) -> list[Path]:
     that will not do.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,50}", name):
-        raise PluginError(f"{name!r} cannot be a package: use small letters, digits and _, starting with a letter")
+        raise PluginError(f"{name!r} cannot be a package: use lowercase letters, digits and _, starting with a letter")
     root = into / f"prunebench-{name.replace('_', '-')}"
     if root.exists():
-        raise PluginError(f"{root} is there already: choose another name or folder")
+        raise PluginError(f"{root} already exists: choose another name or folder")
     words = {
         "name": name,
         "dash": name.replace("_", "-"),

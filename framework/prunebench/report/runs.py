@@ -25,10 +25,10 @@ def find_run(results: Queryable, wanted: str | None = None) -> str:
         exact = f"select run_id from runs where run_id = {text} or run_name = {text}"
         if results.query(exact).is_empty():
             begun = ", ".join(found[:5])
-            raise StoreError(f"{wanted!r} begins {len(found)} runs: {begun}; write more of the one meant")
+            raise StoreError(f"{wanted!r} begins {len(found)} runs: {begun}; type more of the id")
     if found:
         return str(found[0])
     known = results.query("select run_name as name from runs union select run_id from runs")["name"].to_list()
     if not known:
-        raise StoreError("the database has no run yet: bench run --grid … makes one")
+        raise StoreError("the database has no run yet: start one with bench run --grid …")
     raise StoreError(f"no run {wanted!r}{did_you_mean(wanted or '', known)}; bench runs lists them")

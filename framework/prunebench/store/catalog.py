@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def attach_published(connection: DuckDBPyConnection, database: Path) -> str:
-    """Attach the published file as `published`, mended from the journals if need be; empty where there is none."""
+    """Attach the published file as `published`, repaired from the journals if need be; empty where there is none."""
     if not database.exists():
         return ""
     with contextlib.suppress(OSError):  # where nothing can be moved, DuckDB has the last word
@@ -59,7 +59,7 @@ def open_catalog(connection: DuckDBPyConnection, database: Path, run_id: str = "
 
     journals = journals_of(database)
     if not journals and not database.exists():
-        raise StoreError(f"{database}: no results yet; `bench run --grid …` makes some, --db names another file")
+        raise StoreError(f"{database}: no results yet: run `bench run --grid …` first, or name another file with --db")
     attached = attach_published(connection, database)
     tails = [tail for tail in unmerged(connection, database, journals, attached) if tail.results or tail.runs]
     if attached and not tails and not run_id and _has_current_views(connection):

@@ -14,7 +14,7 @@ from prunebench.store.journal import folder_of
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-SCHEMA = 4
+SCHEMA = 5
 PUBLISHED = "published"  # beside the journals: this database was once written by a merge
 CONFIG: dict[str, Any] = {
     "autoinstall_known_extensions": False,
@@ -46,6 +46,7 @@ TABLES = [
     "result",
     "superseded",
     "prediction",
+    "sample_value",
     "pair",
     "trace",
     "latency",
@@ -72,7 +73,7 @@ def attach(connection: DuckDBPyConnection, path: Path, name: str, read_only: boo
     if path.exists() and not path.is_file():
         raise NotADatabase(f"{path}: no regular file, not a results database; name a file with --db")
     if "\\" in str(path):  # DuckDB reads it as a folder's end, and finds another file or none
-        raise StoreError(f"{path}: a path with a backslash cannot be opened; name another with --db")
+        raise StoreError(f"{path}: a path with a backslash cannot be opened; choose another with --db")
     options = "type duckdb, read_only" if read_only else "type duckdb"
     try:
         connection.execute(f"attach {quoted(str(path))} as {name} ({options})")

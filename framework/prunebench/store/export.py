@@ -28,7 +28,7 @@ def export(database: Path, folder: Path, views: Sequence[str] = (), run_id: str 
         if view not in known:
             raise StoreError(f"no view {view!r}{did_you_mean(view, known)}; there are {', '.join(known)}")
     if folder.exists():
-        raise StoreError(f"{folder}: exists already; name a new folder")
+        raise StoreError(f"{folder}: already exists; name a new folder")
     partial = folder.with_name(f".{folder.name}.partial-{time.time_ns()}")
     try:
         partial.mkdir(parents=True)

@@ -21,7 +21,7 @@ def run_of(path: Path | str, text: str) -> str:
     if len(begun) == 1:
         return begun[0]
     if begun:
-        raise StoreError(f"{text!r} begins {len(begun)} runs: {', '.join(begun[:5])}; write more of the one meant")
+        raise StoreError(f"{text!r} begins {len(begun)} runs: {', '.join(begun[:5])}; type more of the id")
     guess = did_you_mean(text, [*ids, *(str(row[1]) for row in rows)])
     raise StoreError(f"no run {text!r}{guess}; `bench runs` lists them")
 
@@ -33,5 +33,5 @@ def trial_of(path: Path | str, text: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise QueryError(f"{text!r} begins several trials: {', '.join(found[:5])}; write more of the one meant")
+        raise QueryError(f"{text!r} begins several trials: {', '.join(found[:5])}; type more of the id")
     raise QueryError(f'no trial {text!r}; `bench query "select trial_id, method_label from trials"` lists them')

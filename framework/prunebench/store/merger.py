@@ -31,16 +31,16 @@ class Merger:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if "\\" in str(self.path):  # said before anything runs: DuckDB takes it for the end of a folder
-            raise StoreError(f"{self.path}: a path with a backslash cannot be opened; name another with --db")
+            raise StoreError(f"{self.path}: a path with a backslash cannot be opened; choose another with --db")
         if encodable(str(self.path)) != str(self.path):
-            raise StoreError(f"{encodable(str(self.path))}: the path is not UTF-8; name another with --db")
+            raise StoreError(f"{encodable(str(self.path))}: the path is not UTF-8; choose another with --db")
         self.folder = folder_of(self.path)
         self._seen: tuple[object, ...] = ()  # what the folder looked like after the last merge
 
     def merge(self, wait_seconds: float = 0.2) -> MergeReport:
         """Publish what the journals hold beyond the database; never waits for readers.
 
-        Raises StoreError for what the user has to mend; a merge that another process is at is postponed instead.
+        Raises StoreError for what the user has to fix; a merge that another process is doing already is postponed.
         """
         start, report = time.perf_counter(), MergeReport()
         if self.look() == self._seen:

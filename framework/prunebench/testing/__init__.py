@@ -1,4 +1,4 @@
-"""The kit that judges bundled and foreign plugins alike: one line a finding, with the mend.
+"""The kit that judges bundled and foreign plugins alike: one line per finding, with the fix.
 
     from prunebench.testing import check_method
     assert check_method(MyMethod) == []

@@ -41,7 +41,7 @@ def _words(chart: Chart) -> list[Finding]:
     if not isinstance(getattr(chart, "title", None), str) or not chart.title.strip():
         findings.append(Finding("title", "is empty", 'say what is drawn: title = "Accuracy against energy"'))
     if len(chart.about) < LEAST_ABOUT:
-        mend = "say in the docstring what is drawn, also for who cannot see it"
+        mend = "say in the docstring what is drawn, including for readers who cannot see it"
         findings.append(Finding("documentation", f"{len(chart.about)} characters say what the chart shows", mend))
     if chart.name in TAKEN and not type(chart).__module__.startswith("prunebench."):
         findings.append(Finding("name", f"prunebench has a chart {chart.name}", "choose another name"))

@@ -19,7 +19,7 @@ OURS = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a plugin: the check's name, what was seen, and what mends it."""
+    """One fault of a plugin: the check's name, what was seen, and how to fix it."""
 
     check: str
     seen: str
@@ -43,7 +43,7 @@ def class_findings(cls: Any, kind: str) -> list[Finding]:
     """Faults of the class itself; with any of these nothing else can be tried."""
     fault = class_fault(cls, KINDS[kind].base)
     if fault:
-        return [Finding("class", fault, "mend the class")]
+        return [Finding("class", fault, "fix the class")]
     if not getattr(cls, "__dataclass_params__", None) or not cls.__dataclass_params__.frozen:
         return [Finding("class", "is no frozen dataclass", "add @dataclass(frozen=True)")]
     try:

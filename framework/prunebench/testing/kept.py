@@ -48,7 +48,7 @@ def left_alone_faults(dense: nn.Module, pruned: nn.Module, names: Iterable[str])
         old, new = before.get(f"{name}.weight"), after.get(f"{name}.weight")
         if isinstance(old, Tensor) and isinstance(new, Tensor) and old.shape == new.shape and not torch.equal(old, new):
             mend = "record what became of it, or leave it as it was"
-            yield "left_alone", f"layer {name} is said to be left alone, but its weights differ", mend
+            yield "left_alone", f"layer {name} is reported as left alone, but its weights differ", mend
 
 
 def _statistics(dense: nn.Module, pruned: nn.Module) -> Iterator[Row]:

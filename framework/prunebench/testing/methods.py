@@ -128,7 +128,7 @@ def _output(one: Attempt) -> Iterator[Row]:
         with torch.inference_mode():
             out = one.pruned.eval()(bench.inputs())
     except Exception as error:
-        yield "output", f"the pruned network fails: {' '.join(str(error).split())[:200]}", "mend its shapes"
+        yield "output", f"the pruned network fails: {' '.join(str(error).split())[:200]}", "fix its shapes"
         return
     if tuple(out.shape) != (16, bench.CLASSES):
         yield "output", f"shape {tuple(out.shape)} instead of (16, {bench.CLASSES})", "keep the output's shape"
@@ -167,7 +167,7 @@ def _counts(method: Method, one: Attempt) -> Iterator[Row]:
     before, after = counts(one.dense, example), counts(one.pruned, example, dense=one.dense)
     dense = DenseCounts(before.parameter_count, before.mac_count)
     parameters, nonzero, macs = totals(declared, task.shapes, dense)
-    mend = "mend the closed form or the network"
+    mend = "fix the closed form or the network"
     if parameters != after.parameter_count:
         yield "counts", f"declared {parameters:,} parameters, counted {after.parameter_count:,}", mend
     if after.nonzero_parameter_count > nonzero:
@@ -281,11 +281,11 @@ def _loosest(cls: type[Method], where: str) -> Iterator[Row]:
         return
     method, faults = instance_or_findings(cls, dict(cls.loosest))
     if faults:
-        yield "loosest", str(faults[0].seen), "mend `loosest`"
+        yield "loosest", str(faults[0].seen), "fix `loosest`"
         return
     one = attempt(method, where)
     if one.error is not None:
-        yield "loosest", f"fails at {dict(cls.loosest)}: {one.error}", "mend `loosest`"
+        yield "loosest", f"fails at {dict(cls.loosest)}: {one.error}", "fix `loosest`"
     if one.pruned is None:
         return
     with torch.inference_mode():

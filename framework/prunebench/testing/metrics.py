@@ -34,7 +34,7 @@ def _tried(metric: Metric, name: str) -> list[Finding]:
     except NotApplicable as reason:
         return [] if str(reason) else [Finding("declines", "NotApplicable without a reason", "say why")]
     except PluginError as error:
-        return [Finding("numbers", str(error), "mend the number or `units`")]
+        return [Finding("numbers", str(error), "fix the number or `units`")]
     except Exception as error:
         return [Finding("raises", f"{type(error).__name__}: {error} ({name})", 'or raise NotApplicable("why")')]
     if not first:

@@ -43,7 +43,7 @@ def check_model(cls: type[Model], settings: Mapping[str, Value] | None = None, o
     except PluginError as error:
         return [*findings, Finding("build", str(error), "return a plain nn.Module")]
     except Exception as error:
-        return [*findings, Finding("build", f"raised {type(error).__name__}: {error}", "mend build(outputs)")]
+        return [*findings, Finding("build", f"raised {type(error).__name__}: {error}", "fix build(outputs)")]
     return [*findings, *_network_findings(model, (first, again, other), example, outputs)]
 
 

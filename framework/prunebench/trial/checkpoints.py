@@ -82,7 +82,7 @@ class Checkpoints:
         return Checkpoint(weights, record.sha256, record.train_seconds, record.curve)
 
     def _set_aside(self, network_id: str, why: str) -> None:
-        """Keep damaged files for who wants to look, and say so in the worker's log."""
+        """Keep damaged files for whoever wants to look, and say so in the worker's log."""
         for path in self._paths(network_id):
             with contextlib.suppress(FileNotFoundError):  # another worker met the same damage
                 path.rename(path.with_name(f"{path.name}.damaged"))

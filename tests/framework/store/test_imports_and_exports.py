@@ -132,7 +132,7 @@ def test_an_export_is_parquet_with_a_manifest_that_is_true(tmp_path: Path) -> No
 
 def test_an_export_needs_a_new_folder_and_known_views(tmp_path: Path) -> None:
     store = make(tmp_path / "r.duckdb", "a", range(1))
-    with pytest.raises(StoreError, match="exists already"):
+    with pytest.raises(StoreError, match="already exists"):
         export(store.path, tmp_path)
     with pytest.raises(StoreError, match="no view 'trails', did you mean 'trials'"):
         export(store.path, tmp_path / "out", ["trails"])

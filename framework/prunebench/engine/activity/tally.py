@@ -1,4 +1,4 @@
-"""The book-keeping of a run under way, and what it comes to in words."""
+"""The book-keeping of a run in progress, and its summary in words."""
 
 from __future__ import annotations
 
