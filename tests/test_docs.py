@@ -128,6 +128,26 @@ def test_generated_pages_are_current(name):
     assert made == (ROOT / "docs" / page).read_text(), f"run: python docs/make/{script} > docs/{page}"
 
 
+def test_the_reference_has_every_promised_name_with_its_methods_and_words():
+    import prunebench
+
+    text = (ROOT / "docs" / "reference.md").read_text()
+    assert [name for name in prunebench.__all__ if f"\n## {name}\n" not in text] == []
+    for wanted in (
+        "### Task.fit",
+        "### Method.storage",
+        "### Method.check",
+        "### Model.anatomy",
+        "### Dataset.available",
+    ):
+        assert f"\n{wanted}\n" in text, wanted
+    for wanted in ("choices", "unit: str = ", "`stochastic: bool = False`", "$published", "left_alone", "extra_loss"):
+        assert wanted in text, wanted
+    for part in text.split("\n## ")[1:]:
+        assert len(part.split("\n", 1)[1].split()) > 2, f"nothing is said of {part.splitlines()[0]}"
+    assert " at 0x" not in text, "an address of memory is another one each time"
+
+
 def test_hooks_are_documented_by_their_names():
     from prunebench.plugins import hookspecs
 

@@ -64,6 +64,7 @@ def command(trial: str, db: Path, as_json: bool) -> int:
         click.echo(json.dumps(plain(parts | single)))
     else:
         _print(parts)
+        _print_trace(parts["failure"], db.parent / "logs")
     return 0
 
 
@@ -83,6 +84,15 @@ def _parts(db: Path, trial_id: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _print_trace(failures: list[dict[str, Any]], logs: Path) -> None:
+    """The stored traceback as Python prints it, and where a worker's prints are."""
+    for row in failures:
+        if row["detail"]:
+            click.echo(row["detail"])
+    if logs.is_dir():
+        click.echo(f"what workers printed: {logs}, a file per slot")
+
+
 def _print(parts: dict[str, list[dict[str, Any]]]) -> None:
     from prunebench.cli.tables import print_table
     from prunebench.report.seeds import marked
@@ -93,6 +103,8 @@ def _print(parts: dict[str, list[dict[str, Any]]]) -> None:
         if parts[name]:
             rows = [[row[column] for column in columns] for row in parts[name]]
             print_table(columns, marked(columns, rows), title=name.replace("_", " "))
+    failure = [{key: value for key, value in row.items() if key != "detail"} for row in parts["failure"]]
+    parts = {**parts, "failure": failure}
     for name in ("metrics", "attempts", "failure"):
         if parts[name]:
             print_table(list(parts[name][0]), (list(row.values()) for row in parts[name]), title=name)
