@@ -18,6 +18,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "plan": ("prunebench.cli.plan", "Show what a grid would run, without running it."),
     "watch": ("prunebench.cli.watch", "Follow a run from another terminal."),
     "runs": ("prunebench.cli.runs", "List the runs in the database."),
+    "save": ("prunebench.cli.save", "Save the pruned network of a trial as a file."),
+    "repro": ("prunebench.cli.repro", "Make a trial again and say whether it came out the same."),
     "show": ("prunebench.cli.show", "Show one trial and everything measured in it."),
     "query": ("prunebench.cli.query", "Ask the results database in SQL."),
     "report": ("prunebench.cli.report", "Write the results as one HTML page."),

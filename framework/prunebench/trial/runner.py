@@ -156,6 +156,18 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
     return _measurement(scores, before, facts, timings, curve, dense, pruned)
 
 
+def made(trial: Trial, bench: Workbench) -> tuple[DenseNetwork, Pruned, Scores]:
+    """The dense network, what the method and the fine-tuning make of it, and its scores, as the trial's row has them.
+
+    Nothing is timed; raises what the method raises.
+    """
+    with bench.turn.working(), settled(trial.protocol.threads):
+        dense = bench.dense(trial)
+        pruned = pruned_network(bench, trial, dense)
+        _finetuned(trial, bench, dense, pruned)
+        return dense, pruned, _scored(trial, bench, dense, pruned)
+
+
 def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
     """The metrics that the protocol names, at their defaults."""
     classes = [bench.installed.find("metric", name).cls for name in trial.protocol.metrics]

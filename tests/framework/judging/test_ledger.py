@@ -101,6 +101,10 @@ def test_another_protocol_is_never_reproduced_and_is_named(tmp_path: Path, colum
     assert entry.apart[0].mean == pytest.approx(38.9)
 
 
+def test_the_seed_of_a_calibration_is_noise_and_no_other_protocol(tmp_path: Path) -> None:
+    assert verdict(tmp_path, trials(38.8, 38.9, 39.0), calibration_seed="3")[0] == "reproduced"
+
+
 def test_the_same_protocol_is_found_beside_a_wrong_one(tmp_path: Path) -> None:
     ours = [*trials(38.8, 38.9, 39.0), *trials(20.0, 20.1, 20.2, window="512")]
     (entry,) = ledger(rows(tmp_path, {}), ours, DEFAULTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from prunebench.cli import bench
 from prunebench.errors import PruneBenchError
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
+from prunebench.judging.ledger import disagreements, unlike
 from prunebench.plugins.discovery import find_installed
 from prunebench.records import Trial
 
@@ -100,3 +102,55 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(arguments: list[str], message:
     result = asked("ledger", *arguments)
     assert isinstance(result.exception, PruneBenchError) and result.exception.exit_code == 2
     assert message in str(result.exception) and "\n" not in str(result.exception)
+
+
+def language_trials(folder: Path, window: int) -> Path:
+    """OPT-125m at exactly the published perplexities of SparseGPT's table, in windows of `window` tokens."""
+    paper = PAPERS["frantar-2023"]
+    made = plan(Grid.parse(paper.grid("full"), source=paper.name), find_installed())
+    values = {"dense": 27.66, "magnitude": 193.0, "sparsegpt": 36.85}
+    note = rf"data: corpus wikitext-2-raw-v1, join \n\n, window {window}, stride {window}, tail dropped, partial False"
+
+    def facts(trial: Trial) -> dict[str, Any]:
+        return {"loss": math.log(values[trial.method.use]), "top1_accuracy": 0.3, "notes": (note,)}
+
+    folder.mkdir()
+    measured.stored(folder, made.grid, list(made.trials), facts).close()
+    return folder / "results.duckdb"
+
+
+def verdicts(database: Path) -> dict[str, tuple[str, str]]:
+    result = asked("ledger", "frantar-2023", "--db", str(database), "--json")
+    cells = [e for e in json.loads(result.stdout) if e["model"] == "opt-125m" and e["method"] != "adaprune"]
+    return {entry["method"]: (entry["verdict"], entry["why"]) for entry in cells}
+
+
+def test_a_window_of_512_in_place_of_2048_is_never_reproduced(tmp_path: Path) -> None:
+    right, wrong = (verdicts(language_trials(tmp_path / str(window), window)) for window in (2048, 512))
+    assert right["dense"][0] == right["magnitude"][0] == "reproduced"
+    assert right["sparsegpt"] == ("cannot tell", "another protocol: calibration_corpus: c4, ours wikitext2")
+    assert wrong["dense"] == wrong["magnitude"] == ("cannot tell", "another protocol: window: 2048, ours 512")
+    assert wrong["sparsegpt"][0] == "cannot tell" and "window: 2048, ours 512" in wrong["sparsegpt"][1]
+
+
+def test_published_perplexities_of_language_papers_are_those_of_their_ledgers() -> None:
+    papers = [paper for paper in PAPERS.values() if "perplexity" in paper.columns]
+    assert len(papers) == 6
+    for paper in papers:
+        own = [row.value for row in paper.ledger() if row.source == paper.name]
+        assert [float(row["perplexity"]) for row in paper.published()] == own
+
+
+def test_the_same_cell_in_several_papers_shows_all_of_them() -> None:
+    groups = disagreements(row for paper in PAPERS.values() for row in paper.ledger())
+    found = {(group[0].model, group[0].method, group[0].ratio): group for group in groups}
+    dense = found["opt-125m", "dense", "-"]
+    assert {row.value for row in dense} == {27.64, 27.65, 27.66, 27.6559, 42.2}
+    assert unlike(dense) == ["window: 2048 / 512"]
+    masks = found["llama-2-7b", "sparsegpt", "2:4"]
+    assert {(row.source, row.value) for row in masks} == {
+        ("ashkboos-2024", 8.69),
+        ("meng-2024", 10.94),
+        ("sun-2024", 10.17),
+    }
+    assert {"window: 4096 / 2048", "calibration corpus: c4 / wikitext2"} <= set(unlike(masks))
