@@ -21,7 +21,10 @@ FLOORS = [
         ["doctor", "own", "pytest_plugin", "worker", "runner"],
         "checks of this machine; a network in hand; the kit as a pytest plugin; older names",
     ),
-    (["engine", "testing"], "many trials on many devices: sessions, executors, workers, activity; the kit for plugins"),
+    (
+        ["engine", "export", "testing"],
+        "many trials on many devices: sessions, executors, workers, activity; networks as files; the kit for plugins",
+    ),
     (["trial", "report"], "one trial, from the dense network to its result; charts and the page"),
     (["grid", "judging"], "text -> checked trials; audits, claims, comparisons"),
     (["measure"], "what a network is worth: scores, counts, bytes, seconds"),

@@ -120,12 +120,33 @@ def test_every_verb_has_help_that_begins_as_the_list_says(verb):
             assert getattr(item, "help", None), f"bench {verb} {item.opts} has no help"
 
 
-@pytest.mark.parametrize(("script", "page"), [("commands.py", "commands.md"), ("methods.py", "methods.md")])
-def test_generated_pages_are_current(script, page):
+@pytest.mark.parametrize("name", ["commands", "methods", "ledger"])
+def test_generated_pages_are_current(name):
+    script, page = f"{name}.py", f"{name}.md"
     made = subprocess.run(
         [sys.executable, ROOT / "docs" / "make" / script], capture_output=True, text=True, check=True, timeout=120
     ).stdout
     assert made == (ROOT / "docs" / page).read_text(), f"run: python docs/make/{script} > docs/{page}"
+
+
+def test_the_reference_has_every_promised_name_with_its_methods_and_words():
+    import prunebench
+
+    text = (ROOT / "docs" / "reference.md").read_text()
+    assert [name for name in prunebench.__all__ if f"\n## {name}\n" not in text] == []
+    for wanted in (
+        "### Task.fit",
+        "### Method.storage",
+        "### Method.check",
+        "### Model.anatomy",
+        "### Dataset.available",
+    ):
+        assert f"\n{wanted}\n" in text, wanted
+    for wanted in ("choices", "unit: str = ", "`stochastic: bool = False`", "$published", "left_alone", "extra_loss"):
+        assert wanted in text, wanted
+    for part in text.split("\n## ")[1:]:
+        assert len(part.split("\n", 1)[1].split()) > 2, f"nothing is said of {part.splitlines()[0]}"
+    assert " at 0x" not in text, "an address of memory is another one each time"
 
 
 def test_hooks_are_documented_by_their_names():

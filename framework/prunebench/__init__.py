@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prunebench.anatomy import Anatomy, Attention, Block, Mlp, Part
     from prunebench.engine.session import run
     from prunebench.errors import DataError, InvalidOutput, NotApplicable, PruneBenchError
+    from prunebench.export.load import load
     from prunebench.measure.storage import stored_byte_count
     from prunebench.own.compare import compare
     from prunebench.plugins.chart import Chart, Look
@@ -48,6 +49,7 @@ _HOMES = {
     ),
     "errors": ("DataError", "InvalidOutput", "NotApplicable", "PruneBenchError"),
     "plugins.hookspecs": ("hookimpl",),
+    "export.load": ("load",),
     "measure.storage": ("stored_byte_count",),
     "own.compare": ("compare",),
     "report.results": ("open_results",),
@@ -87,6 +89,7 @@ __all__ = [
     "__version__",
     "compare",
     "hookimpl",
+    "load",
     "open_results",
     "param",
     "run",

@@ -46,12 +46,12 @@ def test_a_name_that_is_no_plain_word_is_refused(name: str) -> None:
 
 @fault(22, "two runs of one name", "each has its own id, nothing is mixed")
 def test_two_runs_of_one_name_are_two_runs(tmp_path: Path) -> None:
-    from prunebench.engine.session import Prepared, _run_record
+    from prunebench.engine.session import Prepared, run_record
     from prunebench.grid.plan import Plan
 
     grid = Grid.parse("name = 'same'\n" + GRID)
     prepared = Prepared(Plan(grid, ()), Installed(), Store(tmp_path / "r.duckdb"), {}, ())
-    first, second = _run_record(prepared), _run_record(prepared)
+    first, second = run_record(prepared), run_record(prepared)
     assert first.name == second.name == "same"
     assert first.id != second.id
     store = Store(tmp_path / "r.duckdb")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from prunebench import Dataset, Model, Splits, TensorSplit, open_results
+from prunebench import Dataset, Method, Model, Splits, TensorSplit, open_results
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.parameters import complete as filled
 from prunebench.records import Choice, LatencyProtocol, Protocol, Recipe, Run, Trial
@@ -66,6 +67,46 @@ def test_the_protocol_of_a_perplexity_is_kept_by_name(bench: Workbench, tmp_path
     found = json.loads(open_results(tmp_path / "results.duckdb").query("select data from provenances").item())
     assert found["window"] == 32 and found["tokenizer"] == "bytes" and found["test_tokens"] == 20 * 31
     assert found["overlap_removed"] > 0 and found["partial"] is True  # stretches between two numbers repeat
+
+
+METHODS = [
+    Choice("low_rank", {"rank_ratio": 0.5}),
+    Choice("data_aware_low_rank", {"rank_ratio": 0.25, "round_to": 1, "importance": "alike"}),
+    Choice("magnitude", {"keep": 0.5}),
+    Choice("int8"),
+    Choice("kmeans", {"clusters": 16}),
+    Choice("wanda", {"keep": 0.5}),
+    Choice("rtn", {"bits": 8}),
+    Choice("heads", {"keep": 0.5}),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda choice: choice.use)
+def test_methods_keep_their_promises_on_a_language_model(bench: Workbench, method: Choice):
+    result = run_trial(trial(method), bench)
+    assert result.status == ("skipped" if method.use == "heads" else "ok"), result.reason
+    if method.use == "heads":  # there is one key-value head
+        assert result.reason == "keep 0.5 of 1 key-value heads, rounded up, is all of them"
+
+
+@dataclass(frozen=True)
+class Spoils(Method):
+    """Makes one token's embedding infinite."""
+
+    name = "spoils"
+
+    def prune(self, network: nn.Module, task) -> nn.Module:
+        with torch.no_grad():
+            network.model.embed_tokens.weight[ord("9")] = torch.inf
+        return network
+
+
+def test_windows_that_are_not_finite_leave_no_perplexity(bench: Workbench):
+    bench.installed = find_installed().named("method", "spoils", Spoils)
+    whole = trial(Choice("dense"))
+    result = run_trial(Trial(whole.dataset, whole.model, Choice("spoils"), 0, PROTOCOL), bench)
+    assert result.status == "failed" and result.measurement is None
+    assert re.search(r"\d+ of 20 ", result.reason), result.reason
 
 
 def test_dropping_a_block_is_counted(bench: Workbench):

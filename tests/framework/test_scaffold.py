@@ -11,12 +11,21 @@ from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
 from prunebench.plugins.discovery import find_installed
 from prunebench.plugins.scaffold import KINDS, new_package
-from prunebench.testing import check_chart, check_dataset, check_method, check_metric, check_model, check_paper
+from prunebench.testing import (
+    check_chart,
+    check_dataset,
+    check_method,
+    check_metric,
+    check_model,
+    check_objective,
+    check_paper,
+)
 
 CHECKS = {
     "method": lambda cls: check_method(cls, speed=False),
     "model": check_model,
     "dataset": check_dataset,
+    "objective": check_objective,
     "paper": check_paper,
     "metric": check_metric,
     "chart": check_chart,
@@ -40,7 +49,8 @@ def test_a_new_package_passes_the_kit_and_its_grid_plans(kind, tmp_path):
     for path in written:
         if path.suffix == ".py":
             ast.parse(path.read_text())
-        assert "$" not in path.read_text().replace("${{", "")
+        sent = path.read_text().replace("${{", "").replace("($published)", "").replace("'$.keep'", "")
+        assert "$" not in sent, f"{path.name}: a word of the template was not filled in"
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "A", "../x", "a" * 60])

@@ -13,6 +13,7 @@ from prunebench.cli.options import db_option
 if TYPE_CHECKING:
     from prunebench.store.sealed_child import Answer
 
+LEDGER = "ledger"  # a saved query over installed papers, which the store does not know
 FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
 
 
@@ -59,7 +60,7 @@ def command(
     """
     if saved == "list":
         return _list_saved()
-    text = _sql(sql, saved, file)
+    text = _sql(sql, saved, file, db)
     from prunebench.store.lookup import run_of
     from prunebench.store.sealed_client import sealed_query
 
@@ -89,10 +90,14 @@ def _warn(answer: Answer, limit: int) -> None:
         click.echo(f"bench: {line}", err=True)
 
 
-def _sql(sql: str | None, saved: str | None, file: Path | None) -> str:
+def _sql(sql: str | None, saved: str | None, file: Path | None, db: Path) -> str:
     """The text from the one source that was given."""
     if sum(source is not None for source in (sql, saved, file)) > 1:
         raise click.UsageError("give the SQL once: as an argument, with --file or with --saved")
+    if saved == LEDGER:
+        from prunebench.cli.ledger import ledger_sql
+
+        return ledger_sql(db)
     if saved is not None:
         from prunebench.store.queries import saved_query
 
@@ -117,7 +122,8 @@ def _list_saved() -> int:
     from prunebench.cli.tables import print_table
     from prunebench.store.queries import saved_queries
 
-    print_table(("name", "what it shows"), saved_queries().items())
+    ours = {LEDGER: "Published numbers of installed papers beside ours, with verdicts; see bench ledger."}
+    print_table(("name", "what it shows"), sorted({**saved_queries(), **ours}.items()))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ from prunebench.grid.protocols import seconds
     "--isolate", is_flag=True, help="Give each third-party distribution a worker of its own; some seconds each."
 )
 @click.option("--report/--no-report", default=True, help="Write the report at the end.")
+@click.option("--trial", metavar="ID", help="With --in-process: the one to run, by the beginning of its id.")
+@click.option(
+    "--in-process", is_flag=True, help="Run one trial here: prints, breakpoints and full tracebacks; nothing is stored."
+)
+@click.option("--pdb", "debug", is_flag=True, help="With --in-process: open pdb where an exception was raised.")
+@click.option("--keep", is_flag=True, help="With --in-process: store the result.")
 @plugin_options
 @json_option
 def command(
@@ -52,6 +59,9 @@ def command(
     Trials that the database has already are skipped. Ctrl-C finishes the running trials, a second Ctrl-C stops at once;
     either way the same command continues from there.
     """
+    here = {name: options.pop(name) for name in ("trial", "in_process", "debug", "keep")}
+    if any(here.values()):
+        return _one_here(grid, db, as_json, here, plugin_files=plugin_files, **options)
     from prunebench.engine.session import Outcome, Prepared, run
 
     limit = seconds(timeout, "--timeout") if timeout else None
@@ -84,6 +94,35 @@ def command(
     return 130 if outcome.interrupted else 0 if outcome.is_clean else 1
 
 
+def _one_here(grid: str, db: Path, as_json: bool, here: dict[str, Any], **options: Any) -> int:
+    if not (here["in_process"] and here["trial"]):
+        raise click.UsageError("--trial, --pdb and --keep are for --in-process, which needs --trial ID")
+    from prunebench.engine.in_process import run_in_process
+
+    names = ("scale", "limit", "plugin_files", "disabled", "data_dir")
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():  # JSON alone on that one
+        result = run_in_process(
+            grid, here["trial"], db=db, keep=here["keep"], debug=here["debug"], **{n: options[n] for n in names}
+        )
+    facts = _told(result)
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(", ".join(f"{name} {value}" for name, value in facts.items() if value not in (None, "")))
+        click.echo(f"stored in {db}" if here["keep"] else "not stored (--keep)")
+    return 0 if result.status in ("ok", "skipped") else 1
+
+
+def _told(result: Any) -> dict[str, Any]:
+    facts = {"trial_id": result.trial.id, "method": result.trial.method.label, "status": result.status}
+    facts |= {"reason": result.reason, "seconds": round(result.seconds, 3)}
+    measured = result.measurement
+    if measured is not None:
+        names = ("score", "parameter_count", "nonzero_parameter_count", "mac_count", "prune_seconds")
+        facts |= {name: getattr(measured, name) for name in names} | {"notes": list(measured.notes) or None}
+    return facts
+
+
 def _announce(prepared: Any, as_json: bool) -> None:
     plan = prepared.plan
     for warning in (*plan.warnings, *prepared.installed.warnings, *prepared.remarks):
@@ -111,6 +150,8 @@ def _close(outcome: Any, as_json: bool) -> None:
         click.echo(f"{ended or 'nothing finished'} in {outcome.seconds:.0f} s; results in {outcome.database}")
         if outcome.report:
             click.echo(f"report: {outcome.report}")
+        if outcome.logs:
+            click.echo(f"what plugins and libraries printed: {outcome.logs}, a file per slot")
     else:
         click.echo(f"everything is done; results in {outcome.database}: bench report, bench query")
     for note in outcome.notes:

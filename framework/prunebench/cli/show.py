@@ -15,7 +15,8 @@ PARTS = {
     "speed": "select * exclude (trial_id) from speedups where trial_id = $id order by batch",
     "sides": "select * exclude (trial_id) from sides where trial_id = $id order by batch, side",
     "comparison": "select * from comparison where trial_id = $id",
-    "over_seeds": "select m.seed_count, m.is_single_seed, m.top1_accuracy, m.top1_accuracy_std, m.top1_accuracy_low, "
+    "over_seeds": "select m.seed_count, m.is_single_seed, m.score_name, m.score, m.score_low, m.score_high, "
+    "m.score_loss, m.score_loss_low, m.score_loss_high, m.top1_accuracy, m.top1_accuracy_std, m.top1_accuracy_low, "
     "m.top1_accuracy_high, m.accuracy_drop, m.accuracy_drop_low, m.accuracy_drop_high, m.speedup, m.speedup_low, "
     "m.speedup_high from trial_means as m join trials as t using (dataset_label, model_label, method_label, "
     "protocol_id, environment_id) where t.trial_id = $id and t.status = 'ok'",
@@ -37,14 +38,14 @@ SHOWN = {
     "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "dense_latency_ms", "contention",
               "floor", "verdict", "flags"),
     "sides": ("batch", "side", "memory_format", "channels_last_gain", "in_place_count", "activation_count"),
-    "over_seeds": ("seed_count", "top1_accuracy", "top1_accuracy_std", "accuracy_drop", "accuracy_drop_low",
-                   "accuracy_drop_high", "speedup", "speedup_low", "speedup_high"),
+    "over_seeds": ("seed_count", "score_name", "score", "score_low", "score_high", "score_loss", "score_loss_low",
+                   "score_loss_high", "speedup", "speedup_low", "speedup_high"),
     "layers": ("layer", "kind", "layer_rank", "parameter_count_before", "parameter_count_after", "mac_count_before",
                "mac_count_after", "weight_error", "left_alone"),
-    "stages": ("position", "method", "nonzero_parameter_count", "validation_accuracy", "prune_seconds"),
-    "curve": ("phase", "epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds"),
-    "comparison": ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "dense_only_count", "pruned_only_count",
-                   "mcnemar_p", "verdict"),
+    "stages": ("position", "method", "nonzero_parameter_count", "validation_score", "prune_seconds"),
+    "curve": ("phase", "epoch", "train_loss", "validation_loss", "validation_score", "seconds"),
+    "comparison": ("score_loss", "accuracy_drop_low", "accuracy_drop_high", "dense_only_count", "pruned_only_count",
+                   "mcnemar_p", "loss_difference", "loss_difference_low", "loss_difference_high", "verdict"),
 }  # fmt: skip
 
 
@@ -63,6 +64,7 @@ def command(trial: str, db: Path, as_json: bool) -> int:
         click.echo(json.dumps(plain(parts | single)))
     else:
         _print(parts)
+        _print_trace(parts["failure"], db.parent / "logs")
     return 0
 
 
@@ -82,6 +84,15 @@ def _parts(db: Path, trial_id: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _print_trace(failures: list[dict[str, Any]], logs: Path) -> None:
+    """The stored traceback as Python prints it, and where a worker's prints are."""
+    for row in failures:
+        if row["detail"]:
+            click.echo(row["detail"])
+    if logs.is_dir():
+        click.echo(f"what workers printed: {logs}, a file per slot")
+
+
 def _print(parts: dict[str, list[dict[str, Any]]]) -> None:
     from prunebench.cli.tables import print_table
     from prunebench.report.seeds import marked
@@ -92,6 +103,8 @@ def _print(parts: dict[str, list[dict[str, Any]]]) -> None:
         if parts[name]:
             rows = [[row[column] for column in columns] for row in parts[name]]
             print_table(columns, marked(columns, rows), title=name.replace("_", " "))
+    failure = [{key: value for key, value in row.items() if key != "detail"} for row in parts["failure"]]
+    parts = {**parts, "failure": failure}
     for name in ("metrics", "attempts", "failure"):
         if parts[name]:
             print_table(list(parts[name][0]), (list(row.values()) for row in parts[name]), title=name)

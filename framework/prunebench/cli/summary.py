@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.report.labels import short_labels
+from prunebench.report.score import is_share, score_of_row
 from prunebench.report.seeds import ONE_SEED
 from prunebench.report.text import printable
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from prunebench.report.scope import Queryable
 
 WIDE = 110  # characters; below that the closing table keeps to the essentials
-COLUMNS = ("seeds", "top-1 %", "smaller", "fewer MACs", "speedup", "95 % interval", "batch", "verdict")
-ESSENTIAL = ("top-1 %", "smaller", "speedup", "verdict")
+COLUMNS = ("seeds", "score", "smaller", "fewer MACs", "speedup", "95 % interval", "batch", "verdict")
+ESSENTIAL = ("score", "smaller", "speedup", "verdict")
 
 
 def summary_table(results: Queryable, run_id: str, console: Console | None = None) -> None:
@@ -45,13 +46,17 @@ def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = Fal
     table = Table(box=None, header_style="bold", caption=more, caption_justify="left", pad_edge=False)
     table.add_column("method", overflow="fold", min_width=24)
     kept = [name for name in COLUMNS if not is_narrow or name in ESSENTIAL]
+    titles = frame["score_title"].drop_nulls().unique().to_list() if "score_title" in frame.columns else []
+    is_classic = titles in ([], ["top-1 accuracy"])
     for name in kept:
-        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+        shown = "top-1 %" if name == "score" and is_classic else name
+        table.add_column(shown, justify="left" if name == "verdict" else "right", no_wrap=True)
     heading, labels = "", short_labels(frame.select("method", "setting").iter_rows())
     for row in frame.head(longest).iter_rows(named=True):
         group = f"{printable(row['dataset'], 60)} · {printable(row['model'], 60)}"
         if group != heading:
-            table.add_row(Text(group, style="bold"))
+            of = "" if is_classic else f", {score_heading(row)}"
+            table.add_row(Text(group + of, style="bold"))
             heading = group
         cells = summary_cells({**row, "setting": labels[row["setting"]]})
         label = Padding(Text(cells["method"]), (0, 0, 0, 2))  # so that its second line is indented, too
@@ -59,16 +64,24 @@ def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = Fal
     return table
 
 
+def score_heading(row: dict[str, Any]) -> str:
+    """`r²`, `top-1 accuracy %`, `perplexity, smaller is better`."""
+    title, unit, larger = score_of_row(row)
+    return printable(title, 40) + (" %" if is_share(unit) else "") + ("" if larger else ", smaller is better")
+
+
 def summary_cells(row: dict[str, Any]) -> dict[str, str]:
     """One row of the closing table as text; what was not measured is a dash."""
-    spread = f" ± {row['accuracy_std'] * 100:.1f}" if row["accuracy_std"] is not None else ""
+    share = is_share(row.get("score_unit", "fraction"))
+    form, times = ("{:.1f}", 100) if share else ("{:.4g}", 1)
+    spread = f" ± {form.format(row['accuracy_std'] * times)}" if row["accuracy_std"] is not None else ""
     if row["seed_count"] == 1:
         spread = f" {ONE_SEED}"
     interval = f"[{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]" if row["speedup_low"] is not None else ""
     return {
         "method": printable(row["setting"], 80),
         "seeds": str(row["seed_count"]),
-        "top-1 %": number(row["accuracy"], "{:.1f}", 100) + spread,
+        "score": number(row["accuracy"], form, times) + spread,
         "smaller": number(row["compression_ratio"], "{:.1f}x"),
         "fewer MACs": number(row["theoretical_speedup"], "{:.1f}x"),
         "speedup": number(row["speedup"], "{:.2f}x"),

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.cli.summary import number
 from prunebench.engine.activity import Activity, Ending, Snapshot, activity_path, read_activity
 from prunebench.report.progress import Progress, progress
 from prunebench.report.scope import Queryable
+from prunebench.report.score import told as score_told
 from prunebench.report.text import printable
 
 
@@ -74,7 +74,7 @@ def by_database(now: Progress) -> Watched:
 
 def _ending(place: int, row: dict[str, Any]) -> Ending:
     names = (*(str(row[key]) for key in ("dataset_label", "model_label", "method_label")), f"seed {row['seed']}")
-    told = row["reason"] or f"top-1 {number(row['top1_accuracy'], '{:.2f}', 100)}%"
+    told = row["reason"] or score_told(row["score_title"], row["score"], row["score_unit"])
     return Ending(place, row["status"], printable(" · ".join(names), 160), printable(told, 160), None)
 
 

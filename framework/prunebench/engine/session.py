@@ -74,6 +74,7 @@ class Outcome:
     interrupted: bool = False
     notes: tuple[str, ...] = ()  # what the last merge had to say: a database set aside, a damaged journal line
     report: Path | None = None
+    logs: Path | None = None  # where what plugins printed is, if they printed anything
 
     @property
     def is_clean(self) -> bool:
@@ -204,7 +205,9 @@ def run(
         workers.isolate(lambda trial: origins[trial.id])
         prepared = replace(prepared, todo=by_origin(prepared.todo, origins))
     check_writable(folder)
+    printed = _log_sizes(settings.log_dir)
     execute(prepared, workers, outcome, on_event)
+    outcome.logs = Path(db).parent / "logs" if _log_sizes(settings.log_dir) != printed else None
     if report:
         _add_report(prepared, Path(db), outcome)
     outcome.seconds = time.monotonic() - started
@@ -246,6 +249,11 @@ def by_origin(trials: tuple[Trial, ...], origins: dict[str, str]) -> tuple[Trial
     return tuple(sorted(trials, key=lambda t: (place[t.network_id], t.method.use != "dense", origins[t.id])))
 
 
+def _log_sizes(folder: str | None) -> dict[str, int]:
+    """How long each worker's log is."""
+    return {path.name: path.stat().st_size for path in Path(folder).glob("*.log*")} if folder else {}
+
+
 def check_writable(folder: Path) -> None:
     """Raise `StoreError` where results could not be kept, before anything is trained."""
     probe = folder / f".write-test-{os.getpid()}"
@@ -259,7 +267,7 @@ def check_writable(folder: Path) -> None:
 
 def execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: Callable[[Any], None]) -> None:
     """Run what is to do, journal every result as it comes, merge, and note in `outcome` what it came to."""
-    record = _run_record(prepared)
+    record = run_record(prepared)
     outcome.run_id = record.id
     journal = prepared.store.open_run(record)
     statuses: Counter[str] = Counter()
@@ -307,7 +315,8 @@ class _Merges:
         self.pause = max(MERGE_SECONDS, MERGE_SHARE * (self.last - started))
 
 
-def _run_record(prepared: Prepared) -> Run:
+def run_record(prepared: Prepared) -> Run:
+    """A new run of this plan, begun now."""
     grid = prepared.plan.grid
     now = datetime.datetime.now(datetime.UTC)
     trial_ids = tuple(trial.id for trial in prepared.plan.trials)

@@ -46,7 +46,7 @@ SQL = {
     "totals": """
         select
             count(*) as trials, count(*) filter (not is_dense) as pruned,
-            count(*) filter (not is_dense and dense_top1_accuracy is null) as without_dense,
+            count(*) filter (not is_dense and dense_score is null) as without_dense,
             count(*) filter (not is_dense and compression_ratio is null) as without_compression,
             count(*) filter (not is_dense and theoretical_speedup is null) as without_theory,
             count(*) filter (not is_dense and speedup is null) as without_speedup,
@@ -56,7 +56,9 @@ SQL = {
         from trials where status = 'ok'
     """,
     "weights": """
-        select count(*) as compared, count(*) filter (same_weights) as same, count(mcnemar_p) as tested from comparison
+        select count(*) as compared, count(*) filter (same_weights) as same,
+            count(coalesce(mcnemar_p, loss_difference_low)) as tested
+        from comparison
     """,
     "latency": """
         select
@@ -90,7 +92,7 @@ SQL = {
         select
             dataset_label, any_value(dataset) as dataset, model_label, method, count(distinct method_label) as settings,
             min(seed_count) as seeds, min(compression_ratio) as least, max(compression_ratio) as most,
-            max(accuracy_drop) as worst_drop, bool_or(is_control) as is_control,
+            max(score_loss) as worst_drop, bool_or(is_control) as is_control,
             count(distinct round(ln(compression_ratio), 2)) as operating_points,
             string_agg(distinct params ->> '$.scope', ',') as scopes,
             string_agg(distinct params ->> '$.rewind', ',') as rewinds,

@@ -139,7 +139,7 @@ def mcnemar_p(lost: int, won: int) -> float:
 
 
 def _coin(tosses: int, heads: int) -> float:
-    return math.comb(tosses, heads) / 2**tosses
+    return float(math.comb(tosses, heads) / 2**tosses)
 
 
 def drop_interval(lost: int, won: int, count: int) -> Interval:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from prunebench.splits import Splits
+    from prunebench.trial.workbench import Workbench
 
 COLUMNS = (
     *("trial_id", "method_label", "seed", "status", "score", "score_loss", "top1_accuracy", "accuracy_drop", "loss"),
@@ -56,6 +57,12 @@ class Comparison(Results):
         if not {"run", "query", "sql"} & options.keys():
             options["query"] = self._mine
         return super().chart(name, **options)
+
+    def save(self, trial: str, path: str | Path, device: str = "cpu") -> dict[str, Any]:
+        """Write the trial's pruned network to `path` as `bench save` does; returns its card."""
+        from prunebench.export.again import row_of, save_trial
+
+        return save_trial(row_of(self.path, trial), _bench(self.installed, self.path, device), Path(path))
 
     @property
     def _mine(self) -> str:
@@ -126,15 +133,15 @@ def compare(
 
 def _here(prepared: Prepared, db: Path, device: str) -> HereExecutor:
     from prunebench.trial.runner import TrialRunner
+
+    return HereExecutor(TrialRunner(_bench(prepared.installed, db, device)).run_trial, device)
+
+
+def _bench(installed: Installed, db: Path, device: str) -> Workbench:
     from prunebench.trial.workbench import Workbench
 
-    bench = Workbench(
-        device=device,
-        data_dir=data_folder(None),
-        checkpoints=(db.parent / "checkpoints").absolute(),
-        installed=prepared.installed,
-    )
-    return HereExecutor(TrialRunner(bench).run_trial, device)
+    checkpoints = (db.parent / "checkpoints").absolute()
+    return Workbench(device=device, data_dir=data_folder(None), checkpoints=checkpoints, installed=installed)
 
 
 def _teller(count: int, quiet: bool) -> Any:

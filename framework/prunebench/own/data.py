@@ -36,7 +36,8 @@ def splits_of(data: Any, test: Any, network: nn.Module, objective: str) -> Split
     class_count = answers if objective == "classification" else None
     if class_count is not None:
         _require_labels(given[1], class_count)
-    found = Splits(*(TensorSplit(*part) for part in parts), class_count=class_count, outputs=answers)
+    train, validation, tested = (TensorSplit(*part) for part in parts)
+    found = Splits(train, validation, tested, class_count=class_count, outputs=answers)
     return replace(found, fingerprint=fingerprint(found), facts={"split": how})
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from prunebench.anatomy.parts import Anatomy
 from prunebench.errors import NotApplicable
+from prunebench.plugins.ledger_rows import LedgerRow, ledger_rows
 from prunebench.plugins.published import paper_text, published_rows, with_published
 from prunebench.records import CurvePoint, Value
 from prunebench.shapes import LayerCounts, LayerShape
@@ -301,7 +302,8 @@ class Paper(ABC):
     """A publication as a grid that anyone can rerun, with its published numbers and its claims.
 
     `folder` holds `full.toml` and `offline.toml` (grids with their `[[claim]]`s), `published.csv`, `notes.md` and, for
-    a table of published beside ours, `comparison.sql`, in which `$published` stands for the rows of the CSV.
+    a table of published beside ours, `comparison.sql`, in which `$published` stands for the rows of the CSV. A
+    `ledger.csv` says of every published number by which protocol it was measured.
     """
 
     name: ClassVar[str]
@@ -319,6 +321,11 @@ class Paper(ABC):
     def published(self) -> list[dict[str, str]]:
         """The published numbers, a row each, empty text where the paper says nothing; raises `DataError`."""
         return published_rows(self.folder / "published.csv", self.columns)
+
+    def ledger(self) -> list[LedgerRow]:
+        """The published numbers with their protocol, from `ledger.csv`; none without the file; raises `DataError`."""
+        file = self.folder / "ledger.csv"
+        return ledger_rows(file, self.name) if file.is_file() else []
 
     def comparison(self) -> str:
         """SQL over the views that lays ours beside the published numbers; empty where the paper has none.

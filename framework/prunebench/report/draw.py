@@ -10,6 +10,7 @@ import altair as alt
 from prunebench.errors import PluginError
 from prunebench.plugins.chart import Chart
 from prunebench.report.charts.marks import HEIGHT, SeriesLook, steered
+from prunebench.report.score import CLASSIC, score_of_row
 from prunebench.report.seeds import caution
 from prunebench.report.style import Series, config, series_of
 from prunebench.report.text import printable
@@ -22,9 +23,11 @@ ROWS_AT_MOST = 20_000
 WORDS = ("title", "text", "subtitle", "description")
 
 
-def panel_spec(chart: Chart, series: Sequence[Series]) -> dict[str, Any]:
+def panel_spec(chart: Chart, series: Sequence[Series], score: tuple[str, str, bool] = CLASSIC) -> dict[str, Any]:
     """The Vega-Lite specification of one panel; the page's script adds the rows and the width."""
-    spec: dict[str, Any] = drawn(chart, alt.NamedData("rows"), SeriesLook(series, on_page=True)).to_dict(validate=False)
+    spec: dict[str, Any] = drawn(chart, alt.NamedData("rows"), SeriesLook(series, on_page=True, score=score)).to_dict(
+        validate=False
+    )
     for unused in ("data", "datasets", "config", "$schema"):
         spec.pop(unused, None)
     ready: dict[str, Any] = showable(spec)
@@ -55,13 +58,20 @@ def drawn(chart: Chart, rows: Any, look: SeriesLook) -> Any:
 def alone(chart: Chart, frame: pl.DataFrame, width: int = 340, theme: str = "light", font_size: int = 12) -> Any:
     """An Altair chart of every panel of `frame` (cleaned), two in a row, with a legend: for papers and notebooks."""
     series = series_of(methods_of(frame))
-    panels = [_panel(chart, part, SeriesLook(series), width, name) for name, part in _panels(frame)][:PANELS_AT_MOST]
+    panels = [
+        _panel(chart, part, SeriesLook(series, score=score_of(part)), width, name) for name, part in _panels(frame)
+    ][:PANELS_AT_MOST]
     if not panels:
         nothing = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=chart.empty).properties(width=width, height=60)
         return nothing.configure(**config(theme, (), font_size))
     columns = 2 if len(panels) > 1 else 1
     whole = alt.concat(*panels, columns=columns, title=_title(chart, frame))
     return whole.resolve_scale(color="shared", shape="shared").configure(**config(theme, series, font_size))
+
+
+def score_of(rows: pl.DataFrame) -> tuple[str, str, bool]:
+    """Title, unit and direction of the rows' score: those of the first."""
+    return score_of_row(rows.row(0, named=True)) if rows.height else CLASSIC
 
 
 def _title(chart: Chart, frame: pl.DataFrame) -> alt.TitleParams:

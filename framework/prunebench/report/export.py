@@ -25,7 +25,8 @@ OPTIONAL: Mapping[str, Any] = {
     "panel": "", "part": None, "control": False, "seed_count": None, "point_count": 1, "dense_accuracy": None,
     "is_front": False, "is_best": False, "finetune_seconds": None, "curve_count": None, "block_count": None,
     "output_error": None, "left_alone": None, "loss": None, "realised": None, "rank": None, "error": None, "kept": None,
-    "label": None, "place": 0, "position": 0,
+    "label": None, "score_title": "top-1 accuracy",
+    "score_unit": "fraction", "larger_is_better": True, "place": 0, "position": 0,
 }  # fmt: skip
 SECONDS = 120
 

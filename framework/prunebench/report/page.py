@@ -44,7 +44,7 @@ class Page:
 def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) -> dict[str, Any]:
     """A chart as the page's script takes it: specification, data by column, the query."""
     from prunebench.report.charts.tradeoff import Tradeoff
-    from prunebench.report.draw import panel_spec
+    from prunebench.report.draw import panel_spec, score_of
 
     return {
         "name": chart.name,
@@ -54,26 +54,38 @@ def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) ->
         "wide": chart.is_wide,
         "brush": {"x": chart.brush[0], "y": chart.brush[1]} if isinstance(chart, Tradeoff) else None,
         "sql": printable_lines(sql, LONGEST_QUERY),
-        "spec": panel_spec(chart, series),
+        "spec": panel_spec(chart, series, score_of(frame)),
         "frame": payload(frame, chart.columns),
     }
 
 
 def placed(chart: Chart, frame: Any, sql: str, page: Page, note: str = "") -> list[str]:
     """The place of `chart` in `page`, which takes its data (cleaned); nothing where there are no rows."""
+    places = []
+    for name, rows in _by_score(chart, frame):
+        entry = {**chart_entry(chart, rows, sql, page.series), "name": name}
+        page.charts.append(msgspec.Raw(msgspec.json.encode(entry)))
+        places.append(figure(chart, note, name))
+    return places
+
+
+def _by_score(chart: Chart, frame: Any) -> list[tuple[str, Any]]:
+    """A chart for each objective: one axis is of one score."""
     if frame.is_empty():
         return []
-    place, entry = figure(chart, note), chart_entry(chart, frame, sql, page.series)
-    page.charts.append(msgspec.Raw(msgspec.json.encode(entry)))
-    return [place]
+    if "score_title" not in frame.columns:
+        return [(chart.name, frame)]
+    groups = frame.group_by("score_title", "score_unit", "larger_is_better", maintain_order=True)
+    return [(f"{chart.name}-{place}" if place else chart.name, rows) for place, (_, rows) in enumerate(groups)]
 
 
-def figure(chart: Chart, note: str) -> str:
+def figure(chart: Chart, note: str, name: str = "") -> str:
     """The place where the page's script draws a chart."""
+    name = name or chart.name
     more = f" {note}" if note else ""
     return (
-        f'<figure id="chart-{chart.name}" aria-labelledby="chart-{chart.name}-title"><figcaption>'
-        f'<h3 id="chart-{chart.name}-title">{esc(chart.title)}</h3><p>{esc(chart.about + more)}</p></figcaption>'
+        f'<figure id="chart-{name}" aria-labelledby="chart-{name}-title"><figcaption>'
+        f'<h3 id="chart-{name}-title">{esc(chart.title)}</h3><p>{esc(chart.about + more)}</p></figcaption>'
         '<div class="panels"></div><div class="tools"></div><div class="drawer"></div></figure>'
     )
 

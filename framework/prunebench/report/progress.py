@@ -34,7 +34,8 @@ def progress(results: Queryable, run_id: str, last: int = 8) -> Progress:
         f"where trial_id in ({scope}) group by status order by status"
     )
     rows = results.query(
-        "select status, reason, dataset_label, model_label, method_label, seed, top1_accuracy from trials "
+        "select status, reason, dataset_label, model_label, method_label, seed, top1_accuracy, score, score_title, "
+        "score_unit from trials "
         f"where trial_id in ({scope}) order by started_at desc nulls last, trial_id limit {last:d}"
     )
     done, counts = int(endings["trial_count"].sum()), dict(endings.select("status", "trial_count").iter_rows())

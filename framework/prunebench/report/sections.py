@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prunebench.report.markup import code, count, details, esc, listed, pairs, paragraph, section, table
+from prunebench.report.score import score_text
 from prunebench.report.seeds import ONE_SEED, caution
 
 if TYPE_CHECKING:
@@ -34,17 +35,23 @@ def glance(settings: pl.DataFrame, batches: list[str]) -> str:
     if known.is_empty():
         return ""
     text = (
-        "The furthest setting of each method whose mean accuracy is within one percentage point of its dense network; "
-        "in grey, within five, where that is further. Times faster counts only where the interval excludes no gain."
+        f"The furthest setting of each method whose mean score is {_within(known)} of its dense network; "
+        "in grey, nearly so, where that is further. Times faster counts only where the interval excludes no gain."
     )
     rows = list(_glance_rows(known, batches))
     parts = [_glance_table(rows, batches)]
     nowhere = [row for row in rows if not row.reaches]
     if len(rows) > FEW and nowhere:
         reaching = [row for row in rows if row.reaches]
-        folded = details(f"{count(len(nowhere), 'row')} within five points nowhere", _glance_table(nowhere, batches))
+        folded = details(f"{count(len(nowhere), 'row')} near it nowhere", _glance_table(nowhere, batches))
         parts = [_glance_table(reaching, batches) if reaching else "", folded]
     return "".join([f"<h3>How far each method goes</h3>{paragraph(text, 'note')}", *parts])
+
+
+def _within(known: pl.DataFrame) -> str:
+    """What is near: one percentage point of accuracy; else as each objective says."""
+    titles = known["score_title"].unique().to_list() if "score_title" in known.columns else ["top-1 accuracy"]
+    return "within one percentage point" if titles == ["top-1 accuracy"] else "as near as its objective asks for"
 
 
 class _Glance(NamedTuple):
@@ -87,7 +94,11 @@ def _reach(group: pl.DataFrame, name: str) -> str:
     """The largest `name` within one point, and in small print within five where that is another."""
     import polars as pl
 
-    near, far = (_furthest(group.filter(pl.col("accuracy_drop") <= limit), name) for limit in (WITHIN, WIDELY))
+    limits = (
+        pl.col("near") if "near" in group.columns else WITHIN,
+        pl.col("nearly") if "nearly" in group.columns else WIDELY,
+    )
+    near, far = (_furthest(group.filter(pl.col("accuracy_drop") <= limit), name) for limit in limits)
     return f'{near} <small class="wide">{far if far != near else ""}</small>'
 
 
@@ -267,8 +278,33 @@ def cautions(settings: pl.DataFrame, batches: list[str], flags: str = "") -> Ite
 
 
 def _about_chance(settings: pl.DataFrame) -> list[str]:
-    """Dense networks that get little right, such as untrained ones: what is kept of their accuracy says nothing."""
+    """Networks no better than chance or a constant answer: what dense ones keep of that says nothing."""
+
+    return [*_at_floor(settings), *_little(settings)]
+
+
+def _at_floor(settings: pl.DataFrame) -> list[str]:
+    """Names of networks at their objective's floor, the dense ones apart."""
     import polars as pl
+
+    if "is_at_floor" not in settings.columns:
+        return []
+    rows = settings.filter(pl.col("is_at_floor").fill_null(False)).unique(("panel", "setting")).sort("panel", "setting")
+    if rows.is_empty():
+        return []
+    name = "label" if "label" in rows.columns else "setting"
+    told = [(r[name], r["panel"], score_text(r["accuracy"], r["score_unit"], 0)) for r in rows.head(12).to_dicts()]
+    names = [f"{what} on {panel} ({score})" for what, panel, score in told]
+    more = f"; {rows.height - 12} more" if rows.height > 12 else ""
+    floors = "chance, the majority or a constant answer"
+    return [f"No better than {floors}, which need no network: {'; '.join(names)}{more}."]
+
+
+def _little(settings: pl.DataFrame) -> list[str]:
+    import polars as pl
+
+    if "score_unit" in settings.columns:
+        settings = settings.filter(pl.col("score_title") == "top-1 accuracy")
 
     weak = settings.filter((pl.col("method") == "dense") & (pl.col("accuracy") < LITTLE)).unique("panel").sort("panel")
     if weak.is_empty():

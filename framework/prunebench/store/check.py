@@ -13,7 +13,7 @@ from prunebench.store.journal import read_tails
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-CHILDREN = ("prediction", "pair", "trace", "latency", "layer", "curve", "stage", "metric", "superseded")
+CHILDREN = ("prediction", "sample_value", "pair", "trace", "latency", "layer", "curve", "stage", "metric", "superseded")
 
 
 def faults(database: Path, journals: list[Path]) -> Iterator[str]:

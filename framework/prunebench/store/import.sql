@@ -147,6 +147,12 @@ from other.main.prediction as o
 join result_of as m on m.theirs = o.result and m.is_new
 order by m.ours;
 
+insert into sample_value by name
+select o.* replace (m.ours as result)
+from other.main.sample_value as o
+join result_of as m on m.theirs = o.result and m.is_new
+order by m.ours;
+
 insert into trace by name
 select o.* replace (m.ours as result)
 from other.main.trace as o

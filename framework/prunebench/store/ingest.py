@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from prunebench.store.journal import Tail
+from prunebench.store.sample_values import add_value_pairs, add_values
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -40,13 +41,13 @@ _LAYER = {
 _CURVE = {
     "phase": "VARCHAR",
     "epoch": "INTEGER",
-    **dict.fromkeys(("train_loss", "validation_loss", "validation_accuracy", "seconds"), _FLOATS),
+    **dict.fromkeys(("train_loss", "validation_loss", "validation_accuracy", "seconds", "validation_score"), _FLOATS),
 }
 _STAGE = {
     "position": "INTEGER",
     "method": "VARCHAR",
     **dict.fromkeys(("parameter_count", "nonzero_parameter_count", "mac_count", "stored_bytes"), "BIGINT"),
-    **dict.fromkeys(("validation_accuracy", "prune_seconds"), _FLOATS),
+    **dict.fromkeys(("validation_accuracy", "validation_score", "prune_seconds"), _FLOATS),
 }
 _MEASUREMENT = {
     **dict.fromkeys(("test_count", "parameter_count", "nonzero_parameter_count", "mac_count"), "BIGINT"),
@@ -55,7 +56,9 @@ _MEASUREMENT = {
     **dict.fromkeys(("top1_accuracy", "top5_accuracy", "loss", "top1_accuracy_before_finetune"), _FLOATS),
     **dict.fromkeys(("prune_seconds", "finetune_seconds", "train_seconds"), _FLOATS),
     **dict.fromkeys(("storage", "achieved", "solved"), "JSON"),
-    "correct": "VARCHAR",
+    **dict.fromkeys(("score", "score_before_finetune"), _FLOATS),
+    **dict.fromkeys(("objective", "scores"), "JSON"),
+    **dict.fromkeys(("correct", "values", "weights"), "VARCHAR"),
     "realised": "BOOLEAN",
     "latency": [_LATENCY],
     "layers": [_LAYER],
@@ -110,6 +113,7 @@ def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> None:
     )
     for statement in statements("ingest.sql"):
         connection.execute(statement.replace("$shape", quoted(json.dumps(SHAPE))).replace("into to.", f"into {to}"))
+    add_values(connection, to)
     _add_pairs(connection, to)
     _add_parameters(connection, to)
     for table in ("line", "incoming", "chosen", "asked", "relative", "filed", "fresh"):
@@ -161,6 +165,7 @@ def _add_pairs(connection: DuckDBPyConnection, to: str) -> None:
             [row[2] for row in rows],
         ],
     )
+    add_value_pairs(connection, rows, ids, to)
 
 
 _PAIRED = """
@@ -187,6 +192,7 @@ _WAITING = """
 
 _COUNTS = """
     insert into to.pair
+        (result, dense_result, same_weights, both_count, dense_only_count, pruned_only_count)
     with waiting as (select unnest(?::bigint[]) as pruned, unnest(?::bigint[]) as dense, unnest(?::boolean[]) as same),
     bits as materialized (select result, correct::bit as correct from prediction where result in ($ids))
     select

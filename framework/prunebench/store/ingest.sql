@@ -137,7 +137,8 @@ select
     m.prune_seconds, m.finetune_seconds, m.train_seconds, m.peak_memory_bytes, m.realised,
     nullif(m.achieved, '{}'), nullif(m.solved, '{}'), nullif(m.storage, '{}'), m.notes,
     h.batch, h.speedup, h.speedup_low, h.speedup_high, h.latency_ms, h.dense_latency_ms,
-    case when m is not null then coalesce(m.counting_rule, 1) end
+    case when m is not null then coalesce(m.counting_rule, 1) end,
+    nullif(m.objective, 'null'), m.score, m.score_before_finetune, nullif(m.scores, '{}')
 from (
     select
         *, r.result.measurement as m,
@@ -210,14 +211,14 @@ from (
 order by id, place;
 
 insert into to.curve
-select id, c.phase, c.epoch, c.train_loss, c.validation_loss, c.validation_accuracy, c.seconds
+select id, c.phase, c.epoch, c.train_loss, c.validation_loss, c.validation_accuracy, c.seconds, c.validation_score
 from (select id, unnest(r.result.measurement.curve) as c from fresh)
 order by id;
 
 insert into to.stage
 select
     id, s.position, s.method, s.parameter_count, s.nonzero_parameter_count, s.mac_count, s.validation_accuracy,
-    s.prune_seconds, s.stored_bytes
+    s.prune_seconds, s.stored_bytes, s.validation_score
 from (select id, unnest(r.result.measurement.stages) as s from fresh)
 order by id, s.position;
 

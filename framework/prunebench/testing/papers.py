@@ -29,7 +29,16 @@ def check_paper(cls: type[Paper]) -> list[Finding]:
             findings.append(Finding("grid", str(error), f"fix {scale}.toml"))
     if not (paper.folder / "published.csv").is_file():
         findings.append(Finding("published", "no published.csv", "add the published numbers as data"))
-    return [*findings, *_comparison_findings(paper)]
+    return [*findings, *_ledger_findings(paper), *_comparison_findings(paper)]
+
+
+def _ledger_findings(paper: Paper) -> list[Finding]:
+    """Read `ledger.csv` where there is one."""
+    try:
+        paper.ledger()
+    except PruneBenchError as error:
+        return [Finding("ledger", said(error, 300), "fix ledger.csv")]
+    return []
 
 
 def _comparison_findings(paper: Paper) -> list[Finding]:

@@ -6,7 +6,7 @@ import copy
 import datetime
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -95,8 +95,8 @@ def with_half_batches(trial: Trial) -> Trial:
     return replace(trial, protocol=replace(trial.protocol, finetune=smaller))
 
 
-def run_trial(trial: Trial, bench: Workbench) -> Result:
-    """How the trial ended; raises only what is no `Exception`."""
+def run_trial(trial: Trial, bench: Workbench, on_error: Callable[[BaseException], None] = lambda error: None) -> Result:
+    """How the trial ended; raises only what is no `Exception`. `on_error` is shown what it failed by, as it happens."""
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     started = time.monotonic()
     measurement, status, reason, detail = None, "ok", "", ""
@@ -106,11 +106,14 @@ def run_trial(trial: Trial, bench: Workbench) -> Result:
         status, reason = "skipped", said(declined) if declined.args else "the method declined without a reason"
     except (torch.OutOfMemoryError, MemoryError) as error:
         status, reason, detail = "oom", said(error), _trace()
+        on_error(error)
     except (PruneBenchError, BrokenPromise, Spoiled) as error:
         status, reason = "failed", said(error)
+        on_error(error)
     except Exception as error:  # the border: a method may raise anything
         status = "oom" if is_lack_of_memory(error) else "failed"
         reason, detail = f"{type(error).__name__}: {said(error)}", _trace()
+        on_error(error)
     except BaseException:
         bench.discard()  # what it left undone, nobody knows
         raise
@@ -148,11 +151,21 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
             trial.protocol.evaluation_limit,
         )
         pruned.notes += [*declined, *(note for notes in bench.advice.values() for note in notes)]
-    bench.progress("time", None)
-    with bench.guard.watching(f"the network that {trial.method.use} made"):
-        timings = _timings(trial, bench, dense, pruned)
+    timings = _timings(trial, bench, dense, pruned)
     curve = (*(dense.curve if trial.method.use == "dense" else ()), *pruned.curve)
     return _measurement(scores, before, facts, timings, curve, dense, pruned)
+
+
+def made(trial: Trial, bench: Workbench) -> tuple[DenseNetwork, Pruned, Scores]:
+    """The dense network, what the method and the fine-tuning make of it, and its scores, as the trial's row has them.
+
+    Nothing is timed; raises what the method raises.
+    """
+    with bench.turn.working(), settled(trial.protocol.threads):
+        dense = bench.dense(trial)
+        pruned = pruned_network(bench, trial, dense)
+        _finetuned(trial, bench, dense, pruned)
+        return dense, pruned, _scored(trial, bench, dense, pruned)
 
 
 def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
@@ -236,8 +249,9 @@ def _is_realised(trial: Trial, dense: Counts, after: Counts) -> bool:
 def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Latency, ...]:
     if not trial.protocol.latency.batch:
         return ()
+    bench.progress("time", None)
     other: nn.Module = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
-    with bench.turn.timing():
+    with bench.guard.watching(f"the network that {trial.method.use} made"), bench.turn.timing():
         return latency(dense.network, other, dense.calibration, trial.protocol.latency, bench.device, trial.seed)
 
 

@@ -119,6 +119,7 @@ class Workbench:
         if self._dense is None or self._dense.network_id != trial.network_id:
             self._dense = None
             self.memory = Memory()
+            self.guard.has_run = True  # the data set's and the model's code
             self._dense = self._load_dense(trial)
         self.guard.hand_out(self._dense.handed_out, self.memory, self._dense.network, self._dense.structure)
         return self._dense

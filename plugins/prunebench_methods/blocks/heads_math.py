@@ -20,6 +20,9 @@ def fewer_heads(method: Any, network: nn.Module, task: Task) -> nn.Module:
     if not chosen:
         why = "its queries, keys and values lie in one matrix" if every else "no attention of its blocks is known"
         raise NotApplicable(f"whole heads cannot be taken out: {why}")
+    if method.keep < 1 and all(method.count(each.key_value_heads) == each.key_value_heads for each in chosen.values()):
+        fewest = min(each.key_value_heads for each in chosen.values())
+        raise NotApplicable(f"keep {method.keep:g} of {fewest} key-value heads, rounded up, is all of them")
     reads = {name: attention.output for name, attention in chosen.items()}
     moments = task.once("moments of attentions", lambda: moments_of(network, task, reads, anatomy.head))
     for name, attention in chosen.items():

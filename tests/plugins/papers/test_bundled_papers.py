@@ -30,7 +30,7 @@ import measured
 
 PAPERS = {cls.name: cls() for cls in prunebench_papers.papers()}
 PUBLISHED_COUNTS = {"ravan-ebanks-2024": 207, "rohlicek-2020": 19, "denton-2014": 9}
-DATA_OF_THE_MACHINE = {"digits", "rendered_letters"}
+DATA_OF_THE_MACHINE = {"digits", "rendered_letters", "text"}
 every_paper = pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
 both_scales = pytest.mark.parametrize("scale", ["offline", "full"])
 

@@ -58,9 +58,22 @@ function timingCell(row, part) {
 }
 
 function accuracyCell(row) {
-  const told = row.seed_count === 1 ? seeds(1) : row.accuracy_std === null ? "" : `± ${shown("points", row.accuracy_std)}`;
+  const isShare = !row.score_title || row.score_unit === "fraction";
+  const told = row.seed_count === 1 ? seeds(1) : row.accuracy_std === null ? "" : `± ${shown(isShare ? "points" : "number", row.accuracy_std)}`;
   const spread = told ? element("small", {}, ` ${told}`) : null;
-  return element("td", { class: "number" }, shown("share", row.accuracy), spread);
+  return element("td", { class: "number" }, shown(isShare ? "share" : "number", row.accuracy), spread);
+}
+
+function lossCell(row) {
+  const kind = !row.score_title || row.score_unit === "fraction" ? "points" : "number";
+  return cell({ kind }, row.accuracy_drop);
+}
+
+/** The score's own title where all rows have one. */
+function scoreTitle() {
+  const frame = page.headline.columns.find((column) => column.name === "score_title");
+  const words = frame && frame.words ? frame.words : [];
+  return words.length === 1 ? words[0] : words.length ? "score" : "top-1 accuracy";
 }
 
 /** The short name of a setting; the whole one is in its title. */
@@ -79,8 +92,8 @@ function headlineColumns() {
     ...pair,
     { name: "label", title: "method and setting", kind: "text", draw: settingCell },
     plain("seed_count", "seeds", "integer"),
-    { name: "accuracy", title: "top-1 accuracy", kind: "share", draw: accuracyCell },
-    plain("accuracy_drop", "drop, points", "points"),
+    { name: "accuracy", title: scoreTitle(), kind: "share", draw: accuracyCell },
+    { name: "accuracy_drop", title: scoreTitle() === "top-1 accuracy" ? "drop, points" : "worse by", kind: "points", draw: lossCell },
     plain("compression_ratio", "smaller", "ratio"),
     plain("theoretical_speedup", "fewer MACs", "ratio"),
     plain("stored_bytes", "stored", "bytes"),

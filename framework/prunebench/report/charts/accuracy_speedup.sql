@@ -7,8 +7,11 @@ asked as (
         method,
         method_label,
         is_control,
-        top1_accuracy,
-        dense_top1_accuracy,
+        score,
+        dense_score,
+        score_title,
+        score_unit,
+        larger_is_better,
         panel(dataset_label, model_label, protocol_id, environment_id) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
@@ -26,12 +29,15 @@ settings as (
         half95(ln(speedups.speedup)) as half_width,
         min(speedups.speedup_low) as only_low,
         max(speedups.speedup_high) as only_high,
-        avg(asked.top1_accuracy) as accuracy,
-        coalesce(stddev_samp(asked.top1_accuracy), 0) as spread,
-        avg(asked.dense_top1_accuracy) as dense_accuracy
+        avg(asked.score) as accuracy,
+        any_value(asked.score_title) as score_title,
+        any_value(asked.score_unit) as score_unit,
+        bool_or(asked.larger_is_better) as larger_is_better,
+        coalesce(stddev_samp(asked.score), 0) as spread,
+        avg(asked.dense_score) as dense_accuracy
     from asked
     join speedups using (trial_id)
-    where speedups.speedup > 0 and asked.top1_accuracy is not null
+    where speedups.speedup > 0 and asked.score is not null
     group by all
 ),
 placed as (
@@ -54,27 +60,31 @@ points as (
         avg(case when seed_count > 1 then x * exp(-half_width) else only_low end) as x_low,
         avg(case when seed_count > 1 then x * exp(half_width) else only_high end) as x_high,
         avg(accuracy) as accuracy,
-        greatest(avg(accuracy - spread), 0) as accuracy_low,
-        least(avg(accuracy + spread), 1) as accuracy_high,
-        avg(dense_accuracy) as dense_accuracy
+        greatest(avg(accuracy - spread), case when any_value(score_unit) = 'fraction' then 0 end) as accuracy_low,
+        least(avg(accuracy + spread), case when any_value(score_unit) = 'fraction' then 1 end) as accuracy_high,
+        avg(dense_accuracy) as dense_accuracy,
+        any_value(score_title) as score_title,
+        any_value(score_unit) as score_unit,
+        bool_or(larger_is_better) as larger_is_better,
+        avg(case when larger_is_better then accuracy else -accuracy end) as merit
     from placed
     group by panel, part, batch, method, place
 ),
 ranked as (
     select
         *,
-        max(accuracy) over (
-            partition by panel, batch, method order by x desc, accuracy desc
+        max(merit) over (
+            partition by panel, batch, method order by x desc, merit desc
             rows between unbounded preceding and 1 preceding
         ) as best_of_method,
-        max(accuracy) over (
-            partition by panel, batch order by x desc, accuracy desc rows between unbounded preceding and 1 preceding
+        max(merit) over (
+            partition by panel, batch order by x desc, merit desc rows between unbounded preceding and 1 preceding
         ) as best_so_far
     from points
 )
 select
-    * exclude (batch, best_of_method, best_so_far),
-    coalesce(accuracy > best_of_method, true) as is_front,
-    coalesce(accuracy > best_so_far, true) as is_best
+    * exclude (merit, batch, best_of_method, best_so_far),
+    coalesce(merit > best_of_method, true) as is_front,
+    coalesce(merit > best_so_far, true) as is_best
 from ranked
 order by panel, batch, method, x

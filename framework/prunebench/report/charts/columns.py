@@ -13,12 +13,15 @@ WHICH = {
     "point_count": ("settings in this row", "integer"),
 }
 ACCURACY = {
-    "accuracy": ("top-1 accuracy, mean", "share"),
+    "accuracy": ("score, mean", "share"),
     "accuracy_low": ("mean − std", "share"),
     "accuracy_high": ("mean + std", "share"),
-    "dense_accuracy": ("dense accuracy", "share"),
+    "dense_accuracy": ("score of the dense network", "share"),
     "is_front": ("best of its method", "bool"),
     "is_best": ("best of all", "bool"),
+    "score_title": ("score of", "text"),
+    "score_unit": ("unit of the score", "text"),
+    "larger_is_better": ("larger is better", "bool"),
 }
 SPEEDUP = {
     "speedup": ("measured speedup", "ratio"),

@@ -10,6 +10,7 @@ import altair as alt
 from prunebench.plugins.chart import Chart, Look
 from prunebench.report.charts.columns import WHICH
 from prunebench.report.charts.marks import tip
+from prunebench.report.score import CLASSIC
 
 WHOLE = "datum.value % 1 ? '' : datum.label"  # between two epochs there are ticks, but no epoch
 # About twenty marks a curve: its last epoch and even steps before it, so that a long one remains a line.
@@ -18,8 +19,8 @@ EACH = "datum.epoch === datum.last || datum.epoch % max(1, ceil(datum.last / 20)
 
 @dataclass(frozen=True)
 class Curves(Chart):
-    """Validation accuracy by epoch, a line a setting, averaged over seeds; the band around the dense network's
-    training is one standard deviation.
+    """Validation score by epoch, which is the accuracy of classifiers: a line a setting, averaged over seeds; the band
+    around the dense network's training is one standard deviation.
     """
 
     name = "curves"
@@ -28,11 +29,14 @@ class Curves(Chart):
     columns = {
         **WHICH,
         "epoch": ("epoch", "integer"),
-        "accuracy": ("validation accuracy, mean", "share"),
+        "accuracy": ("validation score, mean", "share"),
         "accuracy_low": ("mean − std", "share"),
         "accuracy_high": ("mean + std", "share"),
         "loss": ("validation loss, mean", "number"),
         "curve_count": ("curves", "integer"),
+        "score_title": ("score of", "text"),
+        "score_unit": ("unit of the score", "text"),
+        "larger_is_better": ("larger is better", "bool"),
     }
 
     def draw(self, rows: Any, look: Look) -> Any:
@@ -40,9 +44,10 @@ class Curves(Chart):
         axis = alt.Axis(title="Epoch", format="d", labelExpr=WHOLE, tickMinStep=1, grid=False)
         x = alt.X("epoch", type="quantitative", axis=axis, scale=alt.Scale(nice=False, padding=10))
         base = alt.Chart(rows).encode(x=x, color=look.colour(), detail=alt.Detail("setting", type="nominal"))
-        told = [tip("setting", "setting", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", "accuracy", ".2%"),
+        title, form = getattr(look, "score", CLASSIC)[0], getattr(look, "score_format", ".2%")
+        told = [tip("setting", "setting", kind="nominal"), tip("epoch", "epoch"), tip("accuracy", title, form),
                 tip("loss", "loss", ".4f"), tip("curve_count", "curves"), tip("seed_count", "seeds")]  # fmt: skip
-        y = alt.Y("accuracy", **look.axis("share", "Validation accuracy"))
+        y = alt.Y("accuracy", **look.axis(getattr(look, "score_kind", "share"), f"Validation {title}"))
         line = base.mark_line(strokeWidth=1.3).encode(y=y, opacity=look.faded(0.7))
         ticked = base.transform_joinaggregate(last="max(epoch)", groupby=["setting"]).transform_filter(EACH)
         points = ticked.mark_point(filled=True, size=26).encode(

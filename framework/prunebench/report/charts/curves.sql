@@ -9,6 +9,9 @@ asked as (
         method_label,
         is_control,
         is_dense,
+        score_title,
+        score_unit,
+        larger_is_better,
         panel(dataset_label, model_label, protocol_id, environment_id) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
@@ -26,15 +29,23 @@ select
     bool_or(asked.is_control) as control,
     count(distinct asked.method_label) as point_count,
     curves.epoch,
-    avg(curves.validation_accuracy) as accuracy,
-    greatest(avg(curves.validation_accuracy) - coalesce(stddev_samp(curves.validation_accuracy), 0), 0) as accuracy_low,
-    least(avg(curves.validation_accuracy) + coalesce(stddev_samp(curves.validation_accuracy), 0), 1) as accuracy_high,
+    avg(scored.score) as accuracy,
+    greatest(
+        avg(scored.score) - coalesce(stddev_samp(scored.score), 0), case when any_value(asked.score_unit) = 'fraction' then 0 end
+    ) as accuracy_low,
+    least(
+        avg(scored.score) + coalesce(stddev_samp(scored.score), 0), case when any_value(asked.score_unit) = 'fraction' then 1 end
+    ) as accuracy_high,
+    asked.score_title,
+    asked.score_unit,
+    asked.larger_is_better,
     avg(curves.validation_loss) as loss,
     count(*) as curve_count,
     count(distinct asked.seed) as seed_count
 from asked
 join crowds using (panel)
 join curves using (trial_id)
-where curves.validation_accuracy is not null and (curves.phase <> 'train' or asked.is_dense)
+cross join lateral (select coalesce(curves.validation_score, curves.validation_accuracy) as score) as scored
+where scored.score is not null and (curves.phase <> 'train' or asked.is_dense)
 group by all
 order by asked.panel, part desc, asked.method, setting, curves.epoch

@@ -12,6 +12,7 @@ from typing import Any
 
 import altair as alt
 
+from prunebench.report.score import CLASSIC, is_share
 from prunebench.report.style import Series
 
 HEIGHT = 270
@@ -29,6 +30,17 @@ class SeriesLook:
 
     series: Sequence[Series] = ()
     on_page: bool = False
+    score: tuple[str, str, bool] = CLASSIC  # title, unit and direction of what is drawn as `accuracy`
+
+    @property
+    def score_kind(self) -> str:
+        """The kind of its axis."""
+        return "share" if is_share(self.score[1]) else "number"
+
+    @property
+    def score_format(self) -> str:
+        """Its d3 format in a tooltip."""
+        return ".2%" if is_share(self.score[1]) else ".4~g"
 
     @property
     def names(self) -> list[str]:

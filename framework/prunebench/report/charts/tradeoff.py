@@ -14,6 +14,7 @@ import altair as alt
 from prunebench.plugins.chart import Chart, Look
 from prunebench.report.charts.marks import brush, setting_tips, tip, zoom
 from prunebench.report.charts.template import filled
+from prunebench.report.score import CLASSIC, axis_title
 
 FRONT = alt.condition("chosen.all", alt.value(0.75), alt.value(0.2))
 
@@ -37,12 +38,18 @@ class Tradeoff(Chart):
 
 def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: bool = False) -> Any:
     """The layered chart of rows with `x`, `accuracy` and their `_low` and `_high`."""
-    base = alt.Chart(rows).encode(x=x, y=alt.Y("accuracy", **look.axis("share", "Top-1 accuracy")))
+    base = alt.Chart(rows).encode(x=x, y=alt.Y("accuracy", **look.axis(*scored(look))))
     layers = [best_of_all(base), dense_line(rows), *error_bars(base, look, x_bars), own_front(base, look)]
     points = marks(base, look, tips)
     if look.on_page:
         points = points.add_params(brush(), zoom())
     return alt.layer(*layers, points)
+
+
+def scored(look: Look) -> tuple[str, str]:
+    """Kind and title of the axis of scores."""
+    title, _, larger = getattr(look, "score", CLASSIC)
+    return getattr(look, "score_kind", "share"), axis_title(title) + ("" if larger else " (smaller is better)")
 
 
 def best_of_all(base: Any) -> Any:
@@ -78,6 +85,7 @@ def error_bars(base: Any, look: Look, x_bars: bool) -> list[Any]:
 
 def marks(base: Any, look: Look, tips: list[alt.Tooltip]) -> Any:
     """One mark a setting."""
+    title, form = getattr(look, "score", CLASSIC)[0], getattr(look, "score_format", ".2%")
     points = base.mark_point(filled=True, size=62, strokeWidth=1.6)
-    told = [*setting_tips(), tip("accuracy", "top-1 accuracy", ".2%"), tip("dense_accuracy", "dense", ".2%"), *tips]
+    told = [*setting_tips(), tip("accuracy", title, form), tip("dense_accuracy", "dense", form), *tips]
     return points.encode(color=look.colour(), shape=look.shape(), opacity=look.faded(0.95), tooltip=told)

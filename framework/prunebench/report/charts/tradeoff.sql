@@ -7,8 +7,11 @@ asked as (
         method,
         method_label,
         is_control,
-        top1_accuracy,
-        dense_top1_accuracy,
+        score,
+        dense_score,
+        score_title,
+        score_unit,
+        larger_is_better,
         $column,
         concat_ws(
             ' · ',
@@ -26,11 +29,14 @@ settings as (
         bool_or(is_control) as control,
         count(*) as seed_count,
         avg($column) as x,
-        avg(top1_accuracy) as accuracy,
-        coalesce(stddev_samp(top1_accuracy), 0) as spread,
-        avg(dense_top1_accuracy) as dense_accuracy
+        avg(score) as accuracy,
+        any_value(score_title) as score_title,
+        any_value(score_unit) as score_unit,
+        bool_or(larger_is_better) as larger_is_better,
+        coalesce(stddev_samp(score), 0) as spread,
+        avg(dense_score) as dense_accuracy
     from asked
-    where $column > 0 and top1_accuracy is not null
+    where $column > 0 and score is not null
     group by all
 ),
 placed as (
@@ -49,26 +55,30 @@ points as (
         sum(seed_count) // count(*) as seed_count,
         exp(avg(ln(x))) as x,
         avg(accuracy) as accuracy,
-        greatest(avg(accuracy - spread), 0) as accuracy_low,
-        least(avg(accuracy + spread), 1) as accuracy_high,
-        avg(dense_accuracy) as dense_accuracy
+        greatest(avg(accuracy - spread), case when any_value(score_unit) = 'fraction' then 0 end) as accuracy_low,
+        least(avg(accuracy + spread), case when any_value(score_unit) = 'fraction' then 1 end) as accuracy_high,
+        avg(dense_accuracy) as dense_accuracy,
+        any_value(score_title) as score_title,
+        any_value(score_unit) as score_unit,
+        bool_or(larger_is_better) as larger_is_better,
+        avg(case when larger_is_better then accuracy else -accuracy end) as merit
     from placed
     group by panel, method, place
 ),
 ranked as (
     select
         *,
-        max(accuracy) over (
-            partition by panel, method order by x $direction, accuracy desc rows between unbounded preceding and 1 preceding
+        max(merit) over (
+            partition by panel, method order by x $direction, merit desc rows between unbounded preceding and 1 preceding
         ) as best_of_method,
-        max(accuracy) over (
-            partition by panel order by x $direction, accuracy desc rows between unbounded preceding and 1 preceding
+        max(merit) over (
+            partition by panel order by x $direction, merit desc rows between unbounded preceding and 1 preceding
         ) as best_so_far
     from points
 )
 select
-    * exclude (best_of_method, best_so_far),
-    coalesce(accuracy > best_of_method, true) as is_front,
-    coalesce(accuracy > best_so_far, true) as is_best
+    * exclude (merit, best_of_method, best_so_far),
+    coalesce(merit > best_of_method, true) as is_front,
+    coalesce(merit > best_so_far, true) as is_best
 from ranked
 order by panel, method, x

@@ -70,3 +70,42 @@ create or replace macro is_baseline(is_dense, method, options) as
     is_dense
     or method in ('random', 'random_matched')
     or coalesce(list_contains(cast(options -> '$.controls' as varchar[]), method), false);
+
+-- What a result is scored by, from the facts that travel with it. Results older than objectives have none: they are of
+-- classification, whose headline is top-1 accuracy.
+create or replace macro objective_of(facts) as coalesce(facts ->> '$.name', 'classification');
+create or replace macro score_name_of(facts) as coalesce(facts ->> '$.score', 'top1_accuracy');
+create or replace macro score_title_of(facts) as coalesce(facts ->> '$.title', 'top-1 accuracy');
+create or replace macro score_unit_of(facts) as case when facts is null then 'fraction' else facts ->> '$.unit' end;
+create or replace macro larger_is_better(facts) as coalesce(cast(facts ->> '$.larger_is_better' as boolean), true);
+create or replace macro near_of(facts) as
+    case when facts is null then [0.01, 0.05] else cast(facts -> '$.near' as double[]) end;
+
+-- How much worse than dense, positive where it is worse: a difference, or the logarithm of a ratio.
+create or replace macro score_loss(score, dense, facts) as case
+    when facts ->> '$.compared' = 'ratio'
+        then (case when larger_is_better(facts) then -1 else 1 end) * log_of(score / nullif(dense, 0))
+    when larger_is_better(facts) then dense - score
+    else score - dense
+end;
+
+-- The best headline that needs no network (chance, the majority, a constant), and whether a network is no better.
+create or replace macro floor_values(facts) as map_values(cast(facts -> '$.floors' as map(varchar, double)));
+create or replace macro score_floor_of(facts) as
+    case when larger_is_better(facts) then list_max(floor_values(facts)) else list_min(floor_values(facts)) end;
+create or replace macro is_at_floor(score, facts) as coalesce(
+    case
+        when larger_is_better(facts) then score <= score_floor_of(facts)
+        else score >= score_floor_of(facts)
+    end,
+    false
+);
+
+-- Two networks judged by values on the same n samples: the difference of their mean losses, by Student's t.
+create or replace macro loss_low(difference, error, n) as difference - t95(n) * error;
+create or replace macro loss_high(difference, error, n) as difference + t95(n) * error;
+create or replace macro loss_verdict(difference, error, n) as case
+    when loss_low(difference, error, n) > 0 then 'worse'
+    when loss_high(difference, error, n) < 0 then 'better'
+    else 'can''t tell'
+end;

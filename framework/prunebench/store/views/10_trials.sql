@@ -82,7 +82,23 @@ select
                 then 'no theoretical speedup: the dense network was counted by rule ' || dense.rule || ', this one by rule '
                     || r.rule
         end
-    ), '') as mac_count_note
+    ), '') as mac_count_note,
+    objective_of(r.objective) as objective,
+    score_name_of(r.objective) as score_name,
+    score_title_of(r.objective) as score_title,
+    score_unit_of(r.objective) as score_unit,
+    larger_is_better(r.objective) as larger_is_better,
+    near_of(r.objective) as near,
+    coalesce(r.score, r.top1_accuracy) as score,
+    coalesce(r.score_before_finetune, r.top1_accuracy_before_finetune) as score_before_finetune,
+    coalesce(dense.score, dense.top1_accuracy) as dense_score,
+    score_loss(
+        coalesce(r.score, r.top1_accuracy), coalesce(dense.score, dense.top1_accuracy), r.objective
+    ) as score_loss,
+    score_floor_of(r.objective) as score_floor,
+    is_at_floor(coalesce(r.score, r.top1_accuracy), r.objective) as is_at_floor,
+    r.objective -> '$.floors' as floors,
+    r.scores
     $parameters(r)
 from labelled_trials as r
 join baseline on baseline.id = r.baseline

@@ -12,6 +12,12 @@ with good as (
         r.top1_accuracy,
         r.top5_accuracy,
         r.loss,
+        r.objective as facts,
+        coalesce(r.score, r.top1_accuracy) as score,
+        coalesce(dense.score, dense.top1_accuracy) as dense_score,
+        score_loss(
+            coalesce(r.score, r.top1_accuracy), coalesce(dense.score, dense.top1_accuracy), r.objective
+        ) as score_loss,
         dense.top1_accuracy as dense_top1_accuracy,
         dense.top1_accuracy - r.top1_accuracy as accuracy_drop,
         dense.parameter_count / nullif(r.nonzero_parameter_count, 0) as compression_ratio,
@@ -53,6 +59,13 @@ grouped as (
         max(top1_accuracy) as top1_accuracy_max,
         avg(top5_accuracy) as top5_accuracy,
         avg(loss) as loss,
+        any_value(facts) as facts,
+        avg(score) as score,
+        half95(score) as score_half,
+        stddev_samp(score) as score_std,
+        avg(dense_score) as dense_score,
+        avg(score_loss) as score_loss,
+        half95(score_loss) as score_loss_half,
         avg(dense_top1_accuracy) as dense_top1_accuracy,
         avg(accuracy_drop) as accuracy_drop,
         half95(accuracy_drop) as accuracy_drop_half,
@@ -139,7 +152,21 @@ select
         case when g.counting_rule is null then 'no mean: the seeds were counted by different rules' end,
         case when g.oldest_rule < $counting_rule then 'counted by an older rule' end,
         case when g.is_unpaired then 'no theoretical speedup where the dense network was counted by another rule' end
-    ), '') as mac_count_note
+    ), '') as mac_count_note,
+    objective_of(g.facts) as objective,
+    score_name_of(g.facts) as score_name,
+    score_title_of(g.facts) as score_title,
+    score_unit_of(g.facts) as score_unit,
+    larger_is_better(g.facts) as larger_is_better,
+    g.score,
+    g.score_std,
+    g.score - g.score_half as score_low,
+    g.score + g.score_half as score_high,
+    g.dense_score,
+    g.score_loss,
+    g.score_loss - g.score_loss_half as score_loss_low,
+    g.score_loss + g.score_loss_half as score_loss_high,
+    score_floor_of(g.facts) as score_floor
     $parameters(c)
 from grouped as g
 join run on run.id = g.run
@@ -216,10 +243,12 @@ join cells as c
     and c.protocol_number = g.protocol
     and c.environment_number = g.environment;
 
--- What nothing of the same dataset, model, protocol and environment beats in both accuracy and the objective.
+-- What nothing of the same dataset, model, protocol and environment beats in both the score and the objective.
 create or replace view pareto as
 with points as materialized (
-    select * from trial_means where top1_accuracy is not null
+    select * exclude (objective), objective as scored_by, case when larger_is_better then score else -score end as merit
+    from trial_means
+    where score is not null
 ),
 candidates as (
     select 'compression_ratio' as objective, compression_ratio as amount, * from points
@@ -231,14 +260,14 @@ candidates as (
 ranked as (
     select
         *,
-        max(top1_accuracy) over (
+        max(merit) over (
             partition by objective, dataset_label, model_label, protocol_id, environment_id
-            order by amount desc, top1_accuracy desc
+            order by amount desc, merit desc
             rows between unbounded preceding and 1 preceding
         ) as best_before
     from candidates
     where amount is not null
 )
-select * exclude (best_before)
+select * exclude (best_before, merit)
 from ranked
-where best_before is null or top1_accuracy > best_before;
+where best_before is null or merit > best_before;

@@ -1,6 +1,7 @@
 -- Every pruned trial against the dense network it was made from, test sample by test sample. The interval is
 -- Agresti and Min's (half a sample added to each count), the p-value McNemar's: exact up to 50 samples that only one
--- of the two got right, with continuity correction above.
+-- of the two got right, with continuity correction above. What is judged by values (losses of windows, squared errors)
+-- has the difference of the mean losses with Student's interval over samples in place of both.
 create or replace view comparison as
 with counted as (
     select
@@ -11,7 +12,12 @@ with counted as (
         pair.same_weights,
         pair.both_count,
         pair.dense_only_count,
-        pair.pruned_only_count
+        pair.pruned_only_count,
+        pair.sample_count,
+        pair.loss_difference,
+        pair.loss_difference_se,
+        coalesce(r.score, r.top1_accuracy) as scored,
+        coalesce(dense.score, dense.top1_accuracy) as dense_scored
     from labelled_trials as r
     left join pair on pair.result = r.result
     join (
@@ -55,6 +61,21 @@ select
     r.speedup,
     mcnemar_statistic(r.dense_only_count, r.pruned_only_count) as mcnemar_statistic,
     mcnemar_p(r.dense_only_count, r.pruned_only_count) as mcnemar_p,
-    drop_verdict(r.dense_only_count, r.pruned_only_count, r.test_count) as verdict
+    case
+        when r.loss_difference is null then drop_verdict(r.dense_only_count, r.pruned_only_count, r.test_count)
+        else loss_verdict(r.loss_difference, r.loss_difference_se, r.sample_count)
+    end as verdict,
+    objective_of(r.objective) as objective,
+    score_name_of(r.objective) as score_name,
+    score_title_of(r.objective) as score_title,
+    score_unit_of(r.objective) as score_unit,
+    larger_is_better(r.objective) as larger_is_better,
+    r.scored as score,
+    r.dense_scored as dense_score,
+    score_loss(r.scored, r.dense_scored, r.objective) as score_loss,
+    coalesce(r.sample_count, case when r.both_count is not null then r.test_count end) as pair_count,
+    r.loss_difference,
+    loss_low(r.loss_difference, r.loss_difference_se, r.sample_count) as loss_difference_low,
+    loss_high(r.loss_difference, r.loss_difference_se, r.sample_count) as loss_difference_high
     $parameters(r)
 from counted as r;

@@ -43,6 +43,7 @@ select
     c.train_loss,
     c.validation_loss,
     c.validation_accuracy,
+    c.validation_score,
     c.seconds
 from curve as c
 join labelled_trials as r using (result);
@@ -63,6 +64,7 @@ select
     s.nonzero_parameter_count,
     s.mac_count,
     s.validation_accuracy,
+    s.validation_score,
     s.prune_seconds,
     s.stored_bytes,
     coalesce(r.counting_rule, 1) as counting_rule

@@ -1,0 +1,54 @@
+"""`bench save`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from prunebench.cli.options import db_option, json_option, plugin_options
+
+
+@click.command("save")
+@click.argument("trial")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="X.pt2, X.safetensors, X.onnx or a folder.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Where the network is made again.")
+@db_option
+@plugin_options
+@json_option
+def command(
+    trial: str,
+    out: Path,
+    device: str,
+    db: Path,
+    plugin_files: tuple[Path, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Save the pruned network of a trial as a file. TRIAL is its id, or the beginning of it.
+
+    The network is made again from the checkpoint and the row's settings, held to the row's hash and scores, written
+    with a card, read back and compared. `prunebench.load(path)` gives it back.
+    """
+    from prunebench.cli.repro import workbench
+    from prunebench.export.again import row_of, save_trial
+    from prunebench.export.save import require_suffix
+
+    require_suffix(out)
+    row = row_of(db, trial)
+    card = save_trial(row, workbench(db, device, plugin_files, disabled), out)
+    if as_json:
+        click.echo(json.dumps(card))
+        return 0
+    click.echo(
+        f"{out}: {card['method']} on {card['model']}, {card['file_bytes']:,} bytes, as measured in {card['trial']}"
+    )
+    click.echo(f"read back: outputs differ by {card['largest_difference']:.2g} at most")
+    return 0

@@ -1,0 +1,1 @@
+"""The pruned network of a row as a file that others can run, and back."""

@@ -1,0 +1,168 @@
+"""A pruned network written as a file, read back and compared before it counts."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree
+
+from prunebench import samples
+from prunebench.errors import CheckpointError, PruneBenchError, said
+from prunebench.export.card import FORMAT, card_path, sha256
+from prunebench.export.load import loaded
+from prunebench.measure.scores import evaluating
+
+SUFFIXES = (".pt2", ".safetensors", ".onnx", "")
+ABSOLUTE, RELATIVE = 1e-4, 1e-4  # how far outputs of the file may be from the network's
+ROWS = 4  # samples that an example batch has: with one, torch.export takes the batch for fixed
+
+
+def require_suffix(path: Path) -> None:
+    """Raise `PruneBenchError` for a file name that says no format."""
+    if path.suffix not in SUFFIXES:
+        raise PruneBenchError(f"{path}: no format {path.suffix!r}; there are .pt2, .safetensors, .onnx and a folder")
+    if path.exists() or card_path(path).exists():
+        raise PruneBenchError(f"{path} is there already: name another, or remove it")
+
+
+def save(network: nn.Module, inputs: Any, path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write `network` to `path` with a card of `facts`, checked on `inputs`; returns the card.
+
+    Raises `PruneBenchError` where it cannot be written or exported, or answers otherwise when it is read back; nothing
+    is left behind then.
+    """
+    require_suffix(path)
+    network = network.cpu().eval()
+    inputs = samples.moved(inputs, "cpu")
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.absolute().parent) as name:
+            return _saved(network, inputs, path, facts, Path(name))
+    except OSError as error:
+        told = error.strerror if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS) else str(error)
+        raise CheckpointError(f"{path} cannot be written: {told}; nothing is left of it") from None
+
+
+def _saved(network: nn.Module, inputs: Any, path: Path, facts: dict[str, Any], folder: Path) -> dict[str, Any]:
+    place = folder / path.name
+    extra = _written(network, samples.rows(inputs, slice(ROWS)), place)
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    card = {"format": FORMAT, **facts, **extra, "files": {file.name: sha256(file) for file in files}}
+    card["file_bytes"] = sum(file.stat().st_size for file in files)
+    card["largest_difference"] = _require_same(network, inputs, place, card)
+    card_path(place).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if not place.is_dir():  # the card first: a network without one is not loaded, and a card alone is no network
+        os.replace(card_path(place), card_path(path))
+    os.replace(place, path)
+    return card
+
+
+def _written(network: nn.Module, example: Any, place: Path) -> dict[str, Any]:
+    """Write the network in the format that the name says; what the card has to know of it."""
+    from safetensors.torch import save_file
+
+    if place.suffix == ".safetensors":
+        from prunebench.export.structure import described
+
+        try:
+            structure = described(network)
+        except PruneBenchError as error:
+            raise PruneBenchError(f"{place.name}: {error}: save it as .pt2, which holds its operations") from None
+        save_file(_weights(network), place)
+        return {"structure": structure}
+    if place.suffix == ".onnx":
+        return {"batch": _onnx(network, example, place)}
+    if place.suffix == ".pt2":
+        return {"batch": _program(network, example, place)}
+    place.mkdir()
+    save_file(_weights(network), place / "weights.safetensors")
+    return {"batch": _program(network, example, place / "network.pt2")}
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    state = network.state_dict()
+    return {name: value.detach().clone().contiguous() for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _call(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, dict):
+        return (), example
+    return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}
+
+
+def _exported(network: nn.Module, example: Any) -> tuple[Any, str]:
+    """The program, with any batch size where torch finds that it goes, else with the example's."""
+    arguments, keywords = _call(example)
+    free = _pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO}, keywords or arguments)
+    try:
+        program = torch.export.export(network, arguments, keywords, dynamic_shapes=free)
+        return program, "any"
+    except Exception:  # what cannot be exported for all sizes may go for one
+        try:
+            return torch.export.export(network, arguments, keywords), str(samples.count(example))
+        except Exception as error:  # the border: torch.export raises whatever it met
+            raise PruneBenchError(f"the network cannot be exported: {said(error, 400)}") from None
+
+
+def _program(network: nn.Module, example: Any, place: Path) -> str:
+    with torch.no_grad():
+        program, batch = _exported(network, example)
+    torch.export.save(program, place)
+    return batch
+
+
+def _onnx(network: nn.Module, example: Any, place: Path) -> str:
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise PruneBenchError("an .onnx file needs pip install 'prunebench[runtimes]'") from None
+    with torch.no_grad():
+        program, batch = _exported(network, example)
+        try:
+            torch.onnx.export(program, (), str(place), dynamo=True, external_data=False, verbose=False)
+        except Exception as error:  # the border: the exporter names the operator that it does not know
+            raise PruneBenchError(f"the network cannot be written as ONNX: {said(error, 400)}") from None
+    return batch
+
+
+def _require_same(network: nn.Module, inputs: Any, place: Path, card: dict[str, Any]) -> float:
+    """The largest difference of outputs between the network and the file; raises where it is beyond the tolerance."""
+    few = inputs if card.get("batch", "any") == "any" else samples.rows(inputs, slice(int(card["batch"])))
+    with evaluating(network), torch.no_grad():
+        wanted = samples.leaves(samples.call(network, few))
+        found = _onnx_outputs(place, few) if place.suffix == ".onnx" else _outputs(loaded(place, card), few)
+    largest = 0.0
+    for a, b in zip(wanted, found, strict=True):
+        difference = (a.double() - b.double()).abs()
+        largest = max(largest, float(difference.max()))
+        if not bool((difference <= ABSOLUTE + RELATIVE * a.double().abs()).all()):
+            raise PruneBenchError(f"{place.name} answers otherwise than the network, by {largest:.3g}: it is not kept")
+    return largest
+
+
+def _outputs(module: nn.Module, inputs: Any) -> list[Tensor]:
+    return samples.leaves(samples.call(module, inputs))
+
+
+def _onnx_outputs(place: Path, inputs: Any) -> list[Tensor]:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise PruneBenchError("an .onnx file is checked by pip install 'prunebench[runtimes]'") from None
+    session = onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
+    fed = [leaf.numpy() for leaf in samples.leaves(inputs)]
+    answers = session.run(None, {given.name: leaf for given, leaf in zip(session.get_inputs(), fed, strict=True)})
+    return [torch.from_numpy(answer) for answer in answers]
+
+
+def versions() -> dict[str, str]:
+    """Of what wrote the file."""
+    return {name: importlib.metadata.version(name) for name in ("prunebench", "torch", "safetensors")}

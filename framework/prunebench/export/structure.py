@@ -1,0 +1,57 @@
+"""A chain of torch's own layers as plain data, and back: what weights alone do not say."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from prunebench.errors import PruneBenchError
+
+CONTAINERS = ("Sequential",)
+
+
+def described(network: nn.Module) -> Any:
+    """Nested plain data; raises `PruneBenchError` naming the first module that is no chain of torch's own layers."""
+    name = type(network).__name__
+    if getattr(nn, name, None) is not type(network):
+        raise PruneBenchError(f"{name} is no layer of torch's own, so weights alone do not say what it computes")
+    if name in CONTAINERS:
+        return {"use": name, "parts": {key: described(part) for key, part in network.named_children()}}
+    if next(network.children(), None) is not None:
+        raise PruneBenchError(f"{name} holds other layers in a way of its own")
+    return {"use": name, "settings": _settings(network)}
+
+
+def _settings(layer: nn.Module) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in list(inspect.signature(type(layer).__init__).parameters)[1:]:
+        if name in ("device", "dtype", "args", "kwargs"):
+            continue
+        value = getattr(layer, name, None)
+        found[name] = value is not None if name == "bias" else value
+    for name, value in found.items():
+        if not _is_plain(value):
+            raise PruneBenchError(f"{type(layer).__name__} has a {name} that is no plain value")
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def built(description: Any) -> nn.Module:
+    """The modules that the data describe, with weights still to be loaded."""
+    cls = getattr(nn, str(description["use"]))
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise PruneBenchError(f"{description['use']} is no layer of torch's")
+    if "parts" in description:
+        chain = nn.Sequential()
+        for key, part in description["parts"].items():
+            chain.add_module(key, built(part))
+        return chain
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in description["settings"].items()}
+    return cls(**settings)

@@ -1,0 +1,139 @@
+"""Saved networks: the same outputs in a process without plugins, held to their hashes, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import prunebench
+import pytest
+import torch
+from prunebench.cli import main
+from prunebench.engine.executors.here import HereExecutor
+from prunebench.engine.session import Outcome, against, execute
+from prunebench.errors import PruneBenchError
+from prunebench.export.again import differences
+from prunebench.export.save import save
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.plugins.discovery import find_installed
+from prunebench.store import Store
+from prunebench.trial.runner import TrialRunner
+from prunebench.trial.workbench import Workbench
+from torch import nn
+
+GRID = """
+[protocol]
+train = { epochs = 0, steps = 4, batch_size = 64 }
+latency = { batch = [] }
+calibration = 32
+evaluation_limit = 64
+[[block]]
+dataset = "digits"
+model = "lenet5"
+seed = 0
+method = [{ use = "low_rank", rank_ratio = 0.5 }]
+"""
+FRESH = """
+import sys, torch, prunebench
+network = prunebench.load(sys.argv[1])
+torch.save(network(torch.load(sys.argv[2])), sys.argv[3])
+assert not any(name.startswith("prunebench_") for name in sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """(database, id of the low-rank trial) of a LeNet-5."""
+    db = tmp_path_factory.mktemp("export") / "r.duckdb"
+    installed = find_installed()
+    prepared = against(Store(db), plan(Grid.parse(GRID), installed), installed)
+    bench = Workbench(data_dir=db.parent, checkpoints=db.parent / "checkpoints", installed=installed)
+    outcome = Outcome("grid", db, 2, 0)
+    execute(prepared, HereExecutor(TrialRunner(bench).run_trial), outcome, lambda event: None)
+    assert outcome.statuses == {"ok": 2}
+    return db, prepared.plan.trials[1].id
+
+
+def bench(capsys, *args):
+    with pytest.raises(SystemExit) as end:
+        main([str(arg) for arg in args])
+    printed = capsys.readouterr()
+    return end.value.code, printed.out, printed.err
+
+
+def test_a_row_is_saved_loaded_in_a_fresh_process_and_refused_tampered(stored, tmp_path, capsys):
+    db, trial = stored
+    path = tmp_path / "net.pt2"
+    code, out, err = bench(capsys, "save", trial[:8], "-o", path, "--db", db, "--json")
+    assert code == 0, err
+    card = json.loads(out)
+    rows = prunebench.open_results(db).query(f"select top1_accuracy, loss from trials where trial_id = '{trial}'")
+    assert card["made_again"]["loss"] == pytest.approx(rows["loss"][0], rel=1e-6)
+    images = torch.rand(3, 1, 32, 32)
+    torch.save(images, tmp_path / "in.pt")
+    command = [sys.executable, "-W", "ignore", "-c", FRESH, path, tmp_path / "in.pt", tmp_path / "out.pt"]
+    subprocess.run(command, check=True, cwd=tmp_path, env={**os.environ, "PRUNEBENCH_DISABLE_PLUGINS": "all"})
+    torch.testing.assert_close(torch.load(tmp_path / "out.pt"), prunebench.load(path)(images))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(PruneBenchError, match="is not what was saved"):
+        prunebench.load(path)
+
+
+def test_a_row_repeats_and_a_missing_checkpoint_is_one_line(stored, tmp_path, capsys):
+    db, trial = stored
+    code, out, err = bench(capsys, "repro", trial, "--db", db)
+    assert (code, err) == (0, "") and "the same" in out
+    moved = (db.parent / "checkpoints").rename(db.parent / "elsewhere")
+    code, _, err = bench(capsys, "save", trial, "-o", tmp_path / "net.pt2", "--db", db)
+    moved.rename(db.parent / "checkpoints")
+    assert code == 2 and "no checkpoint" in err and err.count("\n") == 1
+    code, _, err = bench(capsys, "save", trial, "-o", tmp_path / "net.zip", "--db", db)
+    assert code == 2 and "no format '.zip'" in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "net.pt2", "net", "net.onnx"])
+def test_each_format_gives_the_same_outputs(name, tmp_path):
+    if name == "net.onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3, bias=False))
+    inputs = torch.randn(6, 1, 4, 4)
+    card = save(network, inputs, tmp_path / name, {})
+    assert card["largest_difference"] <= 1e-5 and card["file_bytes"] > 4 * 196
+    if name != "net.onnx":
+        torch.testing.assert_close(prunebench.load(tmp_path / name)(inputs), network(inputs))
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    class Own(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(PruneBenchError, match="no layer of torch's own"):
+        save(Own(), torch.randn(4, 2), tmp_path / "net.safetensors", {})
+    with pytest.raises(PruneBenchError, match="cannot be exported"):
+        save(Own(), torch.randn(4, 2), tmp_path / "net.pt2", {})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("prunebench.export.save.os.replace", full)
+    with pytest.raises(PruneBenchError, match="No space left on device; nothing is left"):
+        save(nn.Sequential(nn.Linear(2, 2)), torch.randn(4, 2), tmp_path / "net.safetensors", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_differences_are_told_by_name():
+    then = {"loss": 0.5, "parameter_count": 10, "top1_accuracy": None}
+    assert differences(then, {"loss": 0.500001, "parameter_count": 10, "top1_accuracy": 1.0}) == []
+    assert differences(then, {"loss": 0.6, "parameter_count": 9}) == [
+        "parameter_count was 10, is 9",
+        "loss was 0.5, is 0.6",
+    ]
