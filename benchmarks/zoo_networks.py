@@ -122,7 +122,7 @@ def _resnet(c: int, **options) -> nn.Module:
 
 
 photo("vgg16_bn", _vgg)
-photo("alexnet", _alexnet)
+photo("narrow_alexnet", _alexnet)
 photo("googlenet", _googlenet)
 photo("inception_v3", _inception)
 photo("efficientnet", _efficientnet)

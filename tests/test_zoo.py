@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import zoo
+from prunebench.plugins.discovery import find_installed
 from torch import nn
 from zoo_networks import REFUSED, ZOO
 
@@ -37,6 +38,7 @@ def test_a_cell_is_right_or_declined_with_a_reason(the_zoo: zoo.Zoo, network: st
 def test_the_zoo_holds_at_least_sixty_networks() -> None:
     assert len(ZOO) >= 60
     assert set(NETWORKS.split()) <= set(ZOO)
+    assert not set(ZOO) & set(find_installed().of_kind("model"))  # two models of one name: no trial is planned
 
 
 @pytest.mark.filterwarnings("ignore")
