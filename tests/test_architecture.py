@@ -61,7 +61,7 @@ OWNERS = {
     "duckdb": {"store"},
     "altair": {"report"},
     "vl_convert": {"report"},
-    "polars": {"store", "report", "cli"},
+    "polars": {"store", "report", "cli", "own"},
     "ray": {"engine"},
     "tensorly": set(),
     "torchvision": set(),

@@ -201,9 +201,7 @@ def run(
     retry_policy = RetryPolicy(**(options.retries or {}))
     workers = make_executor(executor, devices, settings, retry_policy, address=address, gpu_fraction=gpu_share)
     if isolate or options.isolate:
-        origins = {trial.id: origin(trial, prepared.installed) for trial in prepared.todo}
-        workers.isolate(lambda trial: origins[trial.id])
-        prepared = replace(prepared, todo=by_origin(prepared.todo, origins))
+        prepared = _isolated(prepared, workers)
     check_writable(folder)
     printed = _log_sizes(settings.log_dir)
     execute(prepared, workers, outcome, on_event)
@@ -212,6 +210,13 @@ def run(
         _add_report(prepared, Path(db), outcome)
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _isolated(prepared: Prepared, workers: Any) -> Prepared:
+    """The same work in an order that changes workers seldom; each worker serves the trials of one origin."""
+    origins = {trial.id: origin(trial, prepared.installed) for trial in prepared.todo}
+    workers.isolate(lambda trial: origins[trial.id])
+    return replace(prepared, todo=by_origin(prepared.todo, origins))
 
 
 def _add_report(prepared: Prepared, db: Path, outcome: Outcome) -> None:
