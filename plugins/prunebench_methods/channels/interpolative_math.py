@@ -149,7 +149,12 @@ def _deflate(gram: Tensor, product: Tensor, weight: Tensor, pivot: int, least: f
 
 def predictor(gram: Tensor, kept: Tensor) -> Tensor:
     """Z (k, C): all channels from the kept ones, by least squares; exactly the identity on the kept ones."""
-    result = torch.cholesky_solve(gram[kept], torch.linalg.cholesky(gram[kept][:, kept]))
+    inner = gram[kept][:, kept]
+    lower, failed = torch.linalg.cholesky_ex(inner)
+    if failed:  # kept channels that are silent or depend on each other: the smallest of the solutions
+        result = torch.linalg.pinv(inner, hermitian=True) @ gram[kept]
+    else:
+        result = torch.cholesky_solve(gram[kept], lower)
     result[:, kept] = torch.eye(len(kept), dtype=result.dtype)
     return result
 

@@ -321,3 +321,12 @@ def test_the_size_of_weights_that_a_batch_norm_takes_back_does_not_count() -> No
         torch.testing.assert_close(network(task.validation.images), task.network(task.validation.images))
     one, two = (pruned(InterpolativeChannels(keep=0.5, refit=False), each) for each in (task, digits_task(network)))
     torch.testing.assert_close(one.first.weight, two.first.weight)
+
+
+def test_kept_channels_that_are_silent_or_equal_still_predict_the_others() -> None:
+    from prunebench_methods.channels.interpolative_math import predictor
+
+    rows = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = torch.stack((rows[:, 0], torch.zeros(50), rows[:, 0], rows[:, 1], rows.sum(1)), 1).double()
+    kept = torch.tensor([0, 1, 2, 3])
+    torch.testing.assert_close(rows[:, kept] @ predictor(rows.T @ rows, kept), rows)
