@@ -196,7 +196,7 @@ def test_layers_used_twice_and_tied_weights_are_left_alone() -> None:
         pruned(HALF, fake_task(nn.Sequential(nn.Flatten(), layer, layer), (1, 4, 4), count=32))
     other = nn.Linear(16, 16)
     other.weight = layer.weight
-    with pytest.raises(NotApplicable, match="shares its weight"):
+    with pytest.raises(NotApplicable, match="its weight is shared"):
         pruned(HALF, fake_task(nn.Sequential(nn.Flatten(), layer, other), (1, 4, 4), count=32))
 
 
