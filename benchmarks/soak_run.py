@@ -13,7 +13,7 @@ from typing import Any
 
 from prunebench.engine.executors import Finished, RetryPolicy, Slot, Started, WorkerStarted, WorkSettings
 from prunebench.engine.executors.local import LocalExecutor
-from prunebench.engine.session import Outcome, Prepared, _execute, check_writable
+from prunebench.engine.session import Outcome, Prepared, check_writable, execute
 from prunebench.errors import PruneBenchError
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import Plan
@@ -51,7 +51,7 @@ def run(database: Path, planned: tuple[Trial, ...], slots: int = 2) -> Outcome:
     places = tuple(Slot(f"cpu:{index}", "cpu", visible="") for index in range(slots))
     workers = LocalExecutor(places, settings, RetryPolicy(), "soak_runner:open_workbench")
     outcome = Outcome("soak", database, len(planned), len(done))
-    _execute(prepared, workers, outcome, tell)
+    execute(prepared, workers, outcome, tell)
     return outcome
 
 

@@ -164,7 +164,11 @@ def test_a_network_without_layers_is_declined(method: Method) -> None:
 def test_at_its_loosest_a_method_leaves_the_function(kind: type[Method]) -> None:
     for network, shape in ((small_cnn(), (3, 12, 12)), (small_fcn(), (1, 8, 8))):
         task = fake_task(network, shape)
-        result = pruned(kind(**kind.loosest), task)
+        try:
+            result = pruned(kind(**kind.loosest), task)
+        except NotApplicable as declined:  # what would leave every layer as it is says so
+            assert "all of its weights are kept" in str(declined) or "leaves it dense" in str(declined)
+            continue
         torch.testing.assert_close(result(task.calibration), network(task.calibration), rtol=1e-4, atol=1e-4)
 
 
