@@ -12,6 +12,8 @@ from prunebench import DataError, Splits
 from torch import Tensor
 from torch.nn import functional
 
+from prunebench_datasets.images import image_shape
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
 
 
@@ -90,6 +92,7 @@ def splits_of(
         raise DataError(
             f"validation takes {validation:,} of {len(train.labels):,} training images: leave some to train"
         )
+    image_shape(input_shape)
     if input_shape[0] not in (1, 3):
         raise DataError(f"images fit models with 1 or 3 input channels, got {input_shape[0]}: choose another model")
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(drawing))

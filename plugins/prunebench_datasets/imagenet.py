@@ -10,6 +10,7 @@ from prunebench import DataError, Splits, StreamSplit
 from torch.utils.data import Subset
 from torchvision import datasets, transforms
 
+from prunebench_datasets.images import image_shape
 from prunebench_datasets.photographs import ARCHIVES, ImageNet, class_folders, has_archives, validation_folder
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's trained weights
@@ -31,7 +32,7 @@ def read(dataset: ImageNet, input_shape: tuple[int, int, int], folder: Path) -> 
 
 def preparation(input_shape: tuple[int, int, int], resize: int, greyscale: bool) -> transforms.Compose:
     """Shorter side to `resize`, the middle cut out, channels normalised as torchvision's trained weights expect."""
-    channels, height, width = input_shape
+    channels, height, width = image_shape(input_shape)
     if channels != 3:
         raise DataError(f"photographs fit models with 3 input channels, got {channels}: choose another model")
     side = resize or round(max(height, width) / 0.875)

@@ -40,7 +40,7 @@ def splits_of(parts: Parts, input_shape: tuple[int, int, int], class_count: int)
 
 def as_inputs(images: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
     """Grey bytes (N, H, W) as float32 (N, C, H', W') in [-1, 1]: bilinear, the channel repeated for a colour model."""
-    channels, height, width = input_shape
+    channels, height, width = image_shape(input_shape)
     if channels not in (1, 3):
         raise DataError(f"grey images fit models with 1 or 3 input channels, got {channels}: choose another model")
     inputs = torch.empty(len(images), channels, height, width)
@@ -50,6 +50,14 @@ def as_inputs(images: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
             grey = functional.interpolate(grey, (height, width), mode="bilinear", antialias=True)
         inputs[start : start + CHUNK] = grey.div_(127.5).sub_(1.0)
     return inputs
+
+
+def image_shape(input_shape: tuple[int, ...] | None) -> tuple[int, int, int]:
+    """`input_shape` where it is one of images, (C, H, W); raises DataError for models of tables or text."""
+    if input_shape is None or len(input_shape) != 3:
+        raise DataError(f"images need a model whose input_shape is (C, H, W), got {input_shape}: choose another model")
+    channels, height, width = input_shape
+    return channels, height, width
 
 
 def fingerprint(parts: Parts) -> str:

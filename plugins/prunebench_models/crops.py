@@ -28,6 +28,10 @@ DISTRIBUTIONS = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 def read(input_shape: tuple[int, int, int], crops: int, drawing: int) -> Splits:
     """Crops of 40 to 100 % of a photograph's shorter side, some mirrored, with the dense network's own answers."""
+    if input_shape is None or len(input_shape) != 3:
+        raise DataError(
+            f"photographs need a model whose input_shape is (C, H, W), got {input_shape}: choose another model"
+        )
     generator = torch.Generator().manual_seed(drawing)
     images = {
         split: torch.cat([_crops(_photograph(*source), crops, SIDE, generator) for source in sources])

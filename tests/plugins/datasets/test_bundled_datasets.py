@@ -384,3 +384,10 @@ def test_archives_that_are_not_the_published_ones_are_refused(tmp_path: Path) ->
         (tmp_path / "imagenet" / name).write_bytes(b"something else")
     with pytest.raises(DataError, match=r"the archives in .* cannot be unpacked"):
         ImageNet().load((3, 8, 8), tmp_path)
+
+
+@pytest.mark.parametrize("shape", [None, (16,)])
+def test_images_refuse_a_model_of_tables_in_one_line(shape: tuple | None, tmp_path: Path) -> None:
+    for dataset in (Digits(), RenderedLetters(per_class=7)):
+        with pytest.raises(DataError, match=r"input_shape is \(C, H, W\)"):
+            dataset.load(shape, tmp_path)
