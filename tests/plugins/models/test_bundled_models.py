@@ -224,7 +224,7 @@ def test_damaged_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
 
 def test_names_are_unique_and_every_class_says_what_it_is() -> None:
     models = prunebench_models.models()
-    assert len({model.name for model in models}) == len(models) == 11
+    assert len({model.name for model in models}) == len(models) >= 11
     assert all(model.__doc__ and issubclass(model, Model) for model in models)
 
 
