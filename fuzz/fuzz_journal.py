@@ -35,7 +35,7 @@ def one(data: bytes) -> None:
 def outcomes(data: bytes) -> None:
     """As `one`, and what a reader without a database makes of it; every line gets its right checksum first."""
     from prunebench.store.journal import read_tails
-    from prunebench.store.store import tail_outcomes
+    from prunebench.store.tails import tail_outcomes
 
     one(data)
     lines = []

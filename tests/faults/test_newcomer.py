@@ -15,11 +15,11 @@ from prunebench.store import Store
 
 WORDS = {
     "plan": ["--grid", "grid.toml"], "watch": ["--once"], "runs": [], "show": ["abc"], "query": ["select 1"],
-    "report": [],
+    "report": [], "save": ["abc", "-o", "net.pt2"], "repro": ["abc"],
     "chart": ["latency"], "claims": ["small"], "compare": ["a", "b"], "audit": ["small"], "export": ["out"],
     "merge": ["other.duckdb"], "db": ["check"], "doctor": ["--no-noise"], "run": ["--grid", "grid.toml", "--no-report"],
 }  # fmt: skip
-WITHOUT_DATABASE = {"papers", "plugins", "new", "check"}
+WITHOUT_DATABASE = {"papers", "plugins", "new", "check", "ledger"}
 GRID = '[[block]]\ndataset = "digits"\nmodel = "lenet5"\nseed = 0\nmethod = "dense"\n'
 
 

@@ -106,9 +106,9 @@ def test_a_split_that_lies_elsewhere_is_copied_batch_by_batch(generator: int | N
     moved: list[int] = []
 
     class Watched(torch.Tensor):
-        def to(self, *where: object) -> torch.Tensor:
+        def to(self, *where: object, **options: object) -> torch.Tensor:
             moved.append(len(self))
-            return super().to(*where)
+            return super().to(*where, **options)
 
     split = TensorSplit(torch.arange(10.0).reshape(10, 1, 1, 1).as_subclass(Watched), torch.arange(10))
     drawn = None if generator is None else torch.Generator().manual_seed(generator)

@@ -43,7 +43,7 @@ def glance(settings: pl.DataFrame, batches: list[str]) -> str:
     nowhere = [row for row in rows if not row.reaches]
     if len(rows) > FEW and nowhere:
         reaching = [row for row in rows if row.reaches]
-        folded = details(f"{count(len(nowhere), 'row')} near it nowhere", _glance_table(nowhere, batches))
+        folded = details(f"{count(len(nowhere), 'row')} nowhere near dense", _glance_table(nowhere, batches))
         parts = [_glance_table(reaching, batches) if reaching else "", folded]
     return "".join([f"<h3>How far each method goes</h3>{paragraph(text, 'note')}", *parts])
 

@@ -159,7 +159,9 @@ class Workbench:
             raise DataError(self._unsound[key])
         try:
             loaded = dataset.load_for(model, self.data_dir)
-            shape = None if "window" in loaded.facts else input_shape  # a window may be shorter than the model's
+            shape = (
+                None if "window" in getattr(loaded, "facts", {}) else input_shape
+            )  # a window may be shorter than the model's
             self.advice[key] = require_sound(loaded, shape, dataset.name)
         except DataError as error:
             self._unsound[key] = str(error)

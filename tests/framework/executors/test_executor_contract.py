@@ -46,7 +46,11 @@ def test_a_lazy_plan_is_run_while_it_is_made(executor: Make) -> None:
         ("aborts_for_memory", "oom", "killed (signal 6, SIGABRT)"),
         ("returns_nothing", "failed", "invalid result: expected a Result, got NoneType"),
         ("returns_lambda", "failed", "invalid result: detail: Encoding objects of type function is unsupported"),
-        ("returns_wrong_type", "failed", "invalid result: measurement.top1_accuracy: Expected `float`, got `str`"),
+        (
+            "returns_wrong_type",
+            "failed",
+            "invalid result: measurement.top1_accuracy: Expected `float | null`, got `str`",
+        ),
         ("returns_nan", "failed", "invalid result: measurement.loss: Expected `float`, got `null`"),
         ("returns_much", "failed", "invalid result: 200 MB is over the limit of 64 MB"),
     ],

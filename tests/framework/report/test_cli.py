@@ -105,7 +105,7 @@ def test_watch_ends_with_the_run(bench, tmp_path):
 def test_an_accuracy_of_a_single_seed_says_so(seeds, std, cell):
     names = ("compression_ratio", "theoretical_speedup", "speedup", "speedup_low", "speedup_high", "batch", "verdict")
     row = {"setting": "pca", "seed_count": seeds, "accuracy": 0.91, "accuracy_std": std, **dict.fromkeys(names)}
-    assert summary_cells(row)["top-1 %"] == cell
+    assert summary_cells(row)["score"] == cell
 
 
 def test_the_closing_table_has_every_setting_with_its_verdict(usual):

@@ -116,7 +116,7 @@ def test_how_far_each_of_many_methods_goes_leaves_none_out():
     assert all(f'<td class=""><span class="over">panel {n // 50}</span>method {n}</td>' in page for n in (0, 1, 50, 51))
     assert all(f"method {number}</td>" in page for number in range(100))
     seen, folded = page.split("<details>")
-    assert "66 rows within five points nowhere" in folded and "method 99</td>" in seen and "method 98</td>" in folded
+    assert "66 rows nowhere near dense" in folded and "method 99</td>" in seen and "method 98</td>" in folded
     few = sections.glance(pl.DataFrame(rows[: sections.FEW]), [])
     assert "<details>" not in few and "method 29</td>" in few
 

@@ -40,7 +40,8 @@ def test_the_layout_of_weights_in_memory_does_not_matter(method: type[Method]) -
     methods = {cls.name: cls for cls in METHODS}
     one, other = (fake_task(network, (3, 12, 12), count=64, methods=methods) for network in (plain, strided))
     one.fit = other.fit = lambda network, **recipe: ()  # type: ignore[method-assign]
-    expected, found = pruned(method(), one), pruned(method(), other)
+    made = method(**method.example)
+    expected, found = pruned(made, one), pruned(made, other)
     torch.testing.assert_close(found(one.calibration), expected(one.calibration))
-    formats, others = method().storage(expected), method().storage(found)
+    formats, others = made.storage(expected), made.storage(found)
     assert formats == others and formats["dense"] > 0

@@ -149,7 +149,7 @@ def test_unknown_weights_are_refused_with_the_allowed_ones() -> None:
 
 
 def test_trained_weights_that_know_other_classes_are_refused() -> None:
-    with pytest.raises(DataError, match=r"tells 1,000 classes, the data set has 26: use .*imagenet"):
+    with pytest.raises(DataError, match=r"has 1,000 classes, the data set has 26: use .*imagenet"):
         AlexNet(weights="IMAGENET1K_V1").build(26)
 
 

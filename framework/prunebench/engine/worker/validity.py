@@ -23,10 +23,24 @@ def encoded(result: Result, is_spent: bool = False) -> bytes:
         read = decode(line, Report)
         if LONG_NUMBER.search(line) and (what := oversized(read.result)):
             raise ValueError(what)
+        if what := unmeasured(read.result):
+            raise ValueError(what)
     except UNENCODABLE as error:
         bad = invalid(result.trial, unencodable(result) or complaint(error))
         return encode(Report("result", result=dataclasses.replace(bad, attempt=result.attempt), is_spent=is_spent))
     return line
+
+
+def unmeasured(result: Result | None) -> str:
+    """The number that an ok result has to have and has not: JSON writes null for what is not finite."""
+    found = result.measurement if result is not None and result.status == "ok" else None
+    if found is None:
+        return ""
+    is_classification = found.objective is None or found.objective.name == "classification"
+    needed = ("loss", "top1_accuracy") if is_classification else ("score",)
+    return next(
+        (f"measurement.{name}: Expected `float`, got `null`" for name in needed if getattr(found, name) is None), ""
+    )
 
 
 def invalid(trial: Trial, what: str) -> Result:
