@@ -94,10 +94,16 @@ def dataset_of(name: str, change: Callable) -> type[Dataset]:
     return dataclass(frozen=True)(type("Odd", (Dataset,), body))
 
 
-def result_of(tmp_path, cls):
-    installed = toy_installed().named("dataset", cls.name, cls)
+def workbench_of(tmp_path, *classes):
     bench = Workbench(data_dir=tmp_path, checkpoints=tmp_path / "c", disabled_plugins=("all",), threads=1)
-    bench.installed = installed
+    bench.installed = toy_installed()
+    for cls in classes:
+        bench.installed = bench.installed.named("dataset", cls.name, cls)
+    return bench
+
+
+def result_of(tmp_path, cls, bench=None):
+    bench = bench or workbench_of(tmp_path, cls)
     text = f"""
 [protocol]
 train = {{ epochs = 1, batch_size = 32 }}
@@ -108,7 +114,7 @@ model = "tiny"
 seed = 0
 method = "dense"
 """
-    return run_trial(plan(Grid.parse(text), installed).trials[0], bench)
+    return run_trial(plan(Grid.parse(text), bench.installed).trials[0], bench)
 
 
 @pytest.mark.parametrize("name", FAULTY)
@@ -136,6 +142,13 @@ def test_a_sound_data_set_runs_and_what_is_odd_is_a_note(tmp_path, name):
         else not any(name in note for note in result.measurement.notes)
     )
     assert bool(check_dataset(dataset_of(name, change))) == bool(words)
+
+
+def test_what_is_odd_about_one_data_set_is_in_no_row_of_another(tmp_path):
+    odd, sound = (dataset_of(name, SOUND[name][0]) for name in ("imbalanced", "two_class"))
+    bench = workbench_of(tmp_path, odd, sound)
+    notes = [result_of(tmp_path, cls, bench).measurement.notes for cls in (odd, sound, odd)]
+    assert [any("test holds no sample" in note for note in told) for told in notes] == [True, False, True]
 
 
 PLUGIN = '''

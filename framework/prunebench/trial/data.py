@@ -53,6 +53,7 @@ def data_faults(loaded: Any, shape: tuple[int, ...] | None) -> list[DataFault]:
         return [DataFault("outputs", "says neither class_count nor outputs", "Splits(…, outputs=1)")]
     if loaded.class_count is not None and loaded.class_count < 2:
         return [DataFault("classes", f"class_count is {loaded.class_count}", "nothing to tell apart: have 2 or more")]
+    shape = None if "window" in loaded.facts else shape  # a window of text may be shorter than the model's
     found: list[DataFault] = []
     seen: dict[str, Tensor] = {}
     for name in PARTS:

@@ -150,7 +150,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
             bench.device,
             trial.protocol.evaluation_limit,
         )
-        pruned.notes += [*declined, *(note for notes in bench.advice.values() for note in notes)]
+        pruned.notes += declined
     timings = _timings(trial, bench, dense, pruned)
     curve = (*(dense.curve if trial.method.use == "dense" else ()), *pruned.curve)
     return _measurement(scores, before, facts, timings, curve, dense, pruned)

@@ -101,7 +101,7 @@ class Workbench:
         self.memory = Memory()
         self.guard = Guard()
         self.is_spent = False  # whether this process should run no further trial
-        self.advice: dict[str, tuple[str, ...]] = {}  # of each data set that was loaded, for the rows' notes
+        self._advice: dict[str, tuple[str, ...]] = {}  # on each data set that was loaded
         self._unsound: dict[str, str] = {}  # data sets that cannot be used, and why
         self._splits: dict[str, Splits] = {}
         self._dense: DenseNetwork | None = None
@@ -138,31 +138,24 @@ class Workbench:
 
     def splits(self, trial: Trial, model: Model) -> Splits:
         """The trial's data set as its model reads it, on the device when it fits."""
-        tokenizer = model.tokenizer()
-        key = f"{trial.dataset.text} {model.input_shape} {tokenizer.sha256 if tokenizer else ''}"
+        key = reading(trial, model)
         if key not in self._splits:
             self.progress("data", None)
-            dataset = instance(self.installed, "dataset", trial.dataset)
-            assert isinstance(dataset, Dataset)
-            loaded = self._loaded(dataset, model).map(self._placed)
+            loaded = self._loaded(trial, model, key).map(self._placed)
             while len(self._splits) >= DATASETS_KEPT:
                 self._splits.pop(next(iter(self._splits)))
             self._splits[key] = loaded
         return self._splits[key]
 
-    def _loaded(self, dataset: Dataset, model: Model) -> Splits:
+    def _loaded(self, trial: Trial, model: Model, key: str) -> Splits:
         """What the data set loads, sound; what is wrong is found once, however many trials ask."""
-        tokenizer, input_shape = model.tokenizer(), model.input_shape
-        key = f"{dataset!r} {input_shape}"
-        key += f" {tokenizer.sha256}" if tokenizer else ""
         if key in self._unsound:
             raise DataError(self._unsound[key])
+        dataset = instance(self.installed, "dataset", trial.dataset)
+        assert isinstance(dataset, Dataset)
         try:
             loaded = dataset.load_for(model, self.data_dir)
-            shape = (
-                None if "window" in getattr(loaded, "facts", {}) else input_shape
-            )  # a window may be shorter than the model's
-            self.advice[key] = require_sound(loaded, shape, dataset.name)
+            self._advice[key] = require_sound(loaded, model.input_shape, dataset.name)
         except DataError as error:
             self._unsound[key] = str(error)
             raise
@@ -204,7 +197,7 @@ class Workbench:
             Fingerprint.of(_handed_out(calibration, splits)),
             structure(network),
             model.anatomy,
-            (*model.remarks(), *facts_note(splits)),
+            (*model.remarks(), *facts_note(splits), *self._advice[reading(trial, model)]),
         )
 
     def objective(self, trial: Trial) -> Objective:
@@ -285,6 +278,12 @@ class Workbench:
             return copy.deepcopy(network.state_dict())
 
         return rewound
+
+
+def reading(trial: Trial, model: Model) -> str:
+    """The trial's data set as `model` reads it: what equal texts name is loaded once."""
+    tokenizer = model.tokenizer()
+    return f"{trial.dataset.text} {model.input_shape} {tokenizer.sha256 if tokenizer else ''}"
 
 
 def on_device_limit_bytes(device: torch.device) -> int:
