@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from prunebench import DataError, Splits
 from torch import Tensor
 from torch.nn import functional
 
-from prunebench_datasets.images import image_shape
+from prunebench_datasets.images import fingerprint, image_shape
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
 
@@ -99,7 +98,7 @@ def splits_of(
     chosen = {"train": train.take(order[validation:]), "validation": train.take(order[:validation]), "test": test}
     scaling = Scaling(input_shape, *_moments(chosen["train"].images, input_shape[0]))
     parts = (ImageSplit(part, scaling) for part in chosen.values())
-    return Splits(*parts, class_count=class_count, fingerprint=fingerprint(*chosen.values()))
+    return Splits(*parts, class_count=class_count, fingerprint=fingerprint(chosen.values()))
 
 
 def _moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -113,12 +112,3 @@ def _moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[fl
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_min(1e-12).sqrt()
     return tuple(mean.tolist()), tuple(deviation.clamp_min(1e-3).tolist())
-
-
-def fingerprint(*parts: Labelled) -> str:
-    """SHA-256 over shapes, images and labels of every part, so over the split as well."""
-    digest = hashlib.sha256()
-    for tensor in (tensor for part in parts for tensor in part):
-        digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-        digest.update(tensor.contiguous().numpy())
-    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -60,7 +61,7 @@ def image_shape(input_shape: tuple[int, ...] | None) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def fingerprint(parts: Parts) -> str:
+def fingerprint(parts: Iterable[Iterable[Tensor]]) -> str:
     """SHA-256 over shapes, images and labels of every part, so over the split as well."""
     digest = hashlib.sha256()
     for tensor in (tensor for part in parts for tensor in part):

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions with batch norm, added to what came in; a strided 1×1 one where the size changes."""
+    """Two 3×3 convolutions with batch norm, added to what came in, or to what `shortcut` makes of it.
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    Without one it is a strided 1×1 convolution with batch norm where the size changes.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: nn.Module | None = None) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(outputs)
@@ -19,8 +22,8 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.relu2 = nn.ReLU()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
+        self.shortcut: nn.Module = shortcut or nn.Identity()
+        if shortcut is None and (stride != 1 or inputs != outputs):
             self.shortcut = nn.Sequential(
                 OrderedDict(conv=nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm=nn.BatchNorm2d(outputs))
             )

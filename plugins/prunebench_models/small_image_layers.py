@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from prunebench_models.residual import Block
+
 VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 
 
@@ -23,24 +25,6 @@ class PaddedShortcut(nn.Module):
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, before, self.new_channels - before))
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with batch norm, added to what came in."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Identity() if stride == 1 else PaddedShortcut(outputs - inputs)
-        self.relu1 = nn.ReLU()
-        self.relu2 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(x)))))
-        return self.relu2(inner + self.shortcut(x))
-
-
 def cifar_resnet(class_count: int, blocks: int) -> nn.Sequential:
     """A stem of 16 channels, three stages of 16, 32 and 64 channels with `blocks` blocks each, one linear layer."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
@@ -50,7 +34,8 @@ def cifar_resnet(class_count: int, blocks: int) -> nn.Sequential:
     for stage, outputs in enumerate((16, 32, 64), start=1):
         for number in range(blocks):
             stride = 2 if number == 0 and stage > 1 else 1
-            layers[f"stage{stage}_block{number + 1}"] = BasicBlock(inputs, outputs, stride)
+            shortcut = nn.Identity() if stride == 1 else PaddedShortcut(outputs - inputs)
+            layers[f"stage{stage}_block{number + 1}"] = Block(inputs, outputs, stride, shortcut)
             inputs = outputs
     layers["pool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
