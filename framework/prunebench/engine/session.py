@@ -21,7 +21,7 @@ from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSet
 from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean, encodable
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.grid.plan import Plan, plan
-from prunebench.plugins.code import Codes, changed, is_edited_in_place
+from prunebench.plugins.code import Codes, changed, is_edited_in_place, plugins_of
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.registry import bundled_grids, load_registry
 from prunebench.records import Run, Trial
@@ -239,10 +239,7 @@ def _published(store: Store) -> tuple[str, ...]:
 def origin(trial: Trial, installed: Installed) -> str:
     """The distributions and plugin files, other than prunebench's own, whose code the trial runs."""
     own = installed.find("method", "dense").distribution
-    choices = [("dataset", trial.dataset.use), ("model", trial.model.use)]
-    choices += [("method", method.use) for method in trial.method.stages or (trial.method,)]
-    choices += [("metric", name) for name in trial.protocol.metrics]
-    found = {installed.find(kind, name).distribution for kind, name in choices}
+    found = {installed.find(kind, name).distribution for kind, name in plugins_of(trial)}
     return ", ".join(sorted(found - {own}))
 
 

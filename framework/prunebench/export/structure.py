@@ -32,14 +32,15 @@ def _settings(layer: nn.Module) -> dict[str, Any]:
         value = getattr(layer, name, None)
         found[name] = value is not None if name == "bias" else value
     for name, value in found.items():
-        if not _is_plain(value):
+        if not is_plain(value):
             raise PruneBenchError(f"{type(layer).__name__} has a {name} that is no plain value")
     return found
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether `value` is a number, a text, a truth, nothing, or a sequence of them."""
     if isinstance(value, tuple | list):
-        return all(_is_plain(item) for item in value)
+        return all(is_plain(item) for item in value)
     return value is None or isinstance(value, bool | int | float | str)
 
 

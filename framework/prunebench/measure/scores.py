@@ -33,7 +33,6 @@ class Scores:
     correct: str = ""  # a bitmap, where the objective judges right or wrong
     values: str = ""  # where it gives values: float32, base64
     weights: str = ""  # and what they are summed over, empty for 1 each
-    finite: bool = True  # always: what is not finite raises
 
     @property
     def top1_accuracy(self) -> float | None:

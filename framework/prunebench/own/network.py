@@ -12,9 +12,8 @@ from typing import Any
 from torch import nn
 
 from prunebench.errors import PruneBenchError, said
+from prunebench.export.structure import is_plain
 from prunebench.trial.workbench import weights_hash
-
-PLAIN = (bool, int, float, str, type(None))
 
 
 def network_code(network: nn.Module) -> str:
@@ -33,13 +32,7 @@ def network_code(network: nn.Module) -> str:
 
 def _settings(module: nn.Module) -> dict[str, Any]:
     """Attributes that are plain values: strides, shares, switches; whether it is training is no part of a network."""
-    return {key: value for key, value in vars(module).items() if _is_plain(value) and key != "training"}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return all(_is_plain(item) for item in value)
-    return isinstance(value, PLAIN)
+    return {key: value for key, value in vars(module).items() if is_plain(value) and key != "training"}
 
 
 def source(thing: type[Any] | types.FunctionType) -> str:
