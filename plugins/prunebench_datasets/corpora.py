@@ -116,16 +116,24 @@ def wikitext2(folder: Path) -> Corpus:
 
 
 def _wiki_rows(folder: Path, name: str) -> list[str]:
+    files = _wiki_files(folder, name)
+    if files[0].suffix == ".parquet":
+        import polars
+
+        return [row for file in files for row in polars.read_parquet(file)["text"].to_list()]
+    with open(files[0], encoding="utf-8", newline="\n") as lines:
+        return [line if line.strip() else "" for line in lines]
+
+
+def _wiki_files(folder: Path, name: str) -> list[Path]:
+    """The raw file of a split, else its Parquet files."""
     raw = _first(folder, ("wikitext-2-raw", "wikitext", "."), f"wiki.{name}.raw")
     if raw is not None:
-        with open(raw, encoding="utf-8", newline="\n") as lines:
-            return [line if line.strip() else "" for line in lines]
+        return [raw]
     for place in (folder / "wikitext" / "wikitext-2-raw-v1", folder / "wikitext-2-raw-v1"):
         files = sorted(place.glob(f"{'validation' if name == 'valid' else name}-*.parquet"))
         if files:
-            import polars
-
-            return [row for file in files for row in polars.read_parquet(file)["text"].to_list()]
+            return files
     raise DataError(
         f"WikiText-2 is not in {folder}: put wiki.train.raw, wiki.valid.raw and wiki.test.raw of wikitext-2-raw-v1.zip "
         "into wikitext-2-raw/, or the Parquet files of Salesforce/wikitext into wikitext/wikitext-2-raw-v1/"
@@ -158,7 +166,7 @@ def is_here(data: Any, folder: Path) -> bool:
         elif data.name == "ptb":
             _ptb_file(folder, "train")
         elif data.name == "wikitext2":
-            _wiki_rows(folder, "test")
+            _wiki_files(folder, "test")
         else:
             read_text(data.path, data.package, folder)
     except DataError:

@@ -37,13 +37,13 @@ def command(
     The network is made again from the checkpoint and the row's settings, held to the row's hash and scores, written
     with a card, read back and compared. `prunebench.load(path)` gives it back.
     """
-    from prunebench.cli.repro import workbench
+    from prunebench.engine.in_process import workbench
     from prunebench.export.again import row_of, save_trial
     from prunebench.export.save import require_suffix
 
     require_suffix(out)
     row = row_of(db, trial)
-    card = save_trial(row, workbench(db, device, plugin_files, disabled), out)
+    card = save_trial(row, workbench(db, device=device, plugin_files=plugin_files, disabled=disabled), out)
     if as_json:
         click.echo(json.dumps(card))
         return 0

@@ -7,11 +7,15 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.engine.session import Prepared, data_folder, prepare, run_record
 from prunebench.errors import PlanError
 from prunebench.records import Result, Trial
+
+if TYPE_CHECKING:
+    from prunebench.plugins.discovery import Installed
+    from prunebench.trial.workbench import Workbench
 
 
 def run_in_process(
@@ -33,21 +37,44 @@ def run_in_process(
     begin so.
     """
     from prunebench.trial.runner import run_trial
-    from prunebench.trial.workbench import Workbench
 
     prepared = prepare(grid, db=db, plugin_files=plugin_files, disabled=disabled, data_dir=data_dir, **planning)
     chosen = _chosen(prepared, trial)
-    bench = Workbench(
-        data_dir=data_folder(data_dir).absolute(),
-        checkpoints=(db.parent / "checkpoints").absolute(),
-        plugin_files=tuple(str(Path(path).absolute()) for path in plugin_files),
-        disabled_plugins=(*disabled, *(fault.entry for fault in prepared.installed.broken)),
+    bench = workbench(
+        db,
+        plugin_files=plugin_files,
+        disabled=(*disabled, *(fault.entry for fault in prepared.installed.broken)),
+        data_dir=data_dir,
         threads=chosen.protocol.threads,
     )
     result = run_trial(chosen, bench, on_error=_teller(debug))
     if keep:
         _store(prepared, result)
     return result
+
+
+def workbench(
+    db: Path,
+    *,
+    device: str = "cpu",
+    plugin_files: tuple[Path, ...] = (),
+    disabled: tuple[str, ...] = (),
+    data_dir: Path | None = None,
+    threads: int | None = None,
+    installed: Installed | None = None,
+) -> Workbench:
+    """A workbench of this process over the checkpoints beside `db`, as a run into it would have."""
+    from prunebench.trial.workbench import Workbench
+
+    return Workbench(
+        device=device,
+        data_dir=data_folder(data_dir).absolute(),
+        checkpoints=(db.parent / "checkpoints").absolute(),
+        plugin_files=tuple(str(Path(path).absolute()) for path in plugin_files),
+        disabled_plugins=disabled,
+        threads=threads,
+        installed=installed,
+    )
 
 
 def _chosen(prepared: Prepared, text: str) -> Trial:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.engine.executors import Finished
 from prunebench.engine.executors.here import HereExecutor
-from prunebench.engine.session import DEFAULT_DB, Outcome, Prepared, against, check_writable, data_folder, execute
+from prunebench.engine.in_process import workbench
+from prunebench.engine.session import DEFAULT_DB, Outcome, Prepared, against, check_writable, execute
 from prunebench.errors import PlanError, PruneBenchError
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import TARGETS, plan
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from prunebench.splits import Splits
-    from prunebench.trial.workbench import Workbench
 
 COLUMNS = (
     *("trial_id", "method_label", "seed", "status", "score", "score_loss", "top1_accuracy", "accuracy_drop", "loss"),
@@ -62,7 +62,9 @@ class Comparison(Results):
         """Write the trial's pruned network to `path` as `bench save` does; returns its card."""
         from prunebench.export.again import row_of, save_trial
 
-        return save_trial(row_of(self.path, trial), _bench(self.installed, self.path, device), Path(path))
+        return save_trial(
+            row_of(self.path, trial), workbench(self.path, device=device, installed=self.installed), Path(path)
+        )
 
     @property
     def _mine(self) -> str:
@@ -134,14 +136,7 @@ def compare(
 def _here(prepared: Prepared, db: Path, device: str) -> HereExecutor:
     from prunebench.trial.runner import TrialRunner
 
-    return HereExecutor(TrialRunner(_bench(prepared.installed, db, device)).run_trial, device)
-
-
-def _bench(installed: Installed, db: Path, device: str) -> Workbench:
-    from prunebench.trial.workbench import Workbench
-
-    checkpoints = (db.parent / "checkpoints").absolute()
-    return Workbench(device=device, data_dir=data_folder(None), checkpoints=checkpoints, installed=installed)
+    return HereExecutor(TrialRunner(workbench(db, device=device, installed=prepared.installed)).run_trial, device)
 
 
 def _teller(count: int, quiet: bool) -> Any:
