@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from prunebench.engine.activity import ActivityFile, Tally, activity_path
 from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
+from prunebench.engine.executors.logs import foreign_bytes
 from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean, encodable
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.grid.plan import Plan, plan
@@ -203,9 +204,10 @@ def run(
     if isolate or options.isolate:
         prepared = _isolated(prepared, workers)
     check_writable(folder)
-    printed = _log_sizes(settings.log_dir)
+    logs = folder / "logs"
+    printed = foreign_bytes(logs)
     execute(prepared, workers, outcome, on_event)
-    outcome.logs = Path(db).parent / "logs" if _log_sizes(settings.log_dir) != printed else None
+    outcome.logs = logs if foreign_bytes(logs) != printed else None
     if report:
         _add_report(prepared, Path(db), outcome)
     outcome.seconds = time.monotonic() - started
@@ -249,11 +251,6 @@ def by_origin(trials: tuple[Trial, ...], origins: dict[str, str]) -> tuple[Trial
     for trial in trials:
         place.setdefault(trial.network_id, len(place))
     return tuple(sorted(trials, key=lambda t: (place[t.network_id], t.method.use != "dense", origins[t.id])))
-
-
-def _log_sizes(folder: str | None) -> dict[str, int]:
-    """How long each worker's log is."""
-    return {path.name: path.stat().st_size for path in Path(folder).glob("*.log*")} if folder else {}
 
 
 def check_writable(folder: Path) -> None:

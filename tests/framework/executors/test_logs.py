@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from prunebench.engine.executors import logs
-from prunebench.engine.executors.logs import SlotLog
+from prunebench.engine.executors.logs import SlotLog, foreign_bytes
 
 
 def test_a_trial_keeps_its_first_part_and_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +48,12 @@ def test_a_folder_that_cannot_be_made_costs_the_log_and_nothing_else(tmp_path: P
     log = SlotLog(tmp_path / "file" / "logs" / "cpu-0.log")
     log.write(b"last words")
     assert log.tail == "last words"
+
+
+def test_the_line_before_a_trial_is_nothing_that_others_printed(tmp_path: Path) -> None:
+    log = SlotLog(tmp_path / "cpu-0.log")
+    log.write(b"--- 0123 attempt 1: dense\n--- 4567 attempt 1: low_rank(rank=2)\n")
+    assert foreign_bytes(tmp_path) == 0
+    log.write(b"a warning\n--- 89ab attempt 1: dense\n")
+    assert foreign_bytes(tmp_path) == len(b"a warning\n")
+    assert foreign_bytes(tmp_path / "nowhere") == 0

@@ -5,9 +5,18 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from prunebench.engine.worker.messages import HEADING
+
 TRIAL_BYTES = 2**20  # kept of what one trial prints
 FILE_BYTES = 8 * 2**20  # then the file becomes `.log.1` and a new one begins
 TAIL_BYTES = 4096  # always known: the last words of a worker that dies
+
+
+def foreign_bytes(folder: Path) -> int:
+    """How much in the folder's logs is not the line with which each trial begins: what others printed."""
+    heading = HEADING.encode()
+    lines = (line for path in folder.glob("*.log*") for line in path.read_bytes().splitlines(keepends=True))
+    return sum(len(line) for line in lines if not line.startswith(heading))
 
 
 class SlotLog:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, Protocol
 
 from prunebench.engine.worker.leases import leased
 from prunebench.engine.worker.memory import await_memory
-from prunebench.engine.worker.messages import Channel, Hello, Order, Report
+from prunebench.engine.worker.messages import HEADING, Channel, Hello, Order, Report
 from prunebench.engine.worker.validity import encoded, invalid
 from prunebench.errors import PruneBenchError, encodable, said
 from prunebench.records import Result, Status, Trial
@@ -80,7 +80,7 @@ def serve(channel: Channel, hello: Hello) -> None:
 
 def answer(channel: Channel, hello: Hello, workbench: Workbench, order: Order) -> None:
     """One trial, with the device to ourselves and memory to breathe."""
-    print(f"--- {order.trial.id} attempt {order.attempt}: {order.trial.method.label}", flush=True)
+    print(f"{HEADING}{order.trial.id} attempt {order.attempt}: {order.trial.method.label}", flush=True)
 
     def waiting(device: str) -> None:
         channel.note(f"{device} is in use by another run: waiting for it")

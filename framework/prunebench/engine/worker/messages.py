@@ -13,6 +13,7 @@ from prunebench.records import Result, Trial, decode, encode
 
 PROGRESS_SECONDS = 0.2  # between two reports of the same phase
 NOTE_SECONDS = 60.0  # between two notes of the same words
+HEADING = "--- "  # begins the line that a worker prints before a trial
 
 
 @dataclass(frozen=True)
