@@ -39,6 +39,7 @@ FLOOR = {name: len(FLOORS) - number for number, (names, _) in enumerate(FLOORS) 
 
 MOST_ROOMS = 30  # files and folders at the top of the framework
 MOST_LINES = 60  # of a function, from its `def` to its end
+MOST_LETTERS = 70  # of a test's name
 
 OWNERS = {
     "click": {"cli"},
@@ -222,6 +223,17 @@ def test_functions_are_short():
     lengths = sorted(length for _, length in functions())
     assert lengths[len(lengths) // 2] <= 10
     assert [place for place, length in functions() if length > MOST_LINES] == []
+
+
+def test_names_of_tests_have_at_most_seventy_letters():
+    names = [
+        node.name
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert len(names) > 100
+    assert [name for name in names if len(name) > MOST_LETTERS] == []
 
 
 def test_the_face_keeps_what_it_lists():
