@@ -11,7 +11,7 @@ from typing import Any, cast
 from prunebench.errors import GridError
 from prunebench.grid.axes import axis, check_keys, key_name, short, tables
 from prunebench.grid.blocks import Block, Entry, Exclusion
-from prunebench.grid.protocols import protocol_from, run_options
+from prunebench.grid.protocols import protocols_from, run_options
 from prunebench.records import NAME, Value
 
 FILE_LIMIT_BYTES = 1_000_000
@@ -92,10 +92,12 @@ class Reader:
             raise GridError("[block] is one table: write [[block]], there may be several")
         if not isinstance(blocks, list) or not blocks:
             raise GridError("no [[block]]: 0 trials")
+        protocols = protocols_from(table.get("protocol", {}), self.warnings.append)
         return dict(
             name=name,
             blocks=tuple(self._block(block, f"block {i + 1}") for i, block in enumerate(blocks)),
-            protocol=protocol_from(table.get("protocol", {}), self.warnings.append),
+            protocol=protocols[0],
+            variants=protocols[1:],
             options=run_options(table.get("run", {})),
             claims=tuple(_claim(claim, i + 1) for i, claim in enumerate(_listed(table, "claim", "the grid"))),
             scale=str(table.get("scale", "")),

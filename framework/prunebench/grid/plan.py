@@ -104,7 +104,8 @@ class _Planner:
                 for seed in block.seeds:
                     cells = list(self._cells(block, dataset, model, methods, seed))
                     for method in [self._dense(), *cells] if cells else []:
-                        yield Trial(dataset_choice, model_choice, method, seed, self.grid.protocol)
+                        for protocol in self.grid.protocols:
+                            yield Trial(dataset_choice, model_choice, method, seed, protocol)
 
     def _cells(
         self, block: Block, dataset: Draft, model: Draft, methods: list[tuple[Draft, Choice]], seed: int

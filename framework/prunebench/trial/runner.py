@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from prunebench import samples
 from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
@@ -22,6 +21,8 @@ from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency.latency import latency
 from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
+from prunebench.measure.runtimes.artifact import PROVIDERS
+from prunebench.measure.runtimes.pair import Given
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
 from prunebench.plugins.code import plugins_of
@@ -250,9 +251,24 @@ def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned
     if not trial.protocol.latency.batch:
         return ()
     bench.progress("time", None)
-    other: nn.Module = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
+    protocol, notes = trial.protocol.latency, list[str]()
     with bench.guard.watching(f"the network that {trial.method.use} made"), bench.turn.timing():
-        return latency(dense.network, other, dense.calibration, trial.protocol.latency, bench.device, trial.seed)
+        sides = _timed_sides(trial, dense, pruned)
+        found = latency(*sides, dense.calibration, protocol, bench.device, trial.seed, notes.append)
+    pruned.notes += notes
+    return found
+
+
+def _timed_sides(trial: Trial, dense: DenseNetwork, pruned: Pruned) -> tuple[Given, Given]:
+    """What is timed: the dense network against its own copy, or against what the method says a runtime is given."""
+    own = Given(dense.network, dense.network)
+    if trial.protocol.latency.runtime not in PROVIDERS:
+        other = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
+        return own, Given(other, other)
+    if trial.method.use == "dense":
+        return own, own
+    network, quantizer = pruned.methods[-1].exported(pruned.network) if pruned.methods else (pruned.network, "")
+    return own, Given(pruned.network, network, quantizer, dense.calibration)
 
 
 def _measurement(
