@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from prunebench.store.sealed_child import Answer
 
 LEDGER = "ledger"  # a saved query over installed papers, which the store does not know
-FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
+FORMATS = {  # option -> what it gives, and the endings of files that ask for it
+    "csv": ("Comma-separated values.", (".csv",)),
+    "json": ("A JSON list of objects.", (".json",)),
+    "parquet": ("A Parquet file; give --output or a pipe.", (".parquet", ".pq")),
+    "markdown": ("A Markdown table.", (".md", ".markdown")),
+    "latex": ("A LaTeX tabular.", (".tex",)),
+}
+
+
+def _format_options(function: Any) -> Any:
+    """A flag a format."""
+    for name, (text, _) in reversed(FORMATS.items()):
+        function = click.option(f"--{name}", f"as_{name}", is_flag=True, help=text)(function)
+    return function
 
 
 @click.command("query")
@@ -22,13 +35,12 @@ FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
 @click.option("--saved", metavar="NAME", help="A query that comes with prunebench; `--saved list` names them.")
 @click.option("--file", "-f", "file", type=click.Path(path_type=Path), help="Read the SQL from a file, - for stdin.")
 @click.option("--run", default="", metavar="RUN", help="Only the trials that this run's grid asked for.")
-@click.option("--csv", "form", flag_value="csv", help="Comma-separated values.")
-@click.option("--json", "form", flag_value="json", help="A JSON list of objects.")
-@click.option("--parquet", "form", flag_value="parquet", help="A Parquet file; give --output or a pipe.")
-@click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
-@click.option("--latex", "form", flag_value="latex", help="A LaTeX tabular.")
+@_format_options
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of the screen."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file, in the format of its ending.",
 )
 @click.option(
     "--limit", type=click.IntRange(1), help="Maximum number of rows; default: 1,000 on screen, 1,000,000 in files."
@@ -47,11 +59,11 @@ def command(
     saved: str | None,
     file: Path | None,
     run: str,
-    form: str | None,
     output: Path | None,
     limit: int | None,
     timeout: float,
     db: Path,
+    **formats: bool,
 ) -> int:
     """Ask the results database in SQL: one select over the documented views (docs/schema.md).
 
@@ -60,17 +72,18 @@ def command(
     """
     if saved == "list":
         return _list_saved()
+    form = _format([name for name in FORMATS if formats[f"as_{name}"]], output)
     text = _sql(sql, saved, file, db)
     from prunebench.store.lookup import run_of
     from prunebench.store.sealed_client import sealed_query
 
     run = run_of(db, run) if run else ""
-    limit = limit or (1000 if form is None and output is None else 1_000_000)
+    limit = limit or (1_000_000 if form else 1000)
     answer = sealed_query(db, text, run=run, row_limit=limit, seconds=timeout, parquet=form == "parquet")
     if form == "parquet":
         _write_bytes(answer.parquet, output)
-    elif form or output:
-        _write(_formatted(form or "csv", answer.columns, answer.rows), output)
+    elif form:
+        _write(_formatted(form, answer.columns, answer.rows), output)
     else:
         from prunebench.cli.tables import print_table
         from prunebench.report.seeds import marked
@@ -78,6 +91,20 @@ def command(
         print_table(answer.columns, marked(answer.columns, answer.rows))
     _warn(answer, limit)
     return 0
+
+
+def _format(asked: list[str], output: Path | None) -> str:
+    """The format that an option or the file's ending asks for, empty for a table; raises where they disagree."""
+    if len(asked) > 1:
+        raise click.UsageError(f"one format at a time: {' and '.join(f'--{name}' for name in asked)} are given")
+    ending = output.suffix.lower() if output else ""
+    named = next((name for name, (_, endings) in FORMATS.items() if ending in endings), "")
+    if asked and named and asked[0] != named:
+        raise click.UsageError(f"{output}: the ending says {named}, --{asked[0]} says {asked[0]}; give one of them")
+    if output and ending and not asked and not named:
+        known = ", ".join(end for _, endings in FORMATS.values() for end in endings)
+        raise click.UsageError(f"{output}: no format has the ending {ending}; give one of {known}, or an option")
+    return asked[0] if asked else named or ("csv" if output else "")
 
 
 def _warn(answer: Answer, limit: int) -> None:

@@ -43,6 +43,8 @@ def command(
     """Write the results of a RUN (its id or its grid's name; by default the latest) as one page that works offline."""
     if sum((run is not None, everything, query is not None, paper is not None)) > 1:
         raise click.UsageError("give one of RUN, --all, --query and --paper")
+    if output and output.suffix.lower() not in ("", ".html", ".htm"):
+        raise click.UsageError(f"{output}: a report is HTML; name a file that ends in .html")
     from prunebench.plugins.discovery import find_installed
     from prunebench.report import write_report
 
