@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from prunebench import LayerShape, NotApplicable, Task, samples
 from torch import Tensor, nn
 
-from prunebench_methods.low_rank.importance import ALIKE, Importance, importances
 from prunebench_methods.low_rank.pca_math import completed
 from prunebench_methods.low_rank.ranks import shared_budget
 from prunebench_methods.low_rank.responses import (
@@ -31,6 +30,7 @@ from prunebench_methods.shared.calibration import (
     run_calibration,
     watched,
 )
+from prunebench_methods.shared.importance import ALIKE, Importance, importances
 from prunebench_methods.shared.layers import two_layers
 from prunebench_methods.shared.numerics import flattened
 from prunebench_methods.shared.patches import chosen_positions, patches
