@@ -152,7 +152,7 @@ def has_room_for_mean(layer: Layer) -> bool:
 
 
 def projected(layer: Layer, vectors: Tensor, mean: Tensor | None, form: str) -> nn.Module:
-    """x -> vectors' x -> the layer on what the vectors span around the mean; `vectors` (n, r); `form` of a linear one."""
+    """x -> vectors' x -> the layer on their span around the mean; `vectors` (n, r), `form` for a linear one."""
     weight = layer.weight.detach().double()
     narrow = torch.einsum("oi...,ir->or...", weight, vectors)
     bias = None if layer.bias is None else layer.bias.detach().double()
