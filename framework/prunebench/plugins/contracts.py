@@ -40,10 +40,17 @@ def param(
     below: float | None = None,
     choices: Sequence[Any] = (),
     unit: str = "",
+    additive: bool = False,
 ) -> Any:
-    """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value."""
+    """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value.
+
+    `additive` is for a field that a released plugin gains: at its default, which must be what the plugin did before, it
+    is no part of a trial's identity, so that results from before still count.
+    """
+    if additive and default is dataclasses.MISSING:
+        raise ValueError("an additive field needs a default: what the plugin did before it had the field")
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    metadata = {"doc": doc, "unit": unit, "choices": tuple(choices), **bounds}
+    metadata = {"doc": doc, "unit": unit, "choices": tuple(choices), "additive": additive, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 

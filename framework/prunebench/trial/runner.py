@@ -251,9 +251,9 @@ def _is_realised(trial: Trial, dense: Counts, after: Counts) -> bool:
 def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Latency, ...]:
     if not trial.protocol.latency.batch:
         return ()
-    bench.progress("time", None)
     other: nn.Module = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
     with bench.guard.watching(f"the network that {trial.method.use} made"), bench.turn.timing():
+        bench.progress("time", None)
         return latency(dense.network, other, dense.calibration, trial.protocol.latency, bench.device, trial.seed)
 
 

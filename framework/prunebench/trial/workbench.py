@@ -96,7 +96,7 @@ class Workbench:
         self.checkpoints = Checkpoints(Path(checkpoints))
         self._loaded_at = now()
         self.installed = installed or find_installed(plugin_files, disabled_plugins)
-        self.turn = Turn(device=device)
+        self.turn = Turn(device=device, waits=lambda words: self.progress(words, None))
         self.progress = progress
         self.memory = Memory()
         self.guard = Guard()

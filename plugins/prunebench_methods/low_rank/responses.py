@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from prunebench_methods.low_rank.importance import ALIKE, Importance
 from prunebench_methods.shared.calibration import EPSILON, Inputs, Moments
+from prunebench_methods.shared.importance import ALIKE, Importance
 from prunebench_methods.shared.numerics import flattened
 from prunebench_methods.shared.replace import Layer
 

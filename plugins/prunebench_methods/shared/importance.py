@@ -43,6 +43,13 @@ class Importance:
             return torch.ones_like(weight[:, 0])
         return self.floor + self.directions.square() @ self.values
 
+    @property
+    def mean(self) -> float:
+        """What a response is worth, on average."""
+        if self.directions is None or self.values is None:
+            return 1.0
+        return self.floor + float(self.values.sum()) / len(self.directions)
+
     def damped_by(self, share: float) -> Importance:
         """With another floor, `share` of the mean of S's diagonal, in place of `DAMPING`."""
         return self if self.directions is None else replace(self, floor=self.floor * share / DAMPING)
