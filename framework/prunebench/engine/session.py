@@ -273,6 +273,8 @@ def run_record(prepared: Prepared) -> Run:
     grid = prepared.plan.grid
     now = datetime.datetime.now(datetime.UTC)
     trial_ids = tuple(trial.id for trial in prepared.plan.trials)
+    methods = prepared.installed.of_kind("method")
+    controls = sorted(name for name, plugin in methods.items() if plugin.cls.control is True)
     return Run(
         id=f"{grid.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         name=grid.name,
@@ -282,7 +284,7 @@ def run_record(prepared: Prepared) -> Run:
         command=encodable(" ".join(sys.argv)),
         trial_count=len(trial_ids),
         trial_ids=trial_ids,
-        options={"controls": sorted(n for n, p in prepared.installed.of_kind("method").items() if p.cls.control)},
+        options={"controls": controls},
         claims=tuple({"text": claim.text, "sql": claim.sql, "why": claim.why} for claim in grid.claims),
     )
 
