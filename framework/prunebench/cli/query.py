@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,21 @@ def _format_options(function: Any) -> Any:
     return function
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The words of one call."""
+
+    sql: str | None
+    saved: str | None
+    file: Path | None
+    run: str
+    form: str  # empty for a table
+    output: Path | None
+    limit: int | None
+    timeout: float
+    db: Path
+
+
 @click.command("query")
 @click.argument("sql", required=False)
 @click.option("--saved", metavar="NAME", help="A query that comes with prunebench; `--saved list` names them.")
@@ -54,36 +70,27 @@ def _format_options(function: Any) -> Any:
     help="Give up after this many seconds.",
 )
 @db_option
-def command(
-    sql: str | None,
-    saved: str | None,
-    file: Path | None,
-    run: str,
-    output: Path | None,
-    limit: int | None,
-    timeout: float,
-    db: Path,
-    **formats: bool,
-) -> int:
+def command(**words: Any) -> int:
     """Ask the results database in SQL: one select over the documented views (docs/schema.md).
 
     The SQL is the argument, a file, standard input or a saved query. It reads the stored results, also those of a
     run in progress, and nothing else: no files, no network, limited time and memory.
     """
-    if saved == "list":
+    formats = [name for name in FORMATS if words.pop(f"as_{name}")]
+    asked = _Asked(form=_format(formats, words["output"]), **words)
+    if asked.saved == "list":
         return _list_saved()
-    form = _format([name for name in FORMATS if formats[f"as_{name}"]], output)
-    text = _sql(sql, saved, file, db)
+    text = _sql(asked.sql, asked.saved, asked.file, asked.db)
     from prunebench.store.lookup import run_of
     from prunebench.store.sealed_client import sealed_query
 
-    run = run_of(db, run) if run else ""
-    limit = limit or (1_000_000 if form else 1000)
-    answer = sealed_query(db, text, run=run, row_limit=limit, seconds=timeout, parquet=form == "parquet")
+    run = run_of(asked.db, asked.run) if asked.run else ""
+    limit, form = asked.limit or (1_000_000 if asked.form else 1000), asked.form
+    answer = sealed_query(asked.db, text, run=run, row_limit=limit, seconds=asked.timeout, parquet=form == "parquet")
     if form == "parquet":
-        _write_bytes(answer.parquet, output)
+        _write_bytes(answer.parquet, asked.output)
     elif form:
-        _write(_formatted(form, answer.columns, answer.rows), output)
+        _write(_formatted(form, answer.columns, answer.rows), asked.output)
     else:
         from prunebench.cli.tables import print_table
         from prunebench.report.seeds import marked
