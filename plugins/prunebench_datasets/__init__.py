@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prunebench import Dataset, hookimpl
 
-from prunebench_datasets import handwriting, natural_images, photographs, tables, texts
+from prunebench_datasets import drawings, handwriting, natural_images, photographs, tables, texts
 
-FAMILIES = (handwriting, natural_images, photographs, tables, texts)
+FAMILIES = (drawings, handwriting, natural_images, photographs, tables, texts)
 
 
 @hookimpl
 def datasets() -> list[type[Dataset]]:
-    """Handwriting, synthetic letters, small colour images, photographs, tables and text."""
+    """Handwriting, synthetic letters, small colour images, photographs, tables, text and drawn shapes."""
     return [dataset for family in FAMILIES for dataset in family.DATASETS]

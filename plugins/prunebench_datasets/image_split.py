@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -95,10 +95,14 @@ def splits_of(
     if input_shape[0] not in (1, 3):
         raise DataError(f"images fit models with 1 or 3 input channels, got {input_shape[0]}: choose another model")
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(drawing))
-    chosen = {"train": train.take(order[validation:]), "validation": train.take(order[:validation]), "test": test}
-    scaling = Scaling(input_shape, *_moments(chosen["train"].images, input_shape[0]))
-    parts = (ImageSplit(part, scaling) for part in chosen.values())
-    return Splits(*parts, class_count=class_count, fingerprint=fingerprint(chosen.values()))
+    return scaled([train.take(order[validation:]), train.take(order[:validation]), test], input_shape, class_count)
+
+
+def scaled(parts: Sequence[Labelled], input_shape: tuple[int, int, int], class_count: int) -> Splits:
+    """Training, validation and test images as splits, their channels normalised as those that train."""
+    scaling = Scaling(input_shape, *_moments(parts[0].images, input_shape[0]))
+    splits = (ImageSplit(part, scaling) for part in parts)
+    return Splits(*splits, class_count=class_count, fingerprint=fingerprint(parts))
 
 
 def _moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

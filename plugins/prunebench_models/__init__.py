@@ -6,6 +6,7 @@ from prunebench import Dataset, Model, hookimpl
 
 from prunebench_models import (
     convolutional,
+    detectors,
     fully_connected,
     language,
     outside,
@@ -15,12 +16,12 @@ from prunebench_models import (
     vision,
 )
 
-FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, language, outside)
+FAMILIES = (fully_connected, convolutional, detectors, perceptron, small_images, vision, language, outside)
 
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Chains, a perceptron for tables, networks for small images, and the classifiers of torchvision and timm."""
+    """Chains, a perceptron, classifiers of small and large images, a detector, language models."""
     return [model for family in FAMILIES for model in family.MODELS]
 
 
