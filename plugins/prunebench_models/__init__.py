@@ -8,6 +8,7 @@ from prunebench_models import (
     convolutional,
     detectors,
     fully_connected,
+    imported,
     language,
     outside,
     perceptron,
@@ -16,12 +17,12 @@ from prunebench_models import (
     vision,
 )
 
-FAMILIES = (fully_connected, convolutional, detectors, perceptron, small_images, vision, language, outside)
+FAMILIES = (fully_connected, convolutional, detectors, perceptron, small_images, vision, language, outside, imported)
 
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Chains, a perceptron, classifiers of small and large images, a detector, language models."""
+    """Chains, a perceptron, classifiers of small and large images, a detector, language models, your own."""
     return [model for family in FAMILIES for model in family.MODELS]
 
 

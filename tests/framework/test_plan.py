@@ -188,7 +188,7 @@ def test_an_unknown_name_that_is_published_says_what_to_install():
         planned(TOY.replace('"keep", share = 0.25', '"gumbel"'), registry=registry)
 
 
-def test_a_grid_over_the_limit_is_refused_with_its_size_before_anything_is_built():
+def test_a_grid_over_the_limit_is_refused_before_anything_is_built():
     text = seeded("{ range = [0, 10000] }").replace("0.25", "{ linspace = [0.1, 1, 100000] }")
     with pytest.raises(GridError, match="1,000,000,000 cells, more than 100,000"):
         planned(text)

@@ -69,7 +69,7 @@ def test_patience_stops_and_restores_the_best_weights(splits):
     assert loss == pytest.approx(losses[best], rel=1e-5)
 
 
-def test_max_steps_stops_in_the_middle_of_an_epoch_as_full_training_would_have_been(splits):
+def test_max_steps_stops_where_full_training_would_have_been(splits):
     recipe = Recipe(epochs=3, batch_size=32)
     steps, reached = [], network()
     fitted(reached, splits, recipe, max_steps=5, after_step=lambda: steps.append(1))

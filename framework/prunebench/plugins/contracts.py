@@ -198,6 +198,14 @@ class Model(ABC):
         """What a reader of every row of this model should know, as of weights that came quantized."""
         return ()
 
+    def named_code(self) -> str:
+        """A hash of the code and files that the fields name, where they name any; part of a trial's identity.
+
+        It is asked for when a grid is planned, and again before the network is built: what was edited in between is
+        refused. `Target.code` makes one without importing anything.
+        """
+        return ""
+
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""
 
@@ -227,6 +235,14 @@ class Dataset(ABC):
     def available(self, folder: Path) -> bool:
         """Whether `load` would succeed without a network."""
         return True
+
+    def named_code(self) -> str:
+        """A hash of the code and files that the fields name, where they name any; part of a trial's identity.
+
+        It is asked for when a grid is planned, and again before the data are loaded: what was edited in between is
+        refused. `Target.code` makes one without importing anything.
+        """
+        return ""
 
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""

@@ -158,6 +158,8 @@ def _as(value: Value, kind: Any) -> tuple[Value, bool]:
         return value, any(type(value) is type(option) and value == option for option in get_args(kind))
     if get_origin(kind) in (list, tuple) or kind in (list, tuple):
         return _as_list(value, kind)
+    if dict in (kind, get_origin(kind)):
+        return value, isinstance(value, dict)
     if kind is bool or isinstance(value, bool):
         return value, isinstance(value, bool) and kind is bool
     if kind is float:
@@ -184,8 +186,14 @@ def _kind_name(kind: Any) -> str:
         if get_origin(k) is Literal:
             names.append("one of " + ", ".join(repr(option) for option in get_args(k)))
         elif k is not type(None):
-            plain = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
-            names.append(plain.get(k, f"a {getattr(k, '__name__', str(k))}"))
+            plain = {
+                int: "a whole number",
+                float: "a finite number",
+                str: "a text",
+                bool: "true or false",
+                dict: "a table",
+            }
+            names.append(plain.get(get_origin(k) or k, f"a {getattr(k, '__name__', str(k))}"))
     return " or ".join(names)
 
 

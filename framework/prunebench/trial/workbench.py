@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prunebench import samples
 from prunebench.anatomy import Anatomy
 from prunebench.errors import DataError, NotApplicable, PluginError
-from prunebench.grid.plan import instance
+from prunebench.grid.plan import instance, require_planned_code
 from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
@@ -168,6 +168,8 @@ class Workbench:
         return split.to(self.device) if size <= on_device_limit_bytes(self.device) else split
 
     def _load_dense(self, trial: Trial) -> DenseNetwork:
+        require_planned_code(self.installed, "dataset", trial.dataset)
+        require_planned_code(self.installed, "model", trial.model)
         model = instance(self.installed, "model", trial.model)
         assert isinstance(model, Model)
         objective = self.objective(trial)

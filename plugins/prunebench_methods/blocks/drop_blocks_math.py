@@ -9,7 +9,8 @@ import torch
 from prunebench import Anatomy, NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.blocks.parts import calibrate, known_anatomy
+from prunebench_methods.blocks.parts import known_anatomy
+from prunebench_methods.shared.calibration import entered, run_calibration
 
 
 def without_blocks(method: Any, network: nn.Module, task: Task) -> nn.Module:
@@ -58,10 +59,11 @@ def distances(network: nn.Module, task: Task, anatomy: Anatomy, span: int, angul
     seen: list[Tensor] = []
     rows = [0]
 
-    def arrived(x: Tensor) -> None:
+    def arrived(name: str, x: Tensor) -> None:
         seen.append(x.detach()[:, -1] if last_only else x.detach().flatten(0, -2))
 
-    def finished() -> None:
+    def finished(module: nn.Module, inputs: Any, output: Any) -> None:
+        arrived("", output[0] if isinstance(output, tuple) else output)
         for place in range(len(totals)):
             cosine = nn.functional.cosine_similarity(seen[place].double(), seen[place + span].double(), dim=-1)
             value = torch.arccos(cosine.clamp(-1, 1)) / math.pi if angular else 1 - cosine
@@ -69,16 +71,10 @@ def distances(network: nn.Module, task: Task, anatomy: Anatomy, span: int, angul
         rows[0] += len(seen[0])
         seen.clear()
 
-    class Last:
-        """Takes what the last block answers, which nothing is known to read by name."""
-
-        def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-            arrived(output[0] if isinstance(output, tuple) else output)
-            finished()
-
-    handle = network.get_submodule(names[-1]).register_forward_hook(Last())
+    handle = network.get_submodule(names[-1]).register_forward_hook(finished)  # what comes out of it has no name
     try:
-        calibrate(network, task, dict.fromkeys(names, arrived), anatomy.head)
+        with entered(network, names, arrived):
+            run_calibration(network, task, until=anatomy.head)
     finally:
         handle.remove()
     return totals / max(1, rows[0])

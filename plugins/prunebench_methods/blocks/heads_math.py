@@ -8,8 +8,8 @@ import torch
 from prunebench import Attention, NotApplicable, Part, Task, samples
 from torch import Tensor, nn
 
-from prunebench_methods.blocks.mlp_width_math import moments_of, refitted
-from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, rewrite
+from prunebench_methods.blocks.mlp_width_math import refitted
+from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, moments_of, rewrite
 
 
 def fewer_heads(method: Any, network: nn.Module, task: Task) -> nn.Module:
@@ -24,7 +24,7 @@ def fewer_heads(method: Any, network: nn.Module, task: Task) -> nn.Module:
         fewest = min(each.key_value_heads for each in chosen.values())
         raise NotApplicable(f"keep {method.keep:g} of {fewest} key-value heads, rounded up, is all of them")
     reads = {name: attention.output for name, attention in chosen.items()}
-    moments = task.once("moments of attentions", lambda: moments_of(network, task, reads, anatomy.head))
+    moments = moments_of(network, task, reads, anatomy.head)
     for name, attention in chosen.items():
         _narrow(method, network, task, attention, moments[name])
     _require_runs(network, task)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from prunebench import Mlp, NotApplicable, Part, Task
+from prunebench import Mlp, NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.blocks.parts import bias, calibrate, known_anatomy, matrix, rewrite
+from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, moments_of, rewrite
 
 
 def narrow(method: Any, network: nn.Module, task: Task) -> nn.Module:
@@ -17,8 +17,7 @@ def narrow(method: Any, network: nn.Module, task: Task) -> nn.Module:
     mlps = {block.name: block.mlp for block in anatomy.blocks if block.mlp is not None}
     if not mlps:
         raise NotApplicable("no block of the network has an MLP whose layers are plain linear maps")
-    head = "" if anatomy.head == "" or any(mlp.down.module == anatomy.head for mlp in mlps.values()) else anatomy.head
-    moments = task.once("moments of MLPs", lambda: second_moments(network, task, mlps, head))
+    moments = moments_of(network, task, {name: mlp.down for name, mlp in mlps.items()}, anatomy.head)
     for name, mlp in mlps.items():
         kept = method.width(mlp.width)
         if kept == mlp.width:
@@ -30,36 +29,6 @@ def narrow(method: Any, network: nn.Module, task: Task) -> nn.Module:
         for part in filter(None, (mlp.up, mlp.gate, mlp.down)):
             task.layer(part.module, rank=kept)
     return network
-
-
-def second_moments(network: nn.Module, task: Task, mlps: dict[str, Mlp], head: str = "") -> dict[str, Tensor]:
-    """By block: the uncentred second moment (f, f) of what the MLP's last layer reads, in float64."""
-    return moments_of(network, task, {name: mlp.down for name, mlp in mlps.items()}, head)
-
-
-def moments_of(network: nn.Module, task: Task, parts: dict[str, Part], head: str = "") -> dict[str, Tensor]:
-    """By name: the uncentred second moment (n, n) of what a part reads, in float64, from one pass.
-
-    Products of one batch are taken in float32 or better, outside of autocast, and added up in float64.
-    """
-    sums = {}
-    counts = dict.fromkeys(parts, 0)
-    for name, part in parts.items():
-        like = matrix(network, part)
-        sums[name] = torch.zeros(like.shape[1], like.shape[1], dtype=torch.float64, device=like.device)
-
-    def watcher(name: str) -> Any:
-        def watch(x: Tensor) -> None:
-            with torch.autocast(x.device.type, enabled=False):
-                rows = x.detach().reshape(-1, x.shape[-1])
-                rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-                sums[name] += (rows.T @ rows).double()
-            counts[name] += len(rows)
-
-        return watch
-
-    calibrate(network, task, {part.module: watcher(name) for name, part in parts.items()}, head)
-    return {name: total / counts[name] for name, total in sums.items()}
 
 
 def choose(criterion: str, count: int, moment: Tensor, down: Tensor, generator: torch.Generator) -> Tensor:

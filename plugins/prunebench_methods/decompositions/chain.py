@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from prunebench_methods.decompositions.decompose import Factors, Piece
+from prunebench_methods.decompositions.pieces import Factors, Piece
 from prunebench_methods.shared.numerics import like
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench_methods.decompositions.chain import relative_error
-from prunebench_methods.decompositions.decompose import Factors
+from prunebench_methods.decompositions.pieces import Factors
 from prunebench_methods.shared.numerics import working
 
 TOLERANCE = 1e-5  # change of the core's share of the norm at which the iteration has settled

@@ -62,7 +62,9 @@ class LotteryTicket(Method):
         from prunebench_methods.tickets import tickets
 
         layers = masking.writable_layers(network, task, weight_refusals(task.shapes, self.section))
-        tickets.train(network, layers, self, task)
+        shares = [self.keeps(task.shapes, done) for done in range(1, self.rounds + 1)]
+        ticket = tickets.Ticket(self.keep, self.rounds, self.rewind, self.step, self.control, self.scope, shares)
+        tickets.train(network, layers, ticket, task)
         return network
 
     def keeps(self, shapes: Sequence[LayerShape], done: int) -> dict[str, float]:

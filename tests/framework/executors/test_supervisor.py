@@ -90,7 +90,7 @@ def test_the_limit_counts_from_when_a_worker_has_its_device() -> None:
     assert late.seconds == 3610.0
 
 
-def test_a_trial_that_a_dying_worker_never_began_is_not_charged_for_the_death() -> None:
+def test_a_death_is_not_charged_to_a_trial_that_never_began() -> None:
     puppets = Puppets()
     puppets.on_order = dying_once_between_trials()
     events = list(supervise(puppets).run([toy("fine"), toy("fine", 1)]))
@@ -131,7 +131,7 @@ def test_a_worker_that_dies_in_every_trial_is_no_crash_loop() -> None:
     assert [result.status for result in found.values()] == ["killed"] * 7
 
 
-def test_workers_that_die_before_they_begin_are_a_crash_loop_and_charge_no_trial() -> None:
+def test_workers_that_die_before_they_begin_charge_no_trial() -> None:
     puppets = Puppets()
     puppets.on_order = lambda slot, order: [Exited(slot, "killed (signal 9)")]
     events = []
@@ -202,7 +202,7 @@ def test_after_a_cuda_error_the_next_trial_gets_a_fresh_worker() -> None:
     assert len(puppets.killed) == 2
 
 
-def test_after_a_trial_that_spoilt_what_is_shared_the_next_gets_a_fresh_worker() -> None:
+def test_a_trial_that_spoilt_what_is_shared_gets_the_next_a_fresh_worker() -> None:
     puppets = Puppets()
     spent = iter([True, False])
 

@@ -219,7 +219,7 @@ def timed(of: Result, batch: int, speedup: float, low: float, high: float) -> Re
         (1.02, 1.015, 1.03, 1.0, "faster"),
     ],
 )
-def test_a_verdict_needs_an_interval_without_1_and_an_effect_above_the_floor(
+def test_a_verdict_needs_an_interval_without_one_and_a_large_effect(
     fill, results: Results, speedup: float, low: float, high: float, floor: float, verdict: str
 ) -> None:
     dense = timed(samples.result(samples.trial(None)), 8, floor, floor - 0.01, floor + 0.01)
@@ -253,7 +253,7 @@ def test_a_wall_clock_that_others_kept_waiting_says_nothing(
         ({"latency_ms": 0.12, "dense_latency_ms": 0.1}, 1, 0.0, "faster"),
     ],
 )
-def test_compiled_calls_of_hundredths_of_a_millisecond_need_an_effect_of_three_percent(
+def test_very_short_compiled_calls_need_an_effect_of_three_percent(
     fill, results: Results, changes: dict[str, Any], rounds: int, floor: float, verdict: str
 ) -> None:
     made = []
