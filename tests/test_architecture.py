@@ -39,6 +39,7 @@ FLOOR = {name: len(FLOORS) - number for number, (names, _) in enumerate(FLOORS) 
 
 MOST_ROOMS = 30  # files and folders at the top of the framework
 MOST_LINES = 60  # of a function, from its `def` to its end
+MOST_PARAMETERS = 8  # of a function, besides self
 MOST_LETTERS = 70  # of a test's name
 
 OWNERS = {
@@ -223,6 +224,22 @@ def test_functions_are_short():
     lengths = sorted(length for _, length in functions())
     assert lengths[len(lengths) // 2] <= 10
     assert [place for place, length in functions() if length > MOST_LINES] == []
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """The names of what a caller may hand over, besides the object itself and what `*` and `**` collect."""
+    named = [item.arg for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    return [name for place, name in enumerate(named) if place or name not in ("self", "cls")]
+
+
+def test_functions_have_at_most_eight_parameters():
+    found = {
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}": parameters(node)
+        for path in [*module_files(), *plugin_files()]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {place: names for place, names in found.items() if len(names) > MOST_PARAMETERS} == {}
 
 
 def test_names_of_tests_have_at_most_seventy_letters():

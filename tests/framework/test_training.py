@@ -8,7 +8,7 @@ import pytest
 import torch
 from prunebench import TensorSplit
 from prunebench.records import Recipe
-from prunebench.trial.training import fit
+from prunebench.trial.training import Course, fit
 from torch import nn
 from toys import CLASSIFICATION, Blobs, Tiny
 
@@ -25,7 +25,10 @@ def network(seed: int = 0) -> nn.Module:
 
 def fitted(net, splits, recipe, seed=0, **options):
     generator = torch.Generator().manual_seed(seed)
-    return fit(net, splits.train, splits.validation, recipe, objective=CLASSIFICATION, generator=generator, **options)
+    course = Course(**options)
+    return fit(
+        net, splits.train, splits.validation, recipe, objective=CLASSIFICATION, generator=generator, course=course
+    )
 
 
 def test_it_learns_and_says_how(splits):

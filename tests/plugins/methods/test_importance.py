@@ -10,7 +10,7 @@ import torch
 from fake_task import PLAIN, FakeTask, digits_task, fake_task, pruned, small_cnn
 from prunebench import NotApplicable
 from prunebench_methods.low_rank.data_aware import DataAwareLowRank
-from prunebench_methods.low_rank.importance import ALIKE, DAMPING, Importance, importances
+from prunebench_methods.shared.importance import ALIKE, DAMPING, Importance, importances
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from prunebench import LayerShape, NotApplicable
 from prunebench_methods.low_rank.data_aware import DataAwareLowRank
 from prunebench_methods.low_rank.forms import rank_for, weights_at
-from prunebench_methods.low_rank.importance import ALIKE, Importance
 from prunebench_methods.low_rank.informed import InformedProduct
 from prunebench_methods.low_rank.low_rank import LowRank
 from prunebench_methods.low_rank.pivots import Pivoted, pivot_layers, pivot_rows
@@ -21,6 +20,7 @@ from prunebench_methods.low_rank.shares import shared_parameters
 from prunebench_methods.low_rank.two_sided import TwoSidedLowRank
 from prunebench_methods.low_rank.whitened import Asvd, FisherSvd, WhitenedSvd
 from prunebench_methods.shared.grams import Gram
+from prunebench_methods.shared.importance import ALIKE, Importance
 from torch import nn
 
 Array = NDArray[np.float64]
