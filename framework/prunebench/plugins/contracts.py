@@ -114,7 +114,7 @@ class Method(ABC):
     objectives: ClassVar[tuple[str, ...]] = ()  # those that it works for, by name; () for any
     stochastic: ClassVar[bool] = False  # draws from `task.generator`: another seed gives other weights
     trains: ClassVar[bool] = False  # calls `task.fit` itself
-    control: ClassVar[bool] = False  # a baseline that every chart shows
+    control: ClassVar[bool] = False  # a baseline that every chart shows; anything but True is a setting of that name
     knob: ClassVar[str] = ""  # the field that a target (`compression = 4`) is solved for
     loosest: ClassVar[Mapping[str, Value] | None] = None  # the setting at which the network computes as dense
     example: ClassVar[Mapping[str, Value]] = {}  # a setting to try it with, where the defaults alone are none
