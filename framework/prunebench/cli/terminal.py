@@ -127,7 +127,8 @@ def _without_middle(sheet: Sheet, width: int, count: int) -> Fitted:
 
 def _ends(widths: Sequence[int], room: int) -> tuple[list[int], list[int]]:
     """Numbers of the columns from the left and from the right, in turn, that fit into `room`; the first always."""
-    left, right, used = [0], [], widths[0] + GAP
+    left, used = [0], widths[0] + GAP
+    right: list[int] = []
     numbers = iter(_in_turn(1, len(widths) - 1))
     for number, from_left in numbers:
         used += widths[number] + GAP

@@ -1,12 +1,13 @@
--- What nothing beats in both accuracy and compression, a front for each data set, model, protocol and machine.
+-- What nothing beats in both score and compression, a front for each data set, model, protocol and machine.
 select
     dataset_label as dataset,
     model_label as model,
     method_label as method,
     seed_count as seeds,
     compression_ratio,
-    top1_accuracy,
-    accuracy_drop,
+    score_name,
+    score,
+    score_loss,
     speedup,
     protocol_id,
     environment_id

@@ -111,6 +111,17 @@ create or replace macro is_at_floor(score, facts) as coalesce(
     false
 );
 
+-- The floors of the view `trials`, each with its name, the hardest to beat first.
+create or replace macro ranked_floors(floors, larger) as list_transform(
+    list_sort(
+        list_transform(
+            map_entries(cast(floors as map(varchar, double))),
+            lambda f: {'rank': case when larger then -f.value else f.value end, 'name': f.key}
+        )
+    ),
+    lambda f: {'value': case when larger then -f.rank else f.rank end, 'name': f.name}
+);
+
 -- Two networks judged by values on the same n samples: the difference of their mean losses, by Student's t.
 create or replace macro loss_low(difference, error, n) as difference - t95(n) * error;
 create or replace macro loss_high(difference, error, n) as difference + t95(n) * error;

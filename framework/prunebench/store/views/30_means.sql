@@ -172,7 +172,9 @@ select
     g.score_loss,
     g.score_loss - g.score_loss_half as score_loss_low,
     g.score_loss + g.score_loss_half as score_loss_high,
-    score_floor_of(g.facts) as score_floor
+    score_floor_of(g.facts) as score_floor,
+    is_at_floor(g.score, g.facts) as is_at_floor,
+    near_of(g.facts) as near
     $parameters(c)
 from grouped as g
 join run on run.id = g.run
