@@ -31,7 +31,8 @@ class Logits(nn.Module):
 
     def get_output_embeddings(self) -> Any:
         """The head, by its role."""
-        return self.decoder.get_output_embeddings()
+        decoder: Any = self.decoder
+        return decoder.get_output_embeddings()
 
 
 def place_of(model: Any) -> str:

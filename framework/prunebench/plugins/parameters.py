@@ -31,7 +31,10 @@ def _resolved(cls: type[Any]) -> dict[str, Any]:
 
 
 def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[str, Value]:
-    """All fields with their values: the given ones checked, the others by default; `freed` is left None."""
+    """All fields with their values: the given ones checked, the others by default; `freed` is left None.
+
+    Without additive fields (`param(…, additive=True)`) that stand at their default, which the plugin itself fills in.
+    """
     kinds = field_types(cls)
     _require_known(cls, list(given), list(kinds))
     values: dict[str, Value] = {}
@@ -51,7 +54,13 @@ def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[s
             values[item.name] = checked(given[item.name], kinds[item.name], item.metadata, where)
         else:
             raise PlanError(f"{where} has no default: the grid has to give it")
-    return values
+    return {name: value for name, value in values.items() if not _says_nothing(cls, name, value, freed)}
+
+
+def _says_nothing(cls: type[Any], name: str, value: Value, freed: str) -> bool:
+    """Whether the field came later and has its default."""
+    item = cls.__dataclass_fields__[name]
+    return bool(item.metadata.get("additive")) and name != freed and value == _json(item.default)
 
 
 def _require_known(cls: type[Any], names: list[str], known: list[str]) -> None:

@@ -21,6 +21,7 @@ from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency.latency import latency
 from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
+from prunebench.measure.other_layers import other_records
 from prunebench.measure.runtimes.artifact import PROVIDERS
 from prunebench.measure.runtimes.pair import Given
 from prunebench.measure.scores import Scores, evaluate
@@ -43,7 +44,7 @@ from prunebench.trial.guards import Spoiled
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.settled import settled
-from prunebench.trial.training import epochs_done, fit
+from prunebench.trial.training import Course, epochs_done, fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
 
 DETAIL_LIMIT = 20_000
@@ -205,11 +206,13 @@ def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Prun
             recipe,
             objective=dense.objective,
             generator=torch.Generator().manual_seed(trial.seed + 1),
-            device=bench.device,
-            phase="finetune",
-            keep_zeros=True,
-            breathe=bench.turn.breathe,
-            on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
+            course=Course(
+                bench.device,
+                "finetune",
+                keep_zeros=True,
+                breathe=bench.turn.breathe,
+                on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
+            ),
         )
     return before, time.monotonic() - started
 
@@ -227,6 +230,8 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
     stored_bytes, gzip_bytes, storage = sizes(pruned.network, formats)
     few = samples.rows(dense.calibration, slice(64))
     records = layer_records(dense.network, pruned.network, pruned.layer_notes, few, dense.shapes)
+    listed = [shape.name for shape in dense.shapes]
+    records += tuple(other_records(dense.network, pruned.network, listed, pruned.layer_notes))
     return {
         "parameter_count": after.parameter_count,
         "nonzero_parameter_count": after.nonzero_parameter_count,
@@ -250,9 +255,9 @@ def _is_realised(trial: Trial, dense: Counts, after: Counts) -> bool:
 def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Latency, ...]:
     if not trial.protocol.latency.batch:
         return ()
-    bench.progress("time", None)
     protocol, notes = trial.protocol.latency, list[str]()
     with bench.guard.watching(f"the network that {trial.method.use} made"), bench.turn.timing():
+        bench.progress("time", None)
         sides = _timed_sides(trial, dense, pruned)
         found = latency(*sides, dense.calibration, protocol, bench.device, trial.seed, notes.append)
     pruned.notes += notes

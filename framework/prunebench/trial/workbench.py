@@ -37,7 +37,7 @@ from prunebench.trial.fingerprints import Fingerprint
 from prunebench.trial.guards import Guard, structure
 from prunebench.trial.networks import load, ready
 from prunebench.trial.task import Memory
-from prunebench.trial.training import epochs_done, fit
+from prunebench.trial.training import Course, epochs_done, fit
 
 ON_DEVICE_LIMIT_BYTES = 8 << 30  # a split above this stays where it is and is copied batch by batch
 FREE_SHARE = 4  # and so does one above this part of the card's free memory
@@ -96,7 +96,7 @@ class Workbench:
         self.checkpoints = Checkpoints(Path(checkpoints))
         self._loaded_at = now()
         self.installed = installed or find_installed(plugin_files, disabled_plugins)
-        self.turn = Turn(device=device)
+        self.turn = Turn(device=device, waits=lambda words: self.progress(words, None))
         self.progress = progress
         self.memory = Memory()
         self.guard = Guard()
@@ -263,9 +263,7 @@ class Workbench:
                 trial.protocol.train,
                 objective=self.objective(trial),
                 generator=torch.Generator().manual_seed(trial.seed),
-                device=self.device,
-                breathe=self.turn.breathe,
-                **options,
+                course=Course(self.device, breathe=self.turn.breathe, **options),
             )
 
     def _rewinder(

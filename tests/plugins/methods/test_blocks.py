@@ -15,12 +15,12 @@ from prunebench.testing.bench import task as made_task
 from prunebench.trial.task import Memory, TrialTask
 from prunebench_methods.blocks import METHODS
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
-from prunebench_methods.blocks.drop_blocks_math import distances
 from prunebench_methods.blocks.heads import Heads
 from prunebench_methods.blocks.heads_math import inputs_of
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 from prunebench_methods.blocks.mlp_width_math import choose, refitted
 from prunebench_methods.blocks.parts import moments_of
+from prunebench_methods.shared.influence import distances
 from prunebench_models.decoder import Decoder, Sizes, initialised
 from torch import Tensor, nn
 

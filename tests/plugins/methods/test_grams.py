@@ -76,7 +76,7 @@ def test_layers_that_read_one_tensor_share_a_gram_and_others_do_not() -> None:
     torch.testing.assert_close(found["late"].second(0), 4 * found["q"].second(0))
 
 
-def test_layers_that_share_an_input_in_some_batches_only_have_their_own_grams() -> None:
+def test_layers_that_share_only_some_inputs_have_their_own_grams() -> None:
     calls: list[int] = []
 
     def sometimes(x: Tensor) -> Tensor:

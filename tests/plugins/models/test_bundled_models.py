@@ -87,7 +87,7 @@ def test_the_relu_network_is_no_affine_map() -> None:
     assert (network(x) + network(y) - network(x + y) - network(torch.zeros_like(x))).abs().max() > 0.01
 
 
-def test_the_twins_have_no_activation_and_the_others_one_behind_every_hidden_layer() -> None:
+def test_twins_have_no_activation_and_others_one_per_hidden_layer() -> None:
     with torch.device("meta"):
         kinds = {model: [type(m) for m in model.build(10)] for model in (LargeFcn(), LargeLinearFcn())}
     assert kinds[LargeLinearFcn()] == [nn.Flatten, *[nn.Linear] * 8]

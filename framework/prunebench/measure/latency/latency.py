@@ -18,10 +18,12 @@ from prunebench import samples
 from prunebench.measure.latency.blocks import Block, Clock, clock_for
 from prunebench.measure.latency.conditions import between, gpu_state, precision, weather
 from prunebench.measure.latency.faults import is_lack_of_memory
+from prunebench.measure.latency.odd_calls import FRESH_INPUTS, REMEMBERS, has_uneven_calls, times_longer_when_new
 from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.latency.rounds import NotPortable, in_fresh_processes
 from prunebench.measure.latency.sides import Comparison, quiet
 from prunebench.measure.latency.ways import settled
+from prunebench.measure.runtimes.artifact import PROVIDERS
 from prunebench.measure.runtimes.exporting import Unexportable
 from prunebench.measure.runtimes.pair import Given, ready
 from prunebench.measure.statistics import speedup_interval
@@ -58,7 +60,7 @@ def latency(
     found = []
     for batch in protocol.batch:
         try:
-            found.append(_at_batch(dense, pruned, _input(make_input, batch), protocol, torch.device(device), seed))
+            found.append(_at_batch(dense, pruned, _inputs(make_input, batch), protocol, torch.device(device), seed))
         except Unexportable as error:
             if decline is None:
                 raise
@@ -69,31 +71,40 @@ def latency(
 def _at_batch(
     dense: nn.Module | Given,
     pruned: nn.Module | Given,
-    x: Tree,
+    inputs: tuple[Tree, Tree | None],
     protocol: LatencyProtocol,
     device: torch.device,
     seed: int,
 ) -> Latency:
+    x, spare = inputs
     seed += samples.count(x)
     sides = [given if isinstance(given, Given) else Given(given, given) for given in (dense, pruned)]
     if protocol.runtime == "torch":
-        return _measured(Comparison(sides[0].network, sides[1].network, x, protocol, device, seed))
+        return _measured(Comparison(sides[0].network, sides[1].network, x, protocol, device, seed, spare=spare))
     if protocol.runtime == "torch_compile":
         compiled = replace(protocol, compile=True)
-        asked = Comparison(sides[0].network, sides[1].network, x, compiled, device, seed)
+        asked = Comparison(sides[0].network, sides[1].network, x, compiled, device, seed, spare=spare)
         return _measured(asked, {"runtime": protocol.runtime, "runtime_version": torch.__version__})
     made = ready(sides[0], sides[1], x, protocol, device)
-    return _measured(Comparison(made.dense, made.pruned, x, protocol, device, seed), made.facts, made.flags)
+    if protocol.runtime in PROVIDERS:
+        spare = None  # their input is bound
+    asked = Comparison(made.dense, made.pruned, x, protocol, device, seed, spare=spare)
+    return _measured(asked, made.facts, made.flags)
 
 
-def _input(make_input: MakeInput | Tree, batch: int) -> Tree:
-    """Samples that differ: of copies of one a processor learns which way each branch goes, as in a max pooling."""
+def _inputs(make_input: MakeInput | Tree, batch: int) -> tuple[Tree, Tree | None]:
+    """The samples to be timed on, and some that come behind them.
+
+    Samples that differ: of copies of one a processor learns which way each branch goes, as in a max pooling.
+    """
     if not callable(make_input):
-        return samples.rows(make_input, torch.arange(batch) % samples.count(make_input))
+        count = samples.count(make_input)
+        spare = samples.rows(make_input, torch.arange(batch, batch + FRESH_INPUTS) % count)
+        return samples.rows(make_input, torch.arange(batch) % count), spare
     x = make_input(batch)
     if samples.count(x) != batch:
         raise ValueError(f"make_input({batch}) must give {batch} samples, got {samples.count(x)}")
-    return samples.mapped(lambda leaf: leaf.contiguous(), x)
+    return samples.mapped(lambda leaf: leaf.contiguous(), x), None
 
 
 def _measured(asked: Comparison, told: Mapping[str, Any] | None = None, flags: tuple[str, ...] = ()) -> Latency:
@@ -139,6 +150,7 @@ def blocks_of(comparison: Comparison, precision: float = PRECISION) -> Blocks:
         pair = Pair(*sides, clock_for(comparison.device, protocol.threads), random.Random(comparison.seed))
         seconds = protocol.max_seconds - (now - started) - (now - ready)  # comparing takes as long as keeping did
         blocks = time_pair(pair, protocol.groups, seconds, compiled=protocol.compile, precision=precision)
+        blocks.times_longer_when_new = times_longer_when_new(comparison, sides, pair.clock)
         for one, values in zip(sides, held, strict=True):
             require_unchanged(one.network, values)
     return blocks
@@ -223,6 +235,10 @@ def _flags(blocks: Blocks, clock: Clock, contention: float, conditions: dict[str
         yield "wall-hidden"
     if any(_works_elsewhere(side) for side in (blocks.dense, blocks.pruned)):
         yield "other-threads"
+    if max(blocks.times_longer_when_new) > REMEMBERS:
+        yield "remembers-inputs"
+    if has_uneven_calls(blocks.dense, blocks.pruned):
+        yield "uneven-calls"
     if clock.name == "cuda" and any(_is_launch_bound(side) for side in (blocks.dense, blocks.pruned)):
         yield "launch-bound"
     if conditions.get("throttled_by"):

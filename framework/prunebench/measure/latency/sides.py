@@ -43,6 +43,7 @@ class Comparison:
     device: torch.device
     seed: int
     ways: Ways = (Way(), Way())
+    spare: Tree | None = None  # samples beside `x`, of the same kind, where there are any
 
     def sides(self) -> tuple[Side, Side]:
         """Private copies of both networks, made ready."""
@@ -72,10 +73,12 @@ def side(network: nn.Module, x: Tree, protocol: LatencyProtocol, device: torch.d
     """A copy in evaluation mode with an input of its own; neither shares memory with what it was made from."""
     if isinstance(network, Artifact):
         return Side(network.runner(x, protocol.threads, protocol.dynamic_batch), x)
-    return Side(_network(network, protocol, device, way), _input(x, protocol, device, way))
+    return Side(_network(network, protocol, device, way), ready_input(x, protocol, device, way))
 
 
-def _input(x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Tree:
+def ready_input(x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Tree:
+    """A copy of the samples on the device, in the type and the memory format that they are to have."""
+
     def ready(leaf: Tensor) -> Tensor:
         is_image = way.channels_last and leaf.ndim == 4
         return leaf.contiguous(memory_format=torch.channels_last).clone() if is_image else leaf.clone()
