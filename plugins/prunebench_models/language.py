@@ -11,7 +11,7 @@ from prunebench import Anatomy, Model, param
 
 if TYPE_CHECKING:
     from prunebench import Tokenizer
-    from torch import nn
+    from torch import Tensor, nn
 
 OBJECTIVE = ("language_modelling",)
 SMOLLM2_CONTEXT = 8192
@@ -61,6 +61,11 @@ class TinyGpt(Model):
 
         return anatomy_of(network)
 
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...]:
+        from prunebench_models.decoder import cached
+
+        return cached(network, tokens)
+
 
 @dataclass(frozen=True)
 class SmolLm2(Model):
@@ -92,6 +97,11 @@ class SmolLm2(Model):
         from prunebench_models.decoder import anatomy_of
 
         return anatomy_of(network)
+
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...]:
+        from prunebench_models.decoder import cached
+
+        return cached(network, tokens)
 
     def remarks(self) -> tuple[str, ...]:
         return ("the weights come dequantized from 4 bits (Q4_1; the embedding 8, norms 32)",)
@@ -142,6 +152,11 @@ class CausalLm(Model):
         from prunebench_models.hub import tokenizer
 
         return tokenizer(self)
+
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...] | None:
+        from prunebench_models.hub import cached
+
+        return cached(network, tokens)
 
 
 MODELS: list[type[Model]] = [TinyGpt, SmolLm2, CausalLm]

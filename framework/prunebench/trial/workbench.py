@@ -67,6 +67,7 @@ class DenseNetwork:
     structure: tuple[Any, ...]  # as in `guards`
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
     remarks: tuple[str, ...] = ()  # on the model and the data, for every row
+    decoding: Callable[[nn.Module, Tensor], tuple[Any, ...] | None] = lambda network, tokens: None  # of its model
 
     @property
     def example(self) -> Tree:
@@ -198,6 +199,7 @@ class Workbench:
             structure(network),
             model.anatomy,
             (*model.remarks(), *facts_note(splits), *self._advice[reading(trial, model)]),
+            model.decoding,
         )
 
     def objective(self, trial: Trial) -> Objective:

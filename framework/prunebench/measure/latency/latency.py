@@ -52,7 +52,7 @@ def latency(
     """
     target = torch.device(device)
     return tuple(
-        _measured(Comparison(dense, pruned, _input(make_input, batch), protocol, target, seed + batch))
+        measured(Comparison(dense, pruned, _input(make_input, batch), protocol, target, seed + batch))
         for batch in protocol.batch
     )
 
@@ -67,7 +67,8 @@ def _input(make_input: MakeInput | Tree, batch: int) -> Tree:
     return samples.mapped(lambda leaf: leaf.contiguous(), x)
 
 
-def _measured(asked: Comparison) -> Latency:
+def measured(asked: Comparison) -> Latency:
+    """The record of one pair; raises as `latency` does."""
     start, before, batch = time.perf_counter(), weather(), samples.count(asked.x)
     try:
         comparison, facts = settled(asked)
