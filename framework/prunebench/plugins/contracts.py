@@ -203,6 +203,13 @@ class Model(ABC):
         """How the model reads text; None for a model that reads no text, or whatever tokens the data set has."""
         return None
 
+    def facts(self, network: nn.Module) -> Mapping[str, Value]:
+        """What two numbers of this model must share to be compared, by name: `revision`, `attention`, `weights`.
+
+        They stand in a row beside what the data set says of itself, where it says anything.
+        """
+        return {}
+
     def remarks(self) -> tuple[str, ...]:
         """What a reader of every row of this model should know, as of weights that came quantized."""
         return ()

@@ -336,7 +336,7 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
         dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
         plugins=_sources(trial, bench),
         code=bench.codes.of_trial(trial),
-        data=dense.splits.facts if is_known and dense else {},
+        data=dense.facts if is_known and dense else {},
     )
 
 
