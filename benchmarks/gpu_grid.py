@@ -99,10 +99,8 @@ def sampler(cards: dict[str, str]) -> Sampler | str:
 
 
 def measured(devices: str, seeds: int, epochs: int) -> dict[str, Any]:
-    """One run of the grid, in figures."""
+    """One run of the grid, in figures; on a CPU no card is looked at."""
     slots = resolve(devices)
-    if not all(slot.device.startswith("cuda") for slot in slots):
-        raise DeviceError(f"{devices!r} is no CUDA device: give cuda or cuda:0,cuda:1")
     trials_by_card: Counter[str] = Counter()
 
     def count(event: Any) -> None:
@@ -110,7 +108,8 @@ def measured(devices: str, seeds: int, epochs: int) -> dict[str, Any]:
             trials_by_card[event.slot] += 1
 
     grid = Grid.parse(GRID.format(seeds=seeds, epochs=epochs), name="gpu_grid", source="gpu_grid")
-    watching = sampler({slot.name: slot.visible or "" for slot in slots})
+    cards = {slot.name: slot.visible or "" for slot in slots if slot.device.startswith("cuda")}
+    watching = sampler(cards) if cards else "not sampled: no card"
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "results.duckdb"
         outcome = run(grid, db=database, devices=devices, report=False, on_event=count)
@@ -132,6 +131,8 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=30)
     given = parser.parse_args()
     try:
+        if not all(slot.device.startswith("cuda") for slot in resolve(given.devices)):
+            raise DeviceError(f"{given.devices!r} is no CUDA device: give cuda or cuda:0,cuda:1")
         print(json.dumps(measured(given.devices, given.seeds, given.epochs), indent=2))
     except PruneBenchError as error:
         print(f"gpu_grid: {error}", file=sys.stderr)

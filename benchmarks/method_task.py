@@ -74,7 +74,6 @@ def method_task(network: nn.Module, splits: Splits, calibration: int = 1024) -> 
     """What a method is handed, with a memory of its own."""
     inputs, _ = splits.train.head(calibration)
     return TrialTask(
-        splits=splits,
         device=torch.device("cpu"),
         seed=SEED,
         finetune=Recipe(),

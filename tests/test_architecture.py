@@ -37,22 +37,10 @@ FLOORS = [
 ]
 FLOOR = {name: len(FLOORS) - number for number, (names, _) in enumerate(FLOORS) for name in names}
 
-# Circles that are still there: a method and its mathematics, mostly. The list may only become shorter.
-CIRCLES = {
-    "prunebench_datasets": [{"imagenet", "photographs"}],
-    "prunebench_methods": [
-        {"channels.channel_pca", "channels.channel_pca_math"},
-        {"channels.interpolative", "channels.interpolative_prune"},
-        {"decompositions.chain", "decompositions.decompose"},
-        {"decompositions.flattened", "decompositions.flattened_math"},
-        {"decompositions.monochromatic", "decompositions.monochromatic_math"},
-        {"quantization.deep_compression", "quantization.deep_compression_math"},
-        {"quantization.dictionaries", "quantization.product_quantization"},
-        {"tickets.lottery_ticket", "tickets.tickets"},
-    ],
-}
 MOST_ROOMS = 30  # files and folders at the top of the framework
 MOST_LINES = 60  # of a function, from its `def` to its end
+MOST_PARAMETERS = 8  # of a function, besides self
+MOST_LETTERS = 70  # of a test's name
 
 OWNERS = {
     "click": {"cli"},
@@ -191,11 +179,8 @@ def test_no_file_of_the_framework_is_in_a_circle():
 
 
 @pytest.mark.parametrize("package", sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir()))
-def test_plugins_have_no_circle_but_those_that_are_known(package: str):
-    found = circles(ROOT / "plugins", package)
-    known = CIRCLES.get(package, [])
-    assert [circle for circle in found if circle not in known] == []
-    assert [circle for circle in known if circle not in found] == [], "opened: take it from the list"
+def test_no_file_of_a_plugin_package_is_in_a_circle(package: str):
+    assert circles(ROOT / "plugins", package) == []
 
 
 def test_circles_are_found(tmp_path: Path):
@@ -239,6 +224,33 @@ def test_functions_are_short():
     lengths = sorted(length for _, length in functions())
     assert lengths[len(lengths) // 2] <= 10
     assert [place for place, length in functions() if length > MOST_LINES] == []
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """The names of what a caller may hand over, besides the object itself and what `*` and `**` collect."""
+    named = [item.arg for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    return [name for place, name in enumerate(named) if place or name not in ("self", "cls")]
+
+
+def test_functions_have_at_most_eight_parameters():
+    found = {
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}": parameters(node)
+        for path in [*module_files(), *plugin_files()]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {place: names for place, names in found.items() if len(names) > MOST_PARAMETERS} == {}
+
+
+def test_names_of_tests_have_at_most_seventy_letters():
+    names = [
+        node.name
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert len(names) > 100
+    assert [name for name in names if len(name) > MOST_LETTERS] == []
 
 
 def test_the_face_keeps_what_it_lists():

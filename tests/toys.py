@@ -148,3 +148,15 @@ def toy_installed() -> Installed:
     ):
         installed = installed.named(kind, cls.name, cls)
     return installed
+
+
+def imported_network(outputs: int = 4) -> nn.Module:
+    """For `use = "import"`: of thirteen numbers a sample."""
+    return nn.Sequential(nn.Linear(13, 8), nn.ReLU(), nn.Linear(8, outputs))
+
+
+def imported_data() -> tuple[torch.Tensor, torch.Tensor]:
+    """For `use = "import"`: four clouds of thirteen numbers."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(160) % 4
+    return torch.randn(4, 13, generator=generator)[labels] + torch.randn(160, 13, generator=generator), labels

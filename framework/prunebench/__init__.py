@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prunebench.export.load import load
     from prunebench.measure.storage import stored_byte_count
     from prunebench.own.compare import compare
+    from prunebench.own.data import splits_from
     from prunebench.plugins.chart import Chart, Look
     from prunebench.plugins.contracts import (
         API_VERSION,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         weighted_mean,
     )
     from prunebench.plugins.hookspecs import hookimpl
+    from prunebench.plugins.target import Target
     from prunebench.report.results import open_results
     from prunebench.shapes import LayerCounts, LayerShape
     from prunebench.splits import Split, Splits, StreamSplit, TensorSplit
@@ -52,6 +54,8 @@ _HOMES = {
     "export.load": ("load",),
     "measure.storage": ("stored_byte_count",),
     "own.compare": ("compare",),
+    "own.data": ("splits_from",),
+    "plugins.target": ("Target",),
     "report.results": ("open_results",),
     "engine.session": ("run",),
     "shapes": ("LayerCounts", "LayerShape"),
@@ -83,6 +87,7 @@ __all__ = [
     "Split",
     "Splits",
     "StreamSplit",
+    "Target",
     "Task",
     "TensorSplit",
     "Tokenizer",
@@ -94,6 +99,7 @@ __all__ = [
     "param",
     "run",
     "samples",
+    "splits_from",
     "stored_byte_count",
     "weighted_mean",
 ]

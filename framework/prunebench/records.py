@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 Scalar = bool | int | float | str
-Value = Scalar | list[Any] | None
+Value = Scalar | list[Any] | dict[str, Any] | None
 Status = Literal["ok", "skipped", "failed", "timeout", "killed", "oom"]
 T = TypeVar("T")
 

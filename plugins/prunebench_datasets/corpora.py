@@ -120,7 +120,8 @@ def text_corpus(path: str, package: str, test_path: str, test_package: str, fold
 def wikitext2(folder: Path) -> Corpus:
     """WikiText-2, raw: rows are lines with their newline, empty where the line is blank, joined by two newlines."""
     parts = ["\n\n".join(_wiki_rows(folder, name)) for name in ("train", "valid", "test")]
-    return Corpus(*parts, join="\\n\\n", source="wikitext-2-raw-v1", is_one=True)
+    train, validation, test = parts
+    return Corpus(train, validation, test, join="\\n\\n", source="wikitext-2-raw-v1", is_one=True)
 
 
 def _wiki_rows(folder: Path, name: str) -> list[str]:
@@ -187,7 +188,8 @@ def ptb(folder: Path) -> Corpus:
     texts = []
     for name in ("train", "valid", "test"):
         texts.append(" ".join(line.strip() for line in _decoded(_ptb_file(folder, name)).splitlines()))
-    return Corpus(*texts, join="space", source="ptb_text_only", is_one=True)
+    train, validation, test = texts
+    return Corpus(train, validation, test, join="space", source="ptb_text_only", is_one=True)
 
 
 def c4_documents(folder: Path, shard: str) -> Iterator[str]:

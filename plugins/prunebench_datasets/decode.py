@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from prunebench import DataError
 from torch import Tensor
 
@@ -22,7 +22,7 @@ def decoded(data: bytes, name: str, size: tuple[int, int], channels: int = 3) ->
             if image.size != (size[1], size[0]):
                 image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             array = np.array(image, dtype=np.uint8)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise DataError(f"{name} is no image: replace or remove it") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{name} is a damaged image ({str(error).splitlines()[0]}): replace or remove it") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from prunebench import DataError, Splits, StreamSplit
@@ -11,26 +12,36 @@ from torch.utils.data import Subset
 from torchvision import datasets, transforms
 
 from prunebench_datasets.images import image_shape
-from prunebench_datasets.photographs import ARCHIVES, ImageNet, class_folders, has_archives, validation_folder
+from prunebench_datasets.synsets import ARCHIVES, CLASS_COUNT, class_folders, has_archives, validation_folder
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's trained weights
 
 
-def read(dataset: ImageNet, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+class Drawing(NamedTuple):
+    """How the photographs are split and prepared; the words are those of `ImageNet`, `seed` is its `drawing`."""
+
+    test: int
+    validation: int
+    resize: int
+    greyscale: bool
+    seed: int
+
+
+def read(drawing: Drawing, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
     """Three disjoint streams over one folder of photographs, drawn at random once and for all."""
     place = validation_folder(folder) or _unpacked(folder)
-    photographs = datasets.ImageFolder(place, transform=preparation(input_shape, dataset.resize, dataset.greyscale))
-    spare = len(photographs) - dataset.test - dataset.validation
+    photographs = datasets.ImageFolder(place, transform=preparation(input_shape, drawing.resize, drawing.greyscale))
+    spare = len(photographs) - drawing.test - drawing.validation
     if spare < 1:
-        asked = f"{dataset.test:,} to test and {dataset.validation:,} to validate"
+        asked = f"{drawing.test:,} to test and {drawing.validation:,} to validate"
         raise DataError(f"{place} has {len(photographs):,} photographs; {asked} leave none to train: ask for fewer")
-    order = torch.randperm(len(photographs), generator=torch.Generator().manual_seed(dataset.drawing)).tolist()
-    test, validation, train = torch.tensor(order).split([dataset.test, dataset.validation, spare])
-    streams = (StreamSplit(Subset(photographs, rows.tolist())) for rows in (train, validation, test))
-    return Splits(*streams, class_count=dataset.class_count, fingerprint=_fingerprint(photographs, place, order))
+    order = torch.randperm(len(photographs), generator=torch.Generator().manual_seed(drawing.seed)).tolist()
+    test, validation, train = torch.tensor(order).split([drawing.test, drawing.validation, spare])
+    streams = [StreamSplit(Subset(photographs, rows.tolist())) for rows in (train, validation, test)]
+    return Splits(streams[0], streams[1], streams[2], CLASS_COUNT, _fingerprint(photographs, place, order))
 
 
-def preparation(input_shape: tuple[int, int, int], resize: int, greyscale: bool) -> transforms.Compose:
+def preparation(input_shape: tuple[int, ...] | None, resize: int, greyscale: bool) -> transforms.Compose:
     """Shorter side to `resize`, the middle cut out, channels normalised as torchvision's trained weights expect."""
     channels, height, width = image_shape(input_shape)
     if channels != 3:

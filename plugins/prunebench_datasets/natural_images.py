@@ -20,11 +20,12 @@ class _Cifar(Dataset):
     validation: int = param(5_000, VALIDATION, at_least=1, at_most=49_999)
     drawing: int = param(0, DRAWING, at_least=0)
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.cifar import read
         from prunebench_datasets.image_split import splits_of
 
         train, test = read(self.name, folder)
+        assert self.class_count is not None
         return splits_of(train, test, input_shape, self.class_count, self.validation, self.drawing)
 
     def available(self, folder: Path) -> bool:
@@ -59,7 +60,7 @@ class Svhn(Dataset):
     validation: int = param(6_000, VALIDATION, at_least=1, at_most=73_256)
     drawing: int = param(0, DRAWING, at_least=0)
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.image_split import splits_of
         from prunebench_datasets.svhn import read
 
@@ -86,7 +87,7 @@ class TinyImageNet(Dataset):
     validation: int = param(5_000, VALIDATION, at_least=1)
     drawing: int = param(0, DRAWING, at_least=0)
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.image_split import splits_of
         from prunebench_datasets.tiny_imagenet import read
 
@@ -113,7 +114,7 @@ class HfImages(Dataset):
     validation_share: float = param(0.1, "share of the training images that choose", above=0, below=1)
     drawing: int = param(0, DRAWING, at_least=0)
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.hf_images import read
         from prunebench_datasets.image_split import splits_of
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from prunebench import Dataset, Splits, param
 
+from prunebench_datasets.synsets import CLASS_COUNT, has_archives, validation_folder
+
 
 @dataclass(frozen=True)
 class ImageNet(Dataset):
@@ -17,7 +19,7 @@ class ImageNet(Dataset):
 
     name = "imagenet"
     paper = "https://arxiv.org/abs/1409.0575"
-    class_count = 1000
+    class_count = CLASS_COUNT
     test: int = param(10_000, "photographs that are scored", at_least=1, at_most=49_000)
     validation: int = param(1_000, "photographs that choose; the rest trains", at_least=1, at_most=49_000)
     resize: int = param(0, "shorter side before the middle is cut out; 0 for 8/7 of the model's input", at_least=0)
@@ -28,32 +30,14 @@ class ImageNet(Dataset):
         if self.test + self.validation >= 50_000:
             raise ValueError(f"test and validation take {self.test + self.validation:,} of 50,000: leave some to train")
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
-        from prunebench_datasets.imagenet import read
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
+        from prunebench_datasets.imagenet import Drawing, read
 
-        return read(self, input_shape, folder)
+        drawing = Drawing(self.test, self.validation, self.resize, self.greyscale, self.drawing)
+        return read(drawing, input_shape, folder)
 
     def available(self, folder: Path) -> bool:
         return validation_folder(folder) is not None or has_archives(folder)
 
 
-ARCHIVES = ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
 DATASETS: list[type[Dataset]] = [ImageNet]
-
-
-def validation_folder(folder: Path) -> Path | None:
-    """The folder with one sub-folder for each of the 1,000 classes, if there is one."""
-    for place in (folder / "imagenet" / "val", folder / "val", folder):
-        if place.is_dir() and len(class_folders(place)) == ImageNet.class_count:
-            return place
-    return None
-
-
-def has_archives(folder: Path) -> bool:
-    """Whether both published archives lie in `imagenet/`, ready to be unpacked."""
-    return all((folder / "imagenet" / name).is_file() for name in ARCHIVES)
-
-
-def class_folders(place: Path) -> list[Path]:
-    """Sub-folders that are called as a synset is, `n01440764`; their order is that of the classes."""
-    return sorted(path for path in place.glob("n????????") if path.name[1:].isdigit() and path.is_dir())

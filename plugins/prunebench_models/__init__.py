@@ -7,6 +7,7 @@ from prunebench import Dataset, Model, hookimpl
 from prunebench_models import (
     convolutional,
     fully_connected,
+    imported,
     language,
     outside,
     perceptron,
@@ -15,12 +16,12 @@ from prunebench_models import (
     vision,
 )
 
-FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, language, outside)
+FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, language, outside, imported)
 
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Chains, a perceptron for tables, networks for small images, and the classifiers of torchvision and timm."""
+    """Chains, a perceptron for tables, networks for small images, classifiers of torchvision and timm, your own."""
     return [model for family in FAMILIES for model in family.MODELS]
 
 

@@ -39,7 +39,8 @@ class Logits(nn.Module):
 
     def get_output_embeddings(self) -> Any:
         """The head, by its role."""
-        return self.decoder.get_output_embeddings()
+        decoder: Any = self.decoder
+        return decoder.get_output_embeddings()
 
 
 @lru_cache

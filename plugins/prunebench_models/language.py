@@ -38,7 +38,7 @@ class TinyGpt(Model):
     name = "tiny_gpt"
     paper = "https://arxiv.org/abs/2302.13971"
     objectives = OBJECTIVE
-    input_shape = _Window()  # type: ignore[assignment]
+    input_shape = _Window()
     depth: int = param(3, "blocks", at_least=1)
     width: int = param(128, "of the residual stream", at_least=2)
     heads: int = param(4, "of queries", at_least=1)
@@ -84,9 +84,9 @@ class SmolLm2(Model):
     name = "smollm2"
     paper = "https://arxiv.org/abs/2502.02737"
     objectives = OBJECTIVE
-    input_shape = _Window()  # type: ignore[assignment]
-    pretrained = True  # type: ignore[assignment]
-    reloads = True  # type: ignore[assignment]
+    input_shape = _Window()
+    pretrained = True
+    reloads = True
     window: int = param(512, "tokens that it reads at once", at_least=2, at_most=SMOLLM2_CONTEXT, unit="tokens")
 
     def build(self, outputs: int) -> nn.Module:
@@ -137,9 +137,9 @@ class CausalLm(Model):
 
     name = "causal_lm"
     objectives = OBJECTIVE
-    input_shape = _Window()  # type: ignore[assignment]
-    pretrained = True  # type: ignore[assignment]
-    reloads = True  # type: ignore[assignment]
+    input_shape = _Window()
+    pretrained = True
+    reloads = True
     source: ClassVar[str] = "causal_lm"
     repo: str = param("", "a repository's name at the Hugging Face hub: facebook/opt-125m")
     folder: str = param("", "a folder that holds a model, in place of a name")

@@ -101,7 +101,7 @@ def test_every_chart_has_marks_a_description_and_a_table_behind_it(opened, name)
     assert "where run_id = 'synthetic-1'" in browser.find(f"#chart-{name} .drawer code").text
 
 
-def test_a_press_in_the_legend_hides_a_method_everywhere_and_another_brings_it_back(opened):
+def test_a_press_in_the_legend_hides_a_method_until_the_next_press(opened):
     opened.draw("accuracy_compression")
     before, table = opened.marks("accuracy_compression", "magnitude"), rows(opened)[0]
     assert before > 0

@@ -112,7 +112,7 @@ def test_a_hook_that_raises_costs_only_its_plugin(install: Install) -> None:
 
 
 @fault(32, "a plugin that prints, or takes a minute to import", "it is named; output for programs stays valid")
-def test_a_loud_or_slow_import_is_named_and_output_for_programs_stays_valid(
+def test_a_loud_or_slow_import_is_named_and_json_output_stays_valid(
     install: Install, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "IMPORT_LIMIT_SECONDS", 0.1)

@@ -222,7 +222,7 @@ def test_a_run_that_drains_says_so_at_once(capfd: pytest.CaptureFixture[str]) ->
 
 
 @fault(45, "kill -9 of the run itself", "no worker is left a second later; only what was not acknowledged runs again")
-def test_after_a_kill_of_the_run_no_worker_is_left_and_nothing_acknowledged_is_lost(
+def test_after_a_kill_no_worker_is_left_and_nothing_acknowledged_is_lost(
     begin: Callable[..., Driver], tmp_path: Path
 ) -> None:
     driver = begin()

@@ -100,7 +100,7 @@ DENSE = [  # the dense network is asked for 64 samples before it is timed
 
 
 @pytest.mark.parametrize(("how", "status", "reason"), [*FAULTS, *PRUNED])
-def test_what_a_method_returns_and_cannot_be_measured_is_a_row_with_the_reason(
+def test_a_network_that_cannot_be_measured_is_a_row_with_the_reason(
     tmp_path: Path, how: str, status: str, reason: str
 ) -> None:
     result = result_of(tmp_path, '"tiny"', f'{{ use = "returns", how = "{how}" }}')
@@ -117,7 +117,7 @@ def test_a_model_that_cannot_be_measured_is_a_row_with_the_reason(
     assert reason in result.reason
 
 
-def test_macs_that_nobody_can_count_are_none_and_the_row_names_the_operator(tmp_path: Path) -> None:
+def test_uncountable_macs_are_none_and_the_row_names_the_operator(tmp_path: Path) -> None:
     result = result_of(tmp_path, '{ use = "is", how = "unknown" }', '"dense"')
     assert result.status == "ok", result.reason
     assert result.measurement.mac_count is None

@@ -113,9 +113,7 @@ def test_a_plugin_that_prints_is_named_and_its_print_kept_from_the_output(points
         "import time\nwhile True:\n    try:\n        time.sleep(3600)\n    except Exception: pass",
     ],
 )
-def test_a_plugin_that_takes_too_long_to_import_is_left_out_and_not_waited_for_twice(
-    points, monkeypatch, capsys, source
-):
+def test_a_plugin_that_imports_too_slowly_is_left_out_and_waited_for_once(points, monkeypatch, capsys, source):
     monkeypatch.setattr(loading, "IMPORT_LIMIT_SECONDS", 0.3)
     monkeypatch.setattr(loading, "NOTICE_SECONDS", 0.1)
     monkeypatch.setattr(loading, "TICK_SECONDS", 0.1)

@@ -51,7 +51,7 @@ def test_the_noise_floor_is_that_of_a_network_against_its_own_copy():
     assert check.state in ("ok", "warning") and "against its own copy" in check.seen
 
 
-def test_a_damaged_database_asks_for_a_rebuild_and_what_is_no_database_for_another_place(tmp_path, quick):
+def test_a_damaged_database_asks_for_a_rebuild_and_another_file_does_not(tmp_path, quick):
     path = tmp_path / "r.duckdb"
     with Store(path).open_run(samples.run()) as journal:
         journal.append(samples.result(samples.trial()))

@@ -10,8 +10,9 @@ import pytest
 from prunebench.errors import GridError, PlanError, PluginError
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
-from prunebench.plugins.contracts import Method
+from prunebench.plugins.contracts import Method, param
 from prunebench.plugins.discovery import find_installed
+from prunebench.plugins.parameters import complete, create, defaults
 from prunebench.plugins.registry import Entry, Registry
 from prunebench.records import Choice, LatencyProtocol, Protocol, Trial, encode
 from toys import toy_installed
@@ -150,6 +151,43 @@ def test_keys_that_came_later_leave_the_ids_of_earlier_grids_as_they_were():
     assert len({Protocol().id, *(Protocol(latency=latency).id for latency in asked)}) == 3
 
 
+EARLIER = {
+    ("low_rank", "rank_ratio", 0.25): "8012b70fa17dc98d",
+    ("svd", "keep", 0.5): "fe5e6898c39e47b7",
+    ("data_aware_low_rank", "rank_ratio", 0.25): "36bb716f8eb331d7",
+    ("activation_pca", "rank_ratio", 0.25): "ba751cae87f8da3a",
+    ("principal_components_pruning", "rank_ratio", 0.25): "6f5a95e116e665d5",
+    ("whitened_svd", "keep", 0.5): "d2bcaf118022b191",
+    ("two_sided_low_rank", "keep", 0.5): "d0182b646a52978e",
+    ("asvd", "keep", 0.5): "f6f44802eb6aa8d1",
+    ("fisher_svd", "keep", 0.5): "8c6d63faef020261",
+    ("wanda", "keep", 0.5): "efbd5863e6ff1467",
+    ("sparsegpt", "keep", 0.5): "7c46bb201b4f6f32",
+    ("alps", "keep", 0.5): "25a6632e9af63ae9",
+    ("masked_refit", "keep", 0.5): "c1fd8a9686632b0c",
+    ("mlp_width", "keep", 0.5): "b1d35b9f18182dce",
+    ("heads", "keep", 0.5): "91226273203e54cf",
+}
+
+
+@pytest.mark.parametrize(("name", "field", "value"), EARLIER)
+def test_fields_that_methods_gained_leave_earlier_ids_as_they_were(name, field, value):
+    """Written down before `form`, `allocation` and `min_gain` came: at their defaults they say nothing new."""
+    cls = find_installed((), ()).find("method", name).cls
+    for given in ({field: value}, {**defaults(cls), field: value}):
+        choice = Choice(name, complete(cls, given))
+        assert Trial(Choice("digits"), Choice("lenet5"), choice, 0, Protocol()).id == EARLIER[name, field, value]
+
+
+def test_an_additive_field_that_is_given_makes_another_trial_and_needs_a_default():
+    cls = find_installed((), ()).find("method", "wanda").cls
+    asked = complete(cls, {"keep": 0.5, "allocation": "owl"})
+    assert asked["allocation"] == "owl" and "allocation" not in complete(cls, {"keep": 0.5, "allocation": "uniform"})
+    assert create(cls, complete(cls, {"keep": 0.5})).allocation == "uniform"
+    with pytest.raises(ValueError, match="an additive field needs a default"):
+        param(doc="new", additive=True)
+
+
 def test_a_protocol_written_before_a_key_came_is_read_with_its_default():
     table = msgspec.json.decode(encode(Protocol(calibration=64)))
     del table["latency"]["in_place"], table["metrics"]
@@ -188,7 +226,7 @@ def test_an_unknown_name_that_is_published_says_what_to_install():
         planned(TOY.replace('"keep", share = 0.25', '"gumbel"'), registry=registry)
 
 
-def test_a_grid_over_the_limit_is_refused_with_its_size_before_anything_is_built():
+def test_a_grid_over_the_limit_is_refused_before_anything_is_built():
     text = seeded("{ range = [0, 10000] }").replace("0.25", "{ linspace = [0.1, 1, 100000] }")
     with pytest.raises(GridError, match="1,000,000,000 cells, more than 100,000"):
         planned(text)

@@ -157,7 +157,7 @@ def test_a_result_says_where_it_was_made(bench):
     assert provenance.plugins["method:dense"] == "here"
 
 
-def test_after_a_lack_of_memory_fine_tuning_takes_half_the_batch_and_the_row_says_so(bench):
+def test_out_of_memory_fine_tuning_takes_half_the_batch_and_says_so(bench):
     trial = trial_of('{ use = "keep", share = 0.5 }', "finetune = { epochs = 1, batch_size = 64 }")
     assert with_half_batches(trial).protocol.finetune.batch_size == 32
     assert with_half_batches(trial).network_id == trial.network_id

@@ -8,7 +8,7 @@ import pytest
 import torch
 from prunebench import TensorSplit
 from prunebench.records import Recipe
-from prunebench.trial.training import fit
+from prunebench.trial.training import Course, fit
 from torch import nn
 from toys import CLASSIFICATION, Blobs, Tiny
 
@@ -25,7 +25,10 @@ def network(seed: int = 0) -> nn.Module:
 
 def fitted(net, splits, recipe, seed=0, **options):
     generator = torch.Generator().manual_seed(seed)
-    return fit(net, splits.train, splits.validation, recipe, objective=CLASSIFICATION, generator=generator, **options)
+    course = Course(**options)
+    return fit(
+        net, splits.train, splits.validation, recipe, objective=CLASSIFICATION, generator=generator, course=course
+    )
 
 
 def test_it_learns_and_says_how(splits):
@@ -69,7 +72,7 @@ def test_patience_stops_and_restores_the_best_weights(splits):
     assert loss == pytest.approx(losses[best], rel=1e-5)
 
 
-def test_max_steps_stops_in_the_middle_of_an_epoch_as_full_training_would_have_been(splits):
+def test_max_steps_stops_where_full_training_would_have_been(splits):
     recipe = Recipe(epochs=3, batch_size=32)
     steps, reached = [], network()
     fitted(reached, splits, recipe, max_steps=5, after_step=lambda: steps.append(1))

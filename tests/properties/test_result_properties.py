@@ -128,7 +128,7 @@ def content(store: Store) -> list[tuple[Any, ...]]:
 
 @given(st.data())
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_wherever_journals_were_cut_and_however_merged_the_database_is_the_same(data: st.DataObject) -> None:
+def test_however_journals_are_cut_and_merged_the_database_is_the_same(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         whole = journals_of(folder)

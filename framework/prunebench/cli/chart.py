@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,27 @@ from prunebench.cli.options import db_option, json_option, plugin_options
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The words of one call."""
+
+    name: str | None
+    run: str | None
+    listing: bool
+    everything: bool
+    sql: str | None
+    show_sql: bool
+    output: Path | None
+    width: int
+    font_size: int
+    scale: float
+    theme: Literal["light", "dark"]
+    plugin_files: tuple[Path, ...]
+    disabled: tuple[str, ...]
+    as_json: bool
+    db: Path
 
 
 @click.command("chart")
@@ -38,47 +60,32 @@ if TYPE_CHECKING:
 @plugin_options
 @json_option
 @db_option
-def command(
-    name: str | None,
-    run: str | None,
-    listing: bool,
-    everything: bool,
-    sql: str | None,
-    show_sql: bool,
-    output: Path | None,
-    width: int,
-    font_size: int,
-    scale: float,
-    theme: Literal["light", "dark"],
-    plugin_files: tuple[Path, ...],
-    disabled: tuple[str, ...],
-    as_json: bool,
-    db: Path,
-) -> int:
+def command(**words: Any) -> int:
     """Draw one chart of a RUN (by default the latest); the file's suffix chooses the format.
 
     NAME is one of `bench chart --list`, which includes the figures of papers, or `points`, which draws the first three
     columns of any --sql.
     """
+    asked = _Asked(**words)
     from prunebench.plugins.discovery import find_installed
 
-    if listing or name is None:
-        return _list(find_installed(plugin_files, disabled), as_json)
+    if asked.listing or asked.name is None:
+        return _list(find_installed(asked.plugin_files, asked.disabled), asked.as_json)
     from prunebench.report.charts import POINTS
     from prunebench.report.export import Sizes, write
     from prunebench.report.guard import guarded
     from prunebench.report.plugin_charts import BUNDLED, find_chart
 
-    sizes = Sizes(width, font_size, scale, theme)
-    output = output or Path(f"{name}.svg")
-    if name == POINTS:
-        return _points(db, sql, output, sizes)
-    installed = None if name in BUNDLED else find_installed(plugin_files, disabled)
-    chart = find_chart(name, installed)
-    if show_sql:
+    sizes = Sizes(asked.width, asked.font_size, asked.scale, asked.theme)
+    output = asked.output or Path(f"{asked.name}.svg")
+    if asked.name == POINTS:
+        return _points(asked.db, asked.sql, output, sizes)
+    installed = None if asked.name in BUNDLED else find_installed(asked.plugin_files, asked.disabled)
+    chart = find_chart(asked.name, installed)
+    if asked.show_sql:
         click.echo(chart.sql, nl=False)
         return 0
-    frame, text = _rows(chart, db, run, everything, sql)
+    frame, text = _rows(chart, asked.db, asked.run, asked.everything, asked.sql)
     click.echo(guarded(chart.name, lambda: write(output, chart, frame, text, sizes)))
     return 0
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
 
 LEDGER = "ledger"  # a saved query over installed papers, which the store does not know
 FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The words of one call."""
+
+    sql: str | None
+    saved: str | None
+    file: Path | None
+    run: str
+    form: str | None
+    output: Path | None
+    limit: int | None
+    timeout: float
+    db: Path
 
 
 @click.command("query")
@@ -42,35 +58,27 @@ FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
     help="Give up after this many seconds.",
 )
 @db_option
-def command(
-    sql: str | None,
-    saved: str | None,
-    file: Path | None,
-    run: str,
-    form: str | None,
-    output: Path | None,
-    limit: int | None,
-    timeout: float,
-    db: Path,
-) -> int:
+def command(**words: Any) -> int:
     """Ask the results database in SQL: one select over the documented views (docs/schema.md).
 
     The SQL is the argument, a file, standard input or a saved query. It reads the stored results, also those of a
     run in progress, and nothing else: no files, no network, limited time and memory.
     """
-    if saved == "list":
+    asked = _Asked(**words)
+    if asked.saved == "list":
         return _list_saved()
-    text = _sql(sql, saved, file, db)
+    text = _sql(asked.sql, asked.saved, asked.file, asked.db)
     from prunebench.store.lookup import run_of
     from prunebench.store.sealed_client import sealed_query
 
-    run = run_of(db, run) if run else ""
-    limit = limit or (1000 if form is None and output is None else 1_000_000)
-    answer = sealed_query(db, text, run=run, row_limit=limit, seconds=timeout, parquet=form == "parquet")
-    if form == "parquet":
-        _write_bytes(answer.parquet, output)
-    elif form or output:
-        _write(_formatted(form or "csv", answer.columns, answer.rows), output)
+    run = run_of(asked.db, asked.run) if asked.run else ""
+    limit = asked.limit or (1000 if asked.form is None and asked.output is None else 1_000_000)
+    is_parquet = asked.form == "parquet"
+    answer = sealed_query(asked.db, text, run=run, row_limit=limit, seconds=asked.timeout, parquet=is_parquet)
+    if is_parquet:
+        _write_bytes(answer.parquet, asked.output)
+    elif asked.form or asked.output:
+        _write(_formatted(asked.form or "csv", answer.columns, answer.rows), asked.output)
     else:
         from prunebench.cli.tables import print_table
         from prunebench.report.seeds import marked

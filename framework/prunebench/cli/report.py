@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -9,6 +10,22 @@ from typing import Any
 import click
 
 from prunebench.cli.options import db_option, plugin_options
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The words of one call."""
+
+    run: str | None
+    everything: bool
+    query: str | None
+    paper: str | None
+    output: Path | None
+    watch: bool
+    every: float
+    plugin_files: tuple[Path, ...]
+    disabled: tuple[str, ...]
+    db: Path
 
 
 @click.command("report")
@@ -28,32 +45,22 @@ from prunebench.cli.options import db_option, plugin_options
 )
 @plugin_options
 @db_option
-def command(
-    run: str | None,
-    everything: bool,
-    query: str | None,
-    paper: str | None,
-    output: Path | None,
-    watch: bool,
-    every: float,
-    plugin_files: tuple[Path, ...],
-    disabled: tuple[str, ...],
-    db: Path,
-) -> int:
+def command(**words: Any) -> int:
     """Write the results of a RUN (its id or its grid's name; by default the latest) as one page that works offline."""
-    if sum((run is not None, everything, query is not None, paper is not None)) > 1:
+    asked = _Asked(**words)
+    if sum((asked.run is not None, asked.everything, asked.query is not None, asked.paper is not None)) > 1:
         raise click.UsageError("give one of RUN, --all, --query and --paper")
     from prunebench.plugins.discovery import find_installed
     from prunebench.report import write_report
 
-    run_id = None if everything or query is not None else _run_id(db, run or paper)
-    if query is not None:
-        check_query(db, query)
-    installed = find_installed(plugin_files, disabled)
-    output = output or (db.parent / run_id / "report.html" if run_id else db.parent / "report.html")
-    if watch and run_id:
-        _follow(db, run_id, output, every, paper=paper, installed=installed)
-    click.echo(write_report(db, run_id, output, query, paper, installed=installed))
+    run_id = None if asked.everything or asked.query is not None else _run_id(asked.db, asked.run or asked.paper)
+    if asked.query is not None:
+        check_query(asked.db, asked.query)
+    installed = find_installed(asked.plugin_files, asked.disabled)
+    output = asked.output or (asked.db.parent / run_id / "report.html" if run_id else asked.db.parent / "report.html")
+    if asked.watch and run_id:
+        _follow(asked.db, run_id, output, asked.every, paper=asked.paper, installed=installed)
+    click.echo(write_report(asked.db, run_id, output, asked.query, asked.paper, installed=installed))
     return 0
 
 

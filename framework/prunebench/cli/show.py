@@ -37,8 +37,8 @@ PARTS = {
 }
 SINGLE = ("trial", "comparison", "over_seeds")  # of at most one row
 SHOWN = {
-    "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "dense_latency_ms", "contention",
-              "floor", "verdict", "flags"),
+    "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "latency_mean_ms",
+              "dense_latency_ms", "dense_latency_mean_ms", "contention", "floor", "verdict", "flags"),
     "sides": ("batch", "side", "memory_format", "channels_last_gain", "in_place_count", "activation_count"),
     "over_seeds": ("seed_count", "score_name", "score", "score_low", "score_high", "score_loss", "score_loss_low",
                    "score_loss_high", "speedup", "speedup_low", "speedup_high"),

@@ -14,23 +14,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prunebench.engine.activity import ActivityFile, Tally, activity_path
 from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
 from prunebench.engine.executors.logs import foreign_bytes
-from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean, encodable
+from prunebench.engine.grids import data_folder, load_grid
+from prunebench.engine.options import DEFAULT_DB, RunOptions, taking
+from prunebench.errors import PruneBenchError, StoreError, encodable
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.grid.plan import Plan, plan
 from prunebench.plugins.code import Codes, changed, is_edited_in_place, plugins_of
 from prunebench.plugins.discovery import Installed, find_installed
-from prunebench.plugins.registry import bundled_grids, load_registry
+from prunebench.plugins.registry import load_registry
 from prunebench.records import Run, Trial
 from prunebench.store import Store
 
 MERGE_SECONDS = 1.5  # between merges, at least
 MERGE_SHARE = 20  # and this many times what the last merge took
-DEFAULT_DB = Path("runs") / "results.duckdb"
 
 
 @dataclass(frozen=True)
@@ -83,38 +84,6 @@ class Outcome:
         return not self.interrupted and set(self.statuses) <= {"ok", "skipped"}
 
 
-def load_grid(grid: str | Path | Grid, installed: Installed, scale: str | None, data_dir: Path) -> Grid:
-    """A grid from a file, a bundled grid's name, or a paper's at `scale` (by default what the data allows)."""
-    if isinstance(grid, Grid):
-        return grid
-    path, papers, bundled = Path(grid), installed.of_kind("paper"), bundled_grids()
-    if path.suffix == ".toml" or path.exists():
-        return Grid.load(path)
-    if str(grid) in bundled:
-        return Grid.load(bundled[str(grid)])
-    if ("paper", str(grid)) not in installed.by_name:
-        known = sorted({*papers, *bundled})
-        hint = did_you_mean(str(grid), known) or f"; known: {', '.join(known)}"
-        raise GridError(f"no grid file and no paper {str(grid)!r}{hint}")
-    paper = installed.find("paper", str(grid)).cls()
-    chosen = scale or default_scale(paper, installed, data_dir)
-    parsed = Grid.parse(paper.grid(chosen), name=paper.name, source=f"{paper.name} ({chosen})")
-    return replace(parsed, scale=chosen)
-
-
-def default_scale(paper: Any, installed: Installed, data_dir: Path) -> str:
-    """`full` where every data set of the full grid lies in `data_dir`, otherwise `offline`."""
-    full = Grid.parse(paper.grid("full"), name=paper.name, source=paper.name)
-    names = {entry.use for block in full.blocks for entry in block.datasets}
-    known = installed.of_kind("dataset")
-    return "full" if all(n in known and known[n].cls().available(data_dir) for n in names) else "offline"
-
-
-def data_folder(given: Path | None) -> Path:
-    """Where data sets lie: given, PRUNEBENCH_DATA, or the user's cache."""
-    return given or Path(os.environ.get("PRUNEBENCH_DATA") or Path.home() / ".cache" / "prunebench")
-
-
 def prepare(
     grid: str | Path | Grid,
     *,
@@ -152,66 +121,51 @@ def against(store: Store, planned: Plan, installed: Installed, retry: tuple[str,
     return Prepared(planned, installed, store, finished, todo, outdated)
 
 
-def run(
-    grid: str | Path | Grid,
-    *,
-    db: str | Path = DEFAULT_DB,
-    devices: str = "auto",
-    executor: Literal["local", "ray"] = "local",
-    address: str | None = None,
-    gpu_share: float = 1.0,
-    scale: str | None = None,
-    limit: int = TRIAL_LIMIT,
-    retry: tuple[str, ...] = (),
-    timeout_seconds: float | None = None,
-    isolate: bool = False,
-    plugin_files: tuple[Path, ...] = (),
-    disabled: tuple[str, ...] = (),
-    data_dir: Path | None = None,
-    report: bool = True,
-    on_plan: Callable[[Prepared], None] = lambda prepared: None,
-    on_event: Callable[[Any], None] = lambda event: None,
-) -> Outcome:
-    """Run what the database does not have of `grid`; returns when every trial is a row, or after Ctrl-C."""
+@taking(RunOptions)
+def run(grid: str | Path | Grid, **options: Any) -> Outcome:
+    """Run what the database does not have of `grid`; returns when every trial is a row, or after Ctrl-C.
+
+    `grid` is a file, a `Grid`, or the name of a bundled grid or a paper. Raises `PruneBenchError` in one line for what
+    cannot be planned or stored; a trial that fails is a row.
+    """
+    asked = RunOptions(**options)
     started = time.monotonic()
-    prepared = prepare(
-        grid,
-        db=db,
-        scale=scale,
-        limit=limit,
-        retry=retry,
-        plugin_files=plugin_files,
-        disabled=disabled,
-        data_dir=data_dir,
-    )
-    on_plan(prepared)
-    trials = prepared.plan.trials
-    outcome = Outcome(prepared.plan.grid.name, Path(db), len(trials), len(trials) - len(prepared.todo))
+    prepared = prepare(grid, **asked.planning)
+    asked.on_plan(prepared)
+    trials, db = prepared.plan.trials, Path(asked.db)
+    outcome = Outcome(prepared.plan.grid.name, db, len(trials), len(trials) - len(prepared.todo))
     if not prepared.todo:
         return replace(outcome, notes=_published(prepared.store), seconds=time.monotonic() - started)
-    options, folder = prepared.plan.grid.options, Path(db).parent
-    settings = WorkSettings(
-        data_dir=str(data_folder(data_dir).absolute()),
-        checkpoints=str((folder / "checkpoints").absolute()),
-        plugin_files=tuple(str(Path(path).absolute()) for path in plugin_files),
-        disabled_plugins=(*disabled, *(fault.entry for fault in prepared.installed.broken)),  # waited for once
-        timeout_seconds=timeout_seconds or options.timeout_seconds,
-        log_dir=str((folder / "logs").absolute()),
-        threads_per_slot=prepared.plan.grid.protocol.threads,
-    )
-    retry_policy = RetryPolicy(**(options.retries or {}))
-    workers = make_executor(executor, devices, settings, retry_policy, address=address, gpu_fraction=gpu_share)
-    if isolate or options.isolate:
+    workers = _workers(prepared, asked)
+    if asked.isolate or prepared.plan.grid.options.isolate:
         prepared = _isolated(prepared, workers)
-    check_writable(folder)
-    logs = folder / "logs"
+    check_writable(db.parent)
+    logs = db.parent / "logs"
     printed = foreign_bytes(logs)
-    execute(prepared, workers, outcome, on_event)
+    execute(prepared, workers, outcome, asked.on_event)
     outcome.logs = logs if foreign_bytes(logs) != printed else None
-    if report:
-        _add_report(prepared, Path(db), outcome)
+    if asked.report:
+        _add_report(prepared, db, outcome)
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _workers(prepared: Prepared, asked: RunOptions) -> Any:
+    """The executor, with what its workers need to know."""
+    grid, folder = prepared.plan.grid, Path(asked.db).parent
+    settings = WorkSettings(
+        data_dir=str(data_folder(asked.data_dir).absolute()),
+        checkpoints=str((folder / "checkpoints").absolute()),
+        plugin_files=tuple(str(Path(path).absolute()) for path in asked.plugin_files),
+        disabled_plugins=(*asked.disabled, *(fault.entry for fault in prepared.installed.broken)),  # waited for once
+        timeout_seconds=asked.timeout_seconds or grid.options.timeout_seconds,
+        log_dir=str((folder / "logs").absolute()),
+        threads_per_slot=grid.protocol.threads,
+    )
+    policy = RetryPolicy(**(grid.options.retries or {}))
+    return make_executor(
+        asked.executor, asked.devices, settings, policy, address=asked.address, gpu_fraction=asked.gpu_share
+    )
 
 
 def _isolated(prepared: Prepared, workers: Any) -> Prepared:
@@ -319,6 +273,8 @@ def run_record(prepared: Prepared) -> Run:
     grid = prepared.plan.grid
     now = datetime.datetime.now(datetime.UTC)
     trial_ids = tuple(trial.id for trial in prepared.plan.trials)
+    methods = prepared.installed.of_kind("method")
+    controls = sorted(name for name, plugin in methods.items() if plugin.cls.control is True)
     return Run(
         id=f"{grid.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         name=grid.name,
@@ -328,7 +284,7 @@ def run_record(prepared: Prepared) -> Run:
         command=encodable(" ".join(sys.argv)),
         trial_count=len(trial_ids),
         trial_ids=trial_ids,
-        options={"controls": sorted(n for n, p in prepared.installed.of_kind("method").items() if p.cls.control)},
+        options={"controls": controls},
         claims=tuple({"text": claim.text, "sql": claim.sql, "why": claim.why} for claim in grid.claims),
     )
 

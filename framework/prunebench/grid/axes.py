@@ -28,6 +28,28 @@ def axis(value: Any, where: str) -> tuple[tuple[Value, ...], int]:
     return tuple(unique.values()), len(values) - len(unique)
 
 
+def tables(value: Any, where: str) -> tuple[tuple[Value, ...], int]:
+    """As `axis`, of an axis whose values are tables: one of them, or a list."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise GridError(f"{where}: the axis is empty: 0 trials")
+    for table in values:
+        if not isinstance(table, dict):
+            raise GridError(f"{where}: expected a table {{ name = value, … }} or a list of them, got {short(table)}")
+        for key, item in table.items():
+            _check_inner(item, f"{where}.{key_name(key)}")
+    unique = {repr(_identity(table)): table for table in reversed(values)}
+    return tuple(reversed(unique.values())), len(values) - len(unique)
+
+
+def _check_inner(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_inner(item, f"{where}.{key_name(key)}")
+    else:
+        _check_value(value, where)
+
+
 def check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
     """Raise `GridError` for the keys that are not allowed, all at once."""
     unknown = [key for key in table if key not in allowed]
@@ -54,6 +76,8 @@ def _identity(item: Any) -> object:
     """Equal for values that say the same: 1 and true are not 1.0, lists may be keys."""
     if isinstance(item, list):
         return (list, tuple(_identity(inner) for inner in item))
+    if isinstance(item, dict):
+        return (dict, tuple(sorted((key, _identity(inner)) for key, inner in item.items())))
     return (type(item), item)
 
 

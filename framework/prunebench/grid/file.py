@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from prunebench.errors import GridError
-from prunebench.grid.axes import axis, check_keys, key_name, short
+from prunebench.grid.axes import axis, check_keys, key_name, short, tables
 from prunebench.grid.blocks import Block, Entry, Exclusion
 from prunebench.grid.protocols import protocol_from, run_options
 from prunebench.records import NAME, Value
@@ -17,6 +17,7 @@ from prunebench.records import NAME, Value
 FILE_LIMIT_BYTES = 1_000_000
 SEED_LIMIT = 2**63
 DEFAULT_SEEDS = [0, 1, 2]  # one seed has no spread: a difference may be chance
+TABLES = ("arguments",)  # fields whose value is a table, of which nothing is swept but the whole
 BLOCK_KEYS = ("dataset", "model", "seed", "method", "exclude")
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no folder on Windows can be called so
 TOP_KEYS = ("name", "title", "scale", "protocol", "run", "block", "claim")
@@ -133,7 +134,11 @@ class Reader:
         if "use" not in value:
             raise GridError(f"{where}: {short(value)} has no `use`")
         use = self._name(value["use"], where)
-        axes = {key: self._axis(item, f"{where} {use}, {key_name(key)}") for key, item in value.items() if key != "use"}
+        axes = {
+            key: self._axis(item, f"{where} {use}, {key_name(key)}", key in TABLES)
+            for key, item in value.items()
+            if key != "use"
+        }
         return Entry(use, axes)
 
     def _pipeline(self, value: dict[str, Any], where: str) -> Entry:
@@ -148,8 +153,8 @@ class Reader:
             raise GridError(f"{where}: expected a plugin's name, got {short(value)}")
         return value
 
-    def _axis(self, value: Any, where: str) -> tuple[Value, ...]:
-        values, doubled = axis(value, where)
+    def _axis(self, value: Any, where: str, is_table: bool = False) -> tuple[Value, ...]:
+        values, doubled = tables(value, where) if is_table else axis(value, where)
         if doubled:
             self.warnings.append(f"{where}: {doubled} duplicate value(s) left out")
         return values

@@ -15,7 +15,7 @@ from prunebench.errors import GridError, PlanError, PluginError
 from prunebench.grid.blocks import Block, Draft, Entry
 from prunebench.grid.exclusions import idle_reason
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
-from prunebench.plugins.contracts import Dataset, Method
+from prunebench.plugins.contracts import Dataset, Method, Model
 from prunebench.plugins.discovery import Installed, Plugin
 from prunebench.plugins.parameters import complete, create, defaults, field_types, require_solvable
 from prunebench.plugins.registry import Registry
@@ -144,23 +144,34 @@ class _Planner:
         made = None if target else create(plugin.cls, params)
         if freed:
             require_solvable(plugin.cls, params, freed, next(iter(target)))
-        code = self._with_objective(plugin, made) if isinstance(made, Dataset) else plugin.code
+        code = plugin.code
+        if isinstance(made, Dataset | Model):
+            code = _joined(code, made.named_code())
+        if isinstance(made, Dataset):
+            code = self._with_objective(code, made)
         return Choice(draft.use, params, target, code=code, shown=_shown(plugin, params))
 
-    def _with_objective(self, plugin: Plugin, dataset: Dataset) -> str:
+    def _with_objective(self, code: str, dataset: Dataset) -> str:
         """The data set's code, and that of its objective where another file brings that one: both decide the result."""
         advice = self.registry.advice("objective", dataset.objective) + f" (the data set {dataset.name} names it)"
-        code = self.installed.find("objective", dataset.objective, advice).code
-        return plugin.code if code in ("", plugin.code) else short_hash(f"{plugin.code} {code}")
+        return _joined(code, self.installed.find("objective", dataset.objective, advice).code)
 
     def _is_target(self, plugin: Plugin, name: str) -> bool:
         return plugin.kind == "method" and name in TARGETS and name not in field_types(plugin.cls)
 
 
+def _joined(code: str, other: str) -> str:
+    """The hash of both, of one where the other is empty or the same."""
+    if other in ("", code):
+        return code
+    return short_hash(f"{code} {other}")
+
+
 def _shown(plugin: Plugin, params: dict[str, Value]) -> tuple[str, ...]:
-    """What a label shows: the first field, the knob, and whatever is not at its default."""
+    """What a label shows: the first field (that has to be given, if any), the knob, whatever is not at its default."""
     usual = defaults(plugin.cls)
-    always = {next(iter(params), ""), getattr(plugin.cls, "knob", "")}
+    first = next((name for name in params if name not in usual), next(iter(params), ""))
+    always = {first, getattr(plugin.cls, "knob", "")}
     return tuple(name for name, value in params.items() if name in always or value != usual.get(name))
 
 
@@ -188,3 +199,13 @@ def instance(installed: Installed, kind: str, choice: Choice) -> Any:
     """The plugin object of a complete choice, in the process that runs it."""
     plugin = installed.find(kind, choice.use)
     return create(plugin.cls, choice.params)
+
+
+def require_planned_code(installed: Installed, kind: str, choice: Choice) -> None:
+    """Raise `PluginError` where the code that the choice's fields name is no longer what was planned with."""
+    plugin = installed.find(kind, choice.use)
+    named = create(plugin.cls, choice.params).named_code()
+    if named and choice.code != _joined(plugin.code, named):
+        raise PluginError(
+            f"{kind} {choice.label}: its code or its files are not those that the trial was planned with: plan again"
+        )

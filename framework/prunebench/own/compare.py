@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from prunebench.engine.executors import Finished
 from prunebench.engine.executors.here import HereExecutor
 from prunebench.engine.in_process import workbench
-from prunebench.engine.session import DEFAULT_DB, Outcome, Prepared, against, check_writable, execute
+from prunebench.engine.options import DEFAULT_DB, taking
+from prunebench.engine.session import Outcome, Prepared, against, check_writable, execute
 from prunebench.errors import PlanError, PruneBenchError
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import TARGETS, plan
@@ -86,6 +87,20 @@ class _Subject:
     dataset: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """How networks are compared, beside which: the options of `compare` by their names."""
+
+    seeds: Sequence[int] = (0,)
+    protocol: Mapping[str, Any] | None = None  # a grid's table
+    db: str | Path = DEFAULT_DB
+    name: str = "own"  # what the network is called in the database
+    device: str = "cpu"
+    retry: tuple[str, ...] = ()  # statuses that are run again
+    quiet: bool = False
+
+
+@taking(CompareOptions)
 def compare(
     network: nn.Module,
     data: Any,
@@ -94,13 +109,7 @@ def compare(
     targets: Mapping[str, float | Sequence[float]] | None = None,
     test: Any = None,
     loss: Any = None,
-    seeds: Sequence[int] = (0,),
-    protocol: Mapping[str, Any] | None = None,
-    db: str | Path = DEFAULT_DB,
-    name: str = "own",
-    device: str = "cpu",
-    retry: tuple[str, ...] = (),
-    quiet: bool = False,
+    **options: Any,
 ) -> Comparison:
     """Prune a copy of a trained `network` by each method, measure each beside it, store and return the results.
 
@@ -112,25 +121,27 @@ def compare(
 
     Raises `PruneBenchError` in one line for what cannot be compared; a trial that fails is a row.
     """
-    started = time.monotonic()
-    subject = _subject(network, data, test, loss, name)
-    grid = Grid.parse(grid_text(subject.model, subject.dataset, methods, targets, seeds, protocol), name=name)
-    store = Store(Path(db))
-    prepared = against(store, plan(grid, subject.installed, load_registry()), subject.installed, retry)
+    asked = CompareOptions(**options)
+    started, db = time.monotonic(), Path(asked.db)
+    subject = _subject(network, data, test, loss, asked.name)
+    text = grid_text(subject.model, subject.dataset, methods, targets, asked.seeds, asked.protocol)
+    grid = Grid.parse(text, name=asked.name)
+    store = Store(db)
+    prepared = against(store, plan(grid, subject.installed, load_registry()), subject.installed, asked.retry)
     trials = prepared.plan.trials
     done = len(trials) - len(prepared.todo)
-    outcome = Outcome(grid.name, Path(db), len(trials), done)
+    outcome = Outcome(grid.name, db, len(trials), done)
     if prepared.todo:
-        check_writable(Path(db).parent)
-        execute(prepared, _here(prepared, Path(db), device), outcome, _teller(len(prepared.todo), quiet))
+        check_writable(db.parent)
+        execute(prepared, _here(prepared, db, asked.device), outcome, _teller(len(prepared.todo), asked.quiet))
     else:
         store.merge(wait_seconds=10)
     outcome.seconds = time.monotonic() - started
-    if not quiet:
+    if not asked.quiet:
         _say(f"{len(prepared.todo)} trials run, {done} were done, in {outcome.seconds:.1f} s; results in {db}")
     if outcome.interrupted:
         raise KeyboardInterrupt("interrupted: what is finished is stored, the same call goes on from here")
-    return Comparison(Path(db), trials, outcome, subject.installed)
+    return Comparison(db, trials, outcome, subject.installed)
 
 
 def _here(prepared: Prepared, db: Path, device: str) -> HereExecutor:

@@ -27,18 +27,43 @@ Pair = tuple[Any, Any]
 def splits_of(data: Any, test: Any, network: nn.Module, objective: str) -> Splits:
     """`data`, and `test` where it is given, as splits that fit `network` and `objective`; raises `DataError`."""
     if isinstance(data, Splits):
+        return splits_from(data, objective=objective, test=test)
+    given = samples_of(data, "data")
+    answers = output_count(network, given)
+    if objective == "classification":
+        _require_labels(given[1], answers)
+    return splits_from(given, objective=objective, test=test, outputs=answers)
+
+
+def splits_from(
+    data: Any, *, objective: str = "classification", test: Any = None, outputs: int | None = None
+) -> Splits:
+    """Data as people have them, as `Splits`: (inputs, targets) as tensors, a DataLoader, a torch data set, or `Splits`.
+
+    `test` is what to score on; without it 15 % of `data` are kept apart, by a fixed seed. `outputs` is what a network
+    answers: by default as many classes or tokens as the targets show, or numbers. Raises `DataError` in one line.
+    """
+    if isinstance(data, Splits):
         if test is not None:
             raise DataError("data are Splits, which have a test split: leave test out")
         return data if data.fingerprint else replace(data, fingerprint=fingerprint(data))
     given = samples_of(data, "data")
     parts, how = _parted(given, None if test is None else samples_of(test, "test"))
-    answers = output_count(network, given)
+    answers = _shown_outputs(parts, objective) if outputs is None else outputs
     class_count = answers if objective == "classification" else None
-    if class_count is not None:
-        _require_labels(given[1], class_count)
     train, validation, tested = (TensorSplit(*part) for part in parts)
     found = Splits(train, validation, tested, class_count=class_count, outputs=answers)
     return replace(found, fingerprint=fingerprint(found), facts={"split": how})
+
+
+def _shown_outputs(parts: tuple[Pair, Pair, Pair], objective: str) -> int:
+    """What the targets say that a network answers."""
+    targets = [leaf for part in parts for leaf in samples.leaves(part[1])]
+    if objective in ("classification", "language_modelling"):
+        if any(leaf.is_floating_point() for leaf in targets):
+            raise DataError(f"{objective} has whole numbers as targets, got {samples.shapes(parts[0][1])}")
+        return max(2, 1 + max(int(leaf.max()) for leaf in targets))
+    return int(targets[0].shape[-1]) if targets[0].ndim > 1 else 1
 
 
 def samples_of(data: Any, what: str) -> Pair:

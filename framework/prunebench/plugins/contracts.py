@@ -40,10 +40,17 @@ def param(
     below: float | None = None,
     choices: Sequence[Any] = (),
     unit: str = "",
+    additive: bool = False,
 ) -> Any:
-    """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value."""
+    """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value.
+
+    `additive` is for a field that a released plugin gains: at its default, which must be what the plugin did before, it
+    is no part of a trial's identity, so that results from before still count.
+    """
+    if additive and default is dataclasses.MISSING:
+        raise ValueError("an additive field needs a default: what the plugin did before it had the field")
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    metadata = {"doc": doc, "unit": unit, "choices": tuple(choices), **bounds}
+    metadata = {"doc": doc, "unit": unit, "choices": tuple(choices), "additive": additive, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -107,7 +114,7 @@ class Method(ABC):
     objectives: ClassVar[tuple[str, ...]] = ()  # those that it works for, by name; () for any
     stochastic: ClassVar[bool] = False  # draws from `task.generator`: another seed gives other weights
     trains: ClassVar[bool] = False  # calls `task.fit` itself
-    control: ClassVar[bool] = False  # a baseline that every chart shows
+    control: ClassVar[bool] = False  # a baseline that every chart shows; anything but True is a setting of that name
     knob: ClassVar[str] = ""  # the field that a target (`compression = 4`) is solved for
     loosest: ClassVar[Mapping[str, Value] | None] = None  # the setting at which the network computes as dense
     example: ClassVar[Mapping[str, Value]] = {}  # a setting to try it with, where the defaults alone are none
@@ -214,6 +221,14 @@ class Model(ABC):
         """What a reader of every row of this model should know, as of weights that came quantized."""
         return ()
 
+    def named_code(self) -> str:
+        """A hash of the code and files that the fields name, where they name any; part of a trial's identity.
+
+        It is asked for when a grid is planned, and again before the network is built: what was edited in between is
+        refused. `Target.code` makes one without importing anything.
+        """
+        return ""
+
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""
 
@@ -243,6 +258,14 @@ class Dataset(ABC):
     def available(self, folder: Path) -> bool:
         """Whether `load` would succeed without a network."""
         return True
+
+    def named_code(self) -> str:
+        """A hash of the code and files that the fields name, where they name any; part of a trial's identity.
+
+        It is asked for when a grid is planned, and again before the data are loaded: what was edited in between is
+        refused. `Target.code` makes one without importing anything.
+        """
+        return ""
 
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""

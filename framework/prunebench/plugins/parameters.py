@@ -31,7 +31,10 @@ def _resolved(cls: type[Any]) -> dict[str, Any]:
 
 
 def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[str, Value]:
-    """All fields with their values: the given ones checked, the others by default; `freed` is left None."""
+    """All fields with their values: the given ones checked, the others by default; `freed` is left None.
+
+    Without additive fields (`param(…, additive=True)`) that stand at their default, which the plugin itself fills in.
+    """
     kinds = field_types(cls)
     _require_known(cls, list(given), list(kinds))
     values: dict[str, Value] = {}
@@ -51,7 +54,13 @@ def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[s
             values[item.name] = checked(given[item.name], kinds[item.name], item.metadata, where)
         else:
             raise PlanError(f"{where} has no default: the grid has to give it")
-    return values
+    return {name: value for name, value in values.items() if not _says_nothing(cls, name, value, freed)}
+
+
+def _says_nothing(cls: type[Any], name: str, value: Value, freed: str) -> bool:
+    """Whether the field came later and has its default."""
+    item = cls.__dataclass_fields__[name]
+    return bool(item.metadata.get("additive")) and name != freed and value == _json(item.default)
 
 
 def _require_known(cls: type[Any], names: list[str], known: list[str]) -> None:
@@ -158,6 +167,8 @@ def _as(value: Value, kind: Any) -> tuple[Value, bool]:
         return value, any(type(value) is type(option) and value == option for option in get_args(kind))
     if get_origin(kind) in (list, tuple) or kind in (list, tuple):
         return _as_list(value, kind)
+    if dict in (kind, get_origin(kind)):
+        return value, isinstance(value, dict)
     if kind is bool or isinstance(value, bool):
         return value, isinstance(value, bool) and kind is bool
     if kind is float:
@@ -184,8 +195,14 @@ def _kind_name(kind: Any) -> str:
         if get_origin(k) is Literal:
             names.append("one of " + ", ".join(repr(option) for option in get_args(k)))
         elif k is not type(None):
-            plain = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
-            names.append(plain.get(k, f"a {getattr(k, '__name__', str(k))}"))
+            plain = {
+                int: "a whole number",
+                float: "a finite number",
+                str: "a text",
+                bool: "true or false",
+                dict: "a table",
+            }
+            names.append(plain.get(get_origin(k) or k, f"a {getattr(k, '__name__', str(k))}"))
     return " or ".join(names)
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 FLAGS = {
     "contended": "others took part of the processor (contended)",
     "other-threads": "threads of the network worked that the clock of one thread does not see (other-threads)",
+    "remembers-inputs": "a network was quicker on an input that it had just had than on a new one (remembers-inputs)",
+    "uneven-calls": "the calls of one side differ, so that its mean is far from its median (uneven-calls)",
     "wall-hidden": "others took so much of it that wall times say nothing (wall-hidden)",
     "launch-bound": "the host could not queue the work fast enough (launch-bound)",
     "throttled": "the card slowed itself down (throttled)",

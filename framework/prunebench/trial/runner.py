@@ -43,7 +43,7 @@ from prunebench.trial.guards import Spoiled
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.settled import settled
-from prunebench.trial.training import epochs_done, fit
+from prunebench.trial.training import Course, epochs_done, fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
 
 DETAIL_LIMIT = 20_000
@@ -205,11 +205,13 @@ def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Prun
             recipe,
             objective=dense.objective,
             generator=torch.Generator().manual_seed(trial.seed + 1),
-            device=bench.device,
-            phase="finetune",
-            keep_zeros=True,
-            breathe=bench.turn.breathe,
-            on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
+            course=Course(
+                bench.device,
+                "finetune",
+                keep_zeros=True,
+                breathe=bench.turn.breathe,
+                on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
+            ),
         )
     return before, time.monotonic() - started
 
@@ -253,10 +255,10 @@ def _is_realised(trial: Trial, dense: Counts, after: Counts) -> bool:
 def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Latency, ...]:
     if not trial.protocol.latency.batch:
         return ()
-    bench.progress("time", None)
     other: nn.Module = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
     asked = trial.protocol.latency
     with bench.guard.watching(f"the network that {trial.method.use} made"), bench.turn.timing():
+        bench.progress("time", None)
         found = latency(dense.network, other, dense.calibration, asked, bench.device, trial.seed)
         if is_text(dense.calibration):
             length = dense.calibration.shape[1]

@@ -19,7 +19,7 @@ from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split
 from prunebench.trial.fingerprints import Fingerprint, storages
-from prunebench.trial.training import fit
+from prunebench.trial.training import Course, fit
 
 T = TypeVar("T")
 
@@ -124,11 +124,7 @@ class TrialTask:
             replace(self.finetune, **recipe),
             objective=self.objective,
             generator=self.generator,
-            device=self.device,
-            phase="finetune",
-            keep_zeros=True,
-            breathe=self.breathe,
-            **extra,
+            course=Course(self.device, "finetune", keep_zeros=True, breathe=self.breathe, **extra),
         )
         self.curve.extend(curve)
         return curve

@@ -39,6 +39,23 @@ def _channels_last(values: Tensor) -> Tensor:
     return values.to(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
+@dataclass(frozen=True)
+class Course:
+    """How one training goes beyond its recipe: where, how far, and who is told."""
+
+    device: torch.device | str = "cpu"
+    phase: Literal["train", "finetune"] = "train"  # as the curve's points say
+    keep_zeros: bool = False  # weights that are zero at the start stay exactly zero, whatever the optimizer does
+    max_steps: int | None = None  # the optimizer's; None for as many as the recipe takes
+    after_step: Callable[[], None] = lambda: None
+    extra_loss: Callable[[], Tensor] | None = None  # added to each batch's for the gradient, and not in the curve
+    breathe: Callable[[], None] = lambda: None  # called between batches: others may take their turn
+    on_epoch: Callable[[int], None] = lambda epoch: None
+
+
+FIRST_TRAINING = Course()
+
+
 def fit(
     network: nn.Module,
     train: Split,
@@ -47,42 +64,19 @@ def fit(
     *,
     objective: Objective,
     generator: torch.Generator,
-    device: torch.device | str = "cpu",
-    phase: Literal["train", "finetune"] = "train",
-    keep_zeros: bool = False,
-    max_steps: int | None = None,
-    after_step: Callable[[], None] = lambda: None,
-    extra_loss: Callable[[], Tensor] | None = None,
-    breathe: Callable[[], None] = lambda: None,
-    on_epoch: Callable[[int], None] = lambda epoch: None,
+    course: Course = FIRST_TRAINING,
 ) -> tuple[CurvePoint, ...]:
     """Train `network` in place by the objective's loss and return its curve.
 
-    It is left in evaluation mode, without gradients. `keep_zeros` holds weights that are zero at the start at exactly
-    zero, whatever the optimizer's momentum or weight decay would do. With patience the weights of the best validation
-    loss are restored. `extra_loss` is added to each batch's loss for the gradient, and is not in the curve.
-    Raises FloatingPointError where the loss is not finite.
+    It is left in evaluation mode, without gradients. With patience the weights of the best validation loss are
+    restored. Raises FloatingPointError where the loss is not finite.
     """
     trained = [p for p in network.parameters() if p.requires_grad and p.is_floating_point()]
-    if not trained or not (recipe.trains or max_steps is not None):
+    if not trained or not (recipe.trains or course.max_steps is not None):
         return ()
     with channels_last(network):
-        loop = _Loop(
-            network,
-            train,
-            validation,
-            recipe,
-            objective,
-            generator,
-            device,
-            phase,
-            max_steps,
-            after_step,
-            extra_loss,
-            breathe,
-            on_epoch,
-        )
-        curve = loop.run(trained, _zero_masks(network) if keep_zeros else [])
+        loop = _Loop(network, train, validation, recipe, objective, generator, course)
+        curve = loop.run(trained, _zero_masks(network) if course.keep_zeros else [])
     network.zero_grad(set_to_none=True)  # as large as the network, and of no use to what comes next
     network.eval()
     return curve
@@ -105,13 +99,7 @@ class _Loop:
     recipe: Recipe
     objective: Objective
     generator: torch.Generator
-    device: torch.device | str
-    phase: Literal["train", "finetune"]
-    max_steps: int | None
-    after_step: Callable[[], None]
-    extra_loss: Callable[[], Tensor] | None
-    breathe: Callable[[], None]
-    on_epoch: Callable[[int], None]
+    course: Course
     steps: int = 0
 
     def run(self, trained: list[nn.Parameter], zeros: list[tuple[nn.Parameter, Tensor]]) -> tuple[CurvePoint, ...]:
@@ -127,7 +115,7 @@ class _Loop:
             loss = self._epoch(optimizer, schedule, zeros)
             point = self._point(epoch, loss, started)
             curve.append(point)
-            self.on_epoch(epoch)
+            self.course.on_epoch(epoch)
             if self.recipe.patience and _best_epoch(curve) == epoch:
                 best_state = copy.deepcopy(self.network.state_dict())
             if self._is_over() or (self.recipe.patience and epoch - _best_epoch(curve) >= self.recipe.patience):
@@ -138,7 +126,7 @@ class _Loop:
 
     @property
     def _step_limit(self) -> int | None:
-        return self.recipe.steps or None if self.max_steps is None else self.max_steps
+        return self.recipe.steps or None if self.course.max_steps is None else self.course.max_steps
 
     def _loss(self, inputs: samples.Tree, targets: samples.Tree) -> Tensor:
         """Of a batch in training mode, in which some networks return more than in evaluation."""
@@ -166,11 +154,13 @@ class _Loop:
         return limit is not None and self.steps >= limit
 
     def _point(self, epoch: int, train_loss: float, started: float) -> CurvePoint:
-        found = validation_scores(self.network, self.validation, self.objective, self.device, self.breathe)
+        found = validation_scores(
+            self.network, self.validation, self.objective, self.course.device, self.course.breathe
+        )
         if not math.isfinite(train_loss):
             raise FloatingPointError(f"the training loss is {train_loss} in epoch {epoch}: lower the learning rate")
         seconds = time.monotonic() - started
-        return CurvePoint(self.phase, epoch, train_loss, found.loss, found.top1_accuracy, seconds, found.score)
+        return CurvePoint(self.course.phase, epoch, train_loss, found.loss, found.top1_accuracy, seconds, found.score)
 
     def _epoch(
         self,
@@ -180,9 +170,9 @@ class _Loop:
     ) -> float:
         """One pass over the training data; the mean loss."""
         self.network.train()
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros((), device=self.course.device)
         seen = 0
-        for inputs, targets in self.train.batches(self.recipe.batch_size, self.device, self.generator):
+        for inputs, targets in self.train.batches(self.recipe.batch_size, self.course.device, self.generator):
             if self._is_over():
                 break
             count = samples.count(targets)
@@ -190,15 +180,15 @@ class _Loop:
                 continue
             loss = self._loss(inputs, targets)
             optimizer.zero_grad(set_to_none=True)
-            (loss if self.extra_loss is None else loss + self.extra_loss()).backward()
+            (loss if self.course.extra_loss is None else loss + self.course.extra_loss()).backward()
             optimizer.step()
             schedule.step()
             _restore_zeros(zeros)
-            self.after_step()
+            self.course.after_step()
             self.steps += 1
             total += loss.detach() * count
             seen += count
-            self.breathe()
+            self.course.breathe()
         return float(total) / max(1, seen)
 
 

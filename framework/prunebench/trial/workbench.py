@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prunebench import samples
 from prunebench.anatomy import Anatomy
 from prunebench.errors import DataError, NotApplicable, PluginError
-from prunebench.grid.plan import instance
+from prunebench.grid.plan import instance, require_planned_code
 from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
@@ -37,7 +37,7 @@ from prunebench.trial.fingerprints import Fingerprint
 from prunebench.trial.guards import Guard, structure
 from prunebench.trial.networks import load, ready
 from prunebench.trial.task import Memory
-from prunebench.trial.training import epochs_done, fit
+from prunebench.trial.training import Course, epochs_done, fit
 
 ON_DEVICE_LIMIT_BYTES = 8 << 30  # a split above this stays where it is and is copied batch by batch
 FREE_SHARE = 4  # and so does one above this part of the card's free memory
@@ -98,7 +98,7 @@ class Workbench:
         self.checkpoints = Checkpoints(Path(checkpoints))
         self._loaded_at = now()
         self.installed = installed or find_installed(plugin_files, disabled_plugins)
-        self.turn = Turn(device=device)
+        self.turn = Turn(device=device, waits=lambda words: self.progress(words, None))
         self.progress = progress
         self.memory = Memory()
         self.guard = Guard()
@@ -170,6 +170,8 @@ class Workbench:
         return split.to(self.device) if size <= on_device_limit_bytes(self.device) else split
 
     def _load_dense(self, trial: Trial) -> DenseNetwork:
+        require_planned_code(self.installed, "dataset", trial.dataset)
+        require_planned_code(self.installed, "model", trial.model)
         model = instance(self.installed, "model", trial.model)
         assert isinstance(model, Model)
         objective = self.objective(trial)
@@ -265,9 +267,7 @@ class Workbench:
                 trial.protocol.train,
                 objective=self.objective(trial),
                 generator=torch.Generator().manual_seed(trial.seed),
-                device=self.device,
-                breathe=self.turn.breathe,
-                **options,
+                course=Course(self.device, breathe=self.turn.breathe, **options),
             )
 
     def _rewinder(

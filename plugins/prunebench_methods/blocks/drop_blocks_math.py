@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from prunebench import Anatomy, NotApplicable, Task
-from torch import Tensor, nn
+from torch import nn
 
-from prunebench_methods.blocks.parts import calibrate, known_anatomy
+from prunebench_methods.blocks.parts import known_anatomy
+from prunebench_methods.shared.influence import distances
 
 
 def without_blocks(method: Any, network: nn.Module, task: Task) -> nn.Module:
@@ -45,43 +45,6 @@ def _chosen(method: Any, network: nn.Module, task: Task, anatomy: Anatomy) -> li
         first = int(scores.argmin())
         return list(range(first, first + span))
     return sorted(scores.argsort(stable=True)[: method.drop].tolist())
-
-
-def distances(network: nn.Module, task: Task, anatomy: Anatomy, span: int, angular: bool) -> Tensor:
-    """(blocks + 1 − span,) in float64: how far `span` blocks in a row take the residual stream.
-
-    1 − mean cosine over all positions, or the mean angle over π, there at the last position of a causal network.
-    """
-    names = [block.name for block in anatomy.blocks]
-    last_only = angular and all(block.attention is not None and block.attention.causal for block in anatomy.blocks)
-    totals = torch.zeros(len(names) + 1 - span, dtype=torch.float64)
-    seen: list[Tensor] = []
-    rows = [0]
-
-    def arrived(x: Tensor) -> None:
-        seen.append(x.detach()[:, -1] if last_only else x.detach().flatten(0, -2))
-
-    def finished() -> None:
-        for place in range(len(totals)):
-            cosine = nn.functional.cosine_similarity(seen[place].double(), seen[place + span].double(), dim=-1)
-            value = torch.arccos(cosine.clamp(-1, 1)) / math.pi if angular else 1 - cosine
-            totals[place] += float(value.sum())
-        rows[0] += len(seen[0])
-        seen.clear()
-
-    class Last:
-        """Takes what the last block answers, which nothing is known to read by name."""
-
-        def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-            arrived(output[0] if isinstance(output, tuple) else output)
-            finished()
-
-    handle = network.get_submodule(names[-1]).register_forward_hook(Last())
-    try:
-        calibrate(network, task, dict.fromkeys(names, arrived), anatomy.head)
-    finally:
-        handle.remove()
-    return totals / max(1, rows[0])
 
 
 def remove(network: nn.Module, names: list[str], chosen: list[int]) -> None:

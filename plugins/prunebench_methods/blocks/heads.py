@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import Method, Task, param
 
+from prunebench_methods.shared.allocation import allocation_param
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -27,6 +29,7 @@ class _Heads(Method):
     keep: float = param(0.75, KEEP, above=0, at_most=1)
     refit: bool = param(True, REFIT)
     ridge: float = param(1e-6, RIDGE, above=0)
+    allocation: str = allocation_param()
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The same modules, with fewer heads; declines where no attention has a layer each for its four maps."""
@@ -34,9 +37,9 @@ class _Heads(Method):
 
         return fewer_heads(self, network, task)
 
-    def count(self, groups: int) -> int:
-        """Key-value heads kept of so many."""
-        return min(groups, math.ceil(self.keep * groups - 1e-9))
+    def count(self, groups: int, keep: float | None = None) -> int:
+        """Key-value heads kept of so many; `keep` in place of the one of the settings."""
+        return min(groups, math.ceil((self.keep if keep is None else keep) * groups - 1e-9))
 
 
 @dataclass(frozen=True)

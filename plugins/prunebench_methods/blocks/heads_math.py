@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from prunebench import Attention, NotApplicable, Part, Task, samples
 from torch import Tensor, nn
 
-from prunebench_methods.blocks.mlp_width_math import moments_of, refitted
-from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, rewrite
+from prunebench_methods.blocks.mlp_width_math import refitted
+from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, moments_of, rewrite
+from prunebench_methods.shared.allocation_math import Sites, shares_of
+from prunebench_methods.shared.grams import grams_of
+from prunebench_methods.shared.numerics import working
 
 
 def fewer_heads(method: Any, network: nn.Module, task: Task) -> nn.Module:
@@ -20,13 +24,19 @@ def fewer_heads(method: Any, network: nn.Module, task: Task) -> nn.Module:
     if not chosen:
         why = "its queries, keys and values lie in one matrix" if every else "no attention of its blocks is known"
         raise NotApplicable(f"whole heads cannot be taken out: {why}")
-    if method.keep < 1 and all(method.count(each.key_value_heads) == each.key_value_heads for each in chosen.values()):
+    if (
+        method.allocation == "uniform"
+        and method.keep < 1
+        and all(method.count(each.key_value_heads) == each.key_value_heads for each in chosen.values())
+    ):
         fewest = min(each.key_value_heads for each in chosen.values())
         raise NotApplicable(f"keep {method.keep:g} of {fewest} key-value heads, rounded up, is all of them")
     reads = {name: attention.output for name, attention in chosen.items()}
-    moments = task.once("moments of attentions", lambda: moments_of(network, task, reads, anatomy.head))
+    moments = moments_of(network, task, reads, anatomy.head)
+    shares = _shares(method, network, task, chosen, anatomy.head)
     for name, attention in chosen.items():
-        _narrow(method, network, task, attention, moments[name])
+        kept = method.count(attention.key_value_heads, shares[name])
+        _narrow(method, network, task, attention, moments[name], kept)
     _require_runs(network, task)
     return network
 
@@ -36,8 +46,32 @@ def _is_separate(attention: Attention) -> bool:
     return all(part.called and not part.rows for part in parts)
 
 
-def _narrow(method: Any, network: nn.Module, task: Task, attention: Attention, moment: Tensor) -> None:
-    kept = method.count(attention.key_value_heads)
+def _shares(
+    method: Any, network: nn.Module, task: Task, chosen: Mapping[str, Attention], head: str
+) -> dict[str, float]:
+    """Block -> the share of its attention's heads that is kept."""
+    every = {attention.output.module: attention for attention in chosen.values()}
+    heads = {attention.key_value_heads for attention in every.values()}
+    if method.allocation == "global" and len(heads) > 1:
+        raise NotApplicable("its attentions have different numbers of heads: their worths cannot be spread")
+    held = {
+        name: sum(matrix(network, part).numel() for part in (each.query, each.key, each.value, each.output))
+        for name, each in every.items()
+    }
+    groups = max(heads)
+    sites = Sites(
+        network,
+        task,
+        held,
+        grams_of(network, task, every, until=head),
+        lambda name: working(matrix(network, every[name].output))[None],
+        lambda worths: worths.sum((0, 1)).view(groups, -1).sum(1),
+    )
+    found = shares_of(method.allocation, method.keep, sites)
+    return {name: found[attention.output.module] for name, attention in chosen.items()}
+
+
+def _narrow(method: Any, network: nn.Module, task: Task, attention: Attention, moment: Tensor, kept: int) -> None:
     if kept == attention.key_value_heads:
         task.layer(attention.output.module, left_alone="all of its heads are kept")
         return

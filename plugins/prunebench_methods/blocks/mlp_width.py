@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import Method, Task, param
 
+from prunebench_methods.shared.allocation import allocation_param
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -30,6 +32,7 @@ class _Width(Method):
     round_to: int = param(1, ROUND, at_least=1)
     refit: bool = param(True, REFIT)
     ridge: float = param(1e-6, RIDGE, above=0)
+    allocation: str = allocation_param()
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The same modules, with fewer inner channels; declines where no MLP of a transformer block is known."""
@@ -37,9 +40,9 @@ class _Width(Method):
 
         return narrow(self, network, task)
 
-    def width(self, whole: int) -> int:
-        """Channels kept of so many."""
-        wanted = math.ceil(self.keep * whole - 1e-9)
+    def width(self, whole: int, keep: float | None = None) -> int:
+        """Channels kept of so many; `keep` in place of the one of the settings."""
+        wanted = math.ceil((self.keep if keep is None else keep) * whole - 1e-9)
         return min(whole, -(-wanted // self.round_to) * self.round_to)
 
 

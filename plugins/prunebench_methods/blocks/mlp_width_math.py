@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from prunebench import Mlp, NotApplicable, Part, Task
+from prunebench import Mlp, NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.blocks.parts import bias, calibrate, known_anatomy, matrix, rewrite
+from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, moments_of, rewrite
+from prunebench_methods.shared.allocation_math import Sites, shares_of
+from prunebench_methods.shared.grams import grams_of
+from prunebench_methods.shared.numerics import working
 
 
 def narrow(method: Any, network: nn.Module, task: Task) -> nn.Module:
@@ -17,10 +21,10 @@ def narrow(method: Any, network: nn.Module, task: Task) -> nn.Module:
     mlps = {block.name: block.mlp for block in anatomy.blocks if block.mlp is not None}
     if not mlps:
         raise NotApplicable("no block of the network has an MLP whose layers are plain linear maps")
-    head = "" if anatomy.head == "" or any(mlp.down.module == anatomy.head for mlp in mlps.values()) else anatomy.head
-    moments = task.once("moments of MLPs", lambda: second_moments(network, task, mlps, head))
+    moments = moments_of(network, task, {name: mlp.down for name, mlp in mlps.items()}, anatomy.head)
+    shares = _shares(method, network, task, mlps, anatomy.head)
     for name, mlp in mlps.items():
-        kept = method.width(mlp.width)
+        kept = method.width(mlp.width, shares[name])
         if kept == mlp.width:
             task.layer(mlp.down.module, left_alone="all of its channels are kept")
             continue
@@ -32,34 +36,19 @@ def narrow(method: Any, network: nn.Module, task: Task) -> nn.Module:
     return network
 
 
-def second_moments(network: nn.Module, task: Task, mlps: dict[str, Mlp], head: str = "") -> dict[str, Tensor]:
-    """By block: the uncentred second moment (f, f) of what the MLP's last layer reads, in float64."""
-    return moments_of(network, task, {name: mlp.down for name, mlp in mlps.items()}, head)
+def _shares(method: Any, network: nn.Module, task: Task, mlps: Mapping[str, Mlp], head: str) -> dict[str, float]:
+    """Block -> the share of its channels that is kept."""
+    downs = {mlp.down.module: mlp for mlp in mlps.values()}
+    grams = grams_of(network, task, downs, until=head)
+    held = {name: sum(matrix(network, p).numel() for p in (m.up, m.gate, m.down) if p) for name, m in downs.items()}
+    sites = Sites(network, task, held, grams, lambda n: working(matrix(network, downs[n].down))[None], _of_channels)
+    found = shares_of(method.allocation, method.keep, sites)
+    return {name: found[mlp.down.module] for name, mlp in mlps.items()}
 
 
-def moments_of(network: nn.Module, task: Task, parts: dict[str, Part], head: str = "") -> dict[str, Tensor]:
-    """By name: the uncentred second moment (n, n) of what a part reads, in float64, from one pass.
-
-    Products of one batch are taken in float32 or better, outside of autocast, and added up in float64.
-    """
-    sums = {}
-    counts = dict.fromkeys(parts, 0)
-    for name, part in parts.items():
-        like = matrix(network, part)
-        sums[name] = torch.zeros(like.shape[1], like.shape[1], dtype=torch.float64, device=like.device)
-
-    def watcher(name: str) -> Any:
-        def watch(x: Tensor) -> None:
-            with torch.autocast(x.device.type, enabled=False):
-                rows = x.detach().reshape(-1, x.shape[-1])
-                rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-                sums[name] += (rows.T @ rows).double()
-            counts[name] += len(rows)
-
-        return watch
-
-    calibrate(network, task, {part.module: watcher(name) for name, part in parts.items()}, head)
-    return {name: total / counts[name] for name, total in sums.items()}
+def _of_channels(worths: Tensor) -> Tensor:
+    """(n,) of the worths (1, m, n) of weights: what all that read a channel are."""
+    return worths.sum((0, 1))
 
 
 def choose(criterion: str, count: int, moment: Tensor, down: Tensor, generator: torch.Generator) -> Tensor:
@@ -72,7 +61,8 @@ def choose(criterion: str, count: int, moment: Tensor, down: Tensor, generator: 
         scores = torch.linalg.solve(moment + ridge * torch.eye(width).to(moment), moment).diagonal()
     else:
         scores = moment.diagonal().clamp(min=0).sqrt() * down.double().norm(dim=0)
-    return scores.argsort(descending=True, stable=True)[:count].sort().values
+    result: Tensor = scores.argsort(descending=True, stable=True)[:count].sort().values
+    return result
 
 
 def refitted(moment: Tensor, chosen: Tensor, ridge: float) -> Tensor:
@@ -84,7 +74,10 @@ def refitted(moment: Tensor, chosen: Tensor, ridge: float) -> Tensor:
     damped = own + ridge * own.diagonal().mean().clamp(min=torch.finfo(own.dtype).tiny) * torch.eye(len(own)).to(own)
     factor, failed = torch.linalg.cholesky_ex(damped)
     if int(failed):
-        return torch.linalg.lstsq(damped, moment[chosen], driver="gelsd" if own.device.type == "cpu" else None).solution
+        result: Tensor = torch.linalg.lstsq(
+            damped, moment[chosen], driver="gelsd" if own.device.type == "cpu" else None
+        ).solution
+        return result
     return torch.cholesky_solve(moment[chosen], factor)
 
 

@@ -1,20 +1,14 @@
-"""Reading and writing the parts that an anatomy names, and watching what flows into them."""
+"""Reading and writing the parts that an anatomy names, and the moments of what flows into them."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from prunebench import Anatomy, NotApplicable, Part, Task, samples
+from prunebench import Anatomy, NotApplicable, Part, Task
 from torch import Tensor, nn
 
-Watcher = Callable[[Tensor], None]
-
-
-class _Enough(Exception):
-    """What the hooks wanted has been seen: the rest of the forward pass is left out."""
+from prunebench_methods.shared.grams import grams_of
 
 
 def known_anatomy(task: Task) -> Anatomy:
@@ -49,54 +43,7 @@ def rewrite(network: nn.Module, part: Part, weight: Tensor, new_bias: Tensor | N
         module.nf, module.nx = weight.shape
 
 
-def calibrate(network: nn.Module, task: Task, watchers: dict[str, Watcher], head: str = "") -> None:
-    """The calibration data through the network once; each watcher is handed its module's inputs (…, n).
-
-    The head, where one is named, is not computed. Raises `NotApplicable` for a module that the network does not call.
-    """
-    seen: set[str] = set()
-
-    def hook(name: str, watch: Watcher) -> Callable[[nn.Module, Any, Any], None]:
-        def note(module: nn.Module, args: Any, kwargs: Any) -> None:
-            seen.add(name)
-            watch(args[0] if args else next(iter(kwargs.values())))
-
-        return note
-
-    handles = [
-        network.get_submodule(name).register_forward_pre_hook(hook(name, watch), with_kwargs=True)
-        for name, watch in watchers.items()
-    ]
-    if head:
-        handles.append(network.get_submodule(head).register_forward_pre_hook(_stop))
-    try:
-        _run(network, task)
-    finally:
-        for handle in handles:
-            handle.remove()
-    missed = [name for name in watchers if name not in seen]
-    if missed:
-        raise NotApplicable(f"the network does not call {missed[0]} as a layer")
-
-
-def _stop(module: nn.Module, args: Any) -> None:
-    raise _Enough
-
-
-def _run(network: nn.Module, task: Task) -> None:
-    count, size = samples.count(task.calibration), task.batch_size
-    with torch.no_grad(), _layer_by_layer():
-        for start in range(0, count, size):
-            with contextlib.suppress(_Enough):
-                samples.call(network, samples.rows(task.calibration, slice(start, start + size)))
-
-
-@contextlib.contextmanager
-def _layer_by_layer() -> Iterator[None]:
-    """Torch's own encoder layers call their parts, not one kernel that reads their weights."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+def moments_of(network: nn.Module, task: Task, parts: Mapping[str, Part], head: str) -> dict[str, Tensor]:
+    """By name: the uncentred second moment (n, n) of what a part reads, in float64; the head is not computed."""
+    grams = grams_of(network, task, (part.module for part in parts.values()), until=head)
+    return {name: grams[part.module].second(0) for name, part in parts.items()}

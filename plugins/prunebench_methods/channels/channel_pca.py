@@ -39,9 +39,9 @@ class ChannelPca(Method):
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The same modules, narrower and fewer, trained from fresh weights."""
-        from prunebench_methods.channels.channel_pca_math import redesigned
+        from prunebench_methods.channels.channel_pca_math import Settings, redesigned
 
-        network = redesigned(self, network, task)
+        network = redesigned(Settings(self.variance, self.depth, self.section, self.round_to), network, task)
         if self.retrain:
             task.fit(network, **task.train_recipe())
         return network.eval()

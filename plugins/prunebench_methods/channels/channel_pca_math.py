@@ -10,7 +10,6 @@ from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
 from prunebench_methods.channels.channel_graph import ChannelGraph, Group, channel_graph
-from prunebench_methods.channels.channel_pca import ChannelPca
 from prunebench_methods.channels.channel_removal import resize_reader, resize_scaler, resize_writer
 from prunebench_methods.shared.numerics import working
 from prunebench_methods.shared.replace import refuse_if_unusable, replace_module
@@ -20,6 +19,15 @@ BATCH = 64  # images a forward pass
 KINDS = {"fc": (nn.Linear,), "conv": (nn.Conv2d,), "all": (nn.Linear, nn.Conv2d)}
 
 
+class Settings(NamedTuple):
+    """What `redesigned` needs of its method; the words are those of `ChannelPca`."""
+
+    variance: float
+    depth: bool
+    section: str
+    round_to: int
+
+
 class Design(NamedTuple):
     """What is to become of a chain: new widths by layer, and the layers to drop, each with the reason."""
 
@@ -27,17 +35,17 @@ class Design(NamedTuple):
     dropped: dict[str, str]
 
 
-def redesigned(method: ChannelPca, network: nn.Module, task: Task) -> nn.Module:
+def redesigned(settings: Settings, network: nn.Module, task: Task) -> nn.Module:
     """The network in its new sizes, with fresh weights; raises `NotApplicable` where nothing would change."""
     dtype = next((p.dtype for p in network.parameters()), torch.float32)
     images = task.calibration.to(dtype)
     graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1], task.shapes))
-    chain = _chain(network, graph, method.section)
-    spectra = task.once(("map_spectra", method.section), lambda: map_spectra(network, chain, graph.norms, images))
-    found = {name: significant(values, method.variance) for name, values in spectra.items()}
-    design = _design(method, network, chain, found)
+    chain = _chain(network, graph, settings.section)
+    spectra = task.once(("map_spectra", settings.section), lambda: map_spectra(network, chain, graph.norms, images))
+    found = {name: significant(values, settings.variance) for name, values in spectra.items()}
+    design = _design(settings, network, chain, found)
     if not design.dropped and all(design.widths[group.writers[0]] == group.width for group in chain):
-        raise NotApplicable(f"at variance {method.variance:g} every layer keeps its width")
+        raise NotApplicable(f"at variance {settings.variance:g} every layer keeps its width")
     _record(graph, chain, design, task)
     return _fresh(_resized(network, graph, chain, design), task)
 
@@ -97,7 +105,8 @@ def _eigenvalues(moment: Tensor) -> Tensor:
     """Of the centred covariance, from sums of products with a column of ones behind."""
     count, sums = moment[-1, -1], moment[-1, :-1]
     covariance = moment[:-1, :-1] / count - torch.outer(sums, sums) / count**2
-    return torch.linalg.eigvalsh(covariance).flip(0).clamp_min(0)
+    result: Tensor = torch.linalg.eigvalsh(covariance).flip(0).clamp_min(0)
+    return result
 
 
 def significant(values: Tensor, variance: float) -> int:
@@ -106,19 +115,19 @@ def significant(values: Tensor, variance: float) -> int:
     return min(len(values), 1 + int((missing < -1e-12 * values.sum()).sum()))
 
 
-def _design(method: ChannelPca, network: nn.Module, chain: list[Group], found: dict[str, int]) -> Design:
+def _design(settings: Settings, network: nn.Module, chain: list[Group], found: dict[str, int]) -> Design:
     widths, dropped, before = {}, {}, 0
     previous: set[str] = set()  # what reads the group before: only such a layer leaves its reader with that group
     for group in chain:
         name = group.writers[0]
         is_next, previous = name in previous, {slot.module for slot in group.readers}
-        is_dispensable = method.depth and is_next and found[name] <= before
+        is_dispensable = settings.depth and is_next and found[name] <= before
         if is_dispensable and _can_be_dropped(network.get_submodule(name)):
             dropped[name] = f"its {found[name]} significant components are no more than the {before} before it"
             widths[name] = 0
         else:
             before = found[name]
-            widths[name] = rounded_up(before, method.round_to, group.width)
+            widths[name] = rounded_up(before, settings.round_to, group.width)
     return Design(widths, dropped)
 
 
@@ -126,12 +135,12 @@ def _can_be_dropped(layer: nn.Module) -> bool:
     """Whether what goes in has the size of what comes out."""
     if not isinstance(layer, nn.Conv2d):
         return False
-    same = layer.padding == "same" or all(
-        2 * pad == step * (side - 1)
-        for pad, step, side in zip(layer.padding, layer.dilation, layer.kernel_size, strict=True)
-        if not isinstance(pad, str)
-    )
-    return same and layer.padding != "valid" and set(layer.stride) == {1}
+    if isinstance(layer.padding, str):
+        pads = tuple(0 if layer.padding == "valid" else None for _ in layer.kernel_size)
+    else:
+        pads = layer.padding
+    around = zip(pads, layer.dilation, layer.kernel_size, strict=True)
+    return set(layer.stride) == {1} and all(pad is None or 2 * pad == step * (side - 1) for pad, step, side in around)
 
 
 def _record(graph: ChannelGraph, chain: list[Group], design: Design, task: Task) -> None:

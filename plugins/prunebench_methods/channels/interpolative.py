@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prunebench import Method, Task, param
 
-from prunebench_methods.shared.selection import require_one, rounded_up
+from prunebench_methods.shared.selection import require_one
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,26 +68,30 @@ class InterpolativeChannels(Method):
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The same modules, narrower; layers whose outputs must stay are recorded with the reason."""
-        from prunebench_methods.channels.interpolative_prune import remove_channels
+        from prunebench_methods.channels.interpolative_prune import Settings, remove_channels
 
-        return remove_channels(self, network, task)
+        settings = Settings(
+            keep=self.keep,
+            target=self._target(),
+            allocations=self._allocations(),
+            round_to=self.round_to,
+            choose=self.choose,
+            greedy_width={"auto": GREEDY_WIDTH, "responses": math.inf, "pivots": 0}[self.choose],
+            refit=self.refit,
+            shared=self.shared,
+            joint_steps=self.joint_steps,
+            images=self.images,
+        )
+        return remove_channels(settings, network, task)
 
-    def allocations(self) -> tuple[str, ...]:
+    def _allocations(self) -> tuple[str, ...]:
         """Those to be tried, the fastest first."""
         if self.allocation != "auto":
             return (self.allocation,)
         return ("uniform",) if self.keep is not None else ("uniform", "global")
 
-    def target(self) -> tuple[str, float]:
+    def _target(self) -> tuple[str, float]:
         """Name and value of the budget that is given instead of a share; a share comes to none."""
         if self.compression is not None:
             return "compression", self.compression
         return "theoretical_speedup", self.theoretical_speedup or 1.0
-
-    def is_greedy(self, channels: int) -> bool:
-        """Whether so many channels are chosen by the readers' responses."""
-        return self.choose == "responses" or (self.choose == "auto" and channels <= GREEDY_WIDTH)
-
-    def width(self, share: float, channels: int) -> int:
-        """Channels kept of so many at a share of them."""
-        return rounded_up(math.ceil(share * channels - 1e-9), self.round_to, channels)

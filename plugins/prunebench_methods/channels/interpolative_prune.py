@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,34 +15,53 @@ from prunebench_methods.channels import interpolative_math as mathematics
 from prunebench_methods.channels.channel_budget import channel_costs, shared_widths, uniform_widths
 from prunebench_methods.channels.channel_graph import ChannelGraph, Group, Slot, channel_graph
 from prunebench_methods.channels.channel_removal import Shrinking
-from prunebench_methods.channels.interpolative import InterpolativeChannels
 from prunebench_methods.channels.interpolative_math import Order
 from prunebench_methods.channels.landings import landings
 from prunebench_methods.channels.refit_math import dense_answers, refit, scales_behind
 from prunebench_methods.channels.refit_together import Answers, Progress, refit_together
 from prunebench_methods.shared.replace import refuse_if_unusable
+from prunebench_methods.shared.selection import rounded_up
 
 BATCH = 64  # images a forward pass
 NEAR = 0.01  # of the outputs' variance: so little is missing that the even widths, which are faster, are taken
 JUDGED = 512  # validation pictures, without their labels, on which allocations are compared, at most
 
 
-def remove_channels(method: InterpolativeChannels, network: nn.Module, task: Task) -> nn.Module:
+class Settings(NamedTuple):
+    """What `remove_channels` needs of its method: the budget, how it is spent, how channels are chosen and replaced."""
+
+    keep: float | None  # share of the channels of each layer, or None for a target
+    target: tuple[str, float]  # name and value of the budget where no share is given
+    allocations: tuple[str, ...]  # to be tried, the fastest first
+    round_to: int
+    choose: str
+    greedy_width: float  # channels up to which those are taken that explain most of the readers' responses
+    refit: bool
+    shared: bool
+    joint_steps: int
+    images: int
+
+    def width(self, share: float, channels: int) -> int:
+        """Channels kept of so many at a share of them."""
+        return rounded_up(math.ceil(share * channels - 1e-9), self.round_to, channels)
+
+
+def remove_channels(settings: Settings, network: nn.Module, task: Task) -> nn.Module:
     """A narrowed network; `network` itself stays as it is."""
-    images = _images(network, task, method.images)
+    images = _images(network, task, settings.images)
     graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1], task.shapes))
-    groups = _removable(method, network, graph, task)
-    key: tuple[Hashable, ...] = ("channels", method.images, method.shared)
+    groups = _removable(settings, network, graph, task)
+    key: tuple[Hashable, ...] = ("channels", settings.images, settings.shared)
     grams = task.once(key, lambda: mathematics.reader_grams(network, groups, images, _always_the_same()))
     orders = task.once(
-        (*key, method.choose), lambda: [_order(method, network, group, grams, graph.norms) for group in groups]
+        (*key, settings.choose), lambda: [_order(settings, network, group, grams, graph.norms) for group in groups]
     )
-    plans = [_widths(method, allocation, network, groups, orders, task) for allocation in method.allocations()]
+    plans = [_widths(settings, allocation, network, groups, orders, task) for allocation in settings.allocations]
     kept = [[order.channels[:k] for order, k in zip(orders, plan, strict=True)] for plan in plans]
-    made = (_narrowed(method, network, graph, groups, channels, grams, images) for channels in kept)
+    made = (_narrowed(settings, network, graph, groups, channels, grams, images) for channels in kept)
     best = next(made) if len(plans) == 1 else _nearest(network, made, task.validation.head(JUDGED)[0].to(images))
-    if method.joint_steps:
-        progress = _refitted_together(method, network, graph, groups, best, images)
+    if settings.joint_steps:
+        progress = _refitted_together(settings, network, graph, groups, best, images)
         task.note(
             f"all layers refitted together in {progress.steps} steps: the outputs' squared error on images held out "
             f"went from {progress.before:.3g} to {progress.after:.3g} of what they are squared"
@@ -58,7 +78,7 @@ class _Narrowed(NamedTuple):
 
 
 def _narrowed(
-    method: InterpolativeChannels,
+    settings: Settings,
     dense: nn.Module,
     graph: ChannelGraph,
     groups: list[Group],
@@ -69,14 +89,14 @@ def _narrowed(
     """A copy of the dense network with these channels of each group only."""
     network = copy.deepcopy(dense)
     outputs, facts = _shrink(network, groups, kept, grams)
-    if method.refit:
+    if settings.refit:
         lands = landings(dense, _behind(graph, groups), graph.norms, images[:1])
         refit(network, dense_answers(dense, lands, outputs, images, _always_the_same()), lands, images)
     return _Narrowed(network, outputs, facts)
 
 
 def _refitted_together(
-    method: InterpolativeChannels,
+    settings: Settings,
     dense: nn.Module,
     graph: ChannelGraph,
     groups: list[Group],
@@ -93,7 +113,7 @@ def _refitted_together(
     for group in groups:
         changed |= dict.fromkeys((*group.writers, *(slot.module for slot in group.scalers)))
     answers = Answers(dense, landings(dense, behind, graph.norms, images[:1]), narrowed.outputs, images)
-    progress = refit_together(narrowed.network, changed, answers, method.joint_steps)
+    progress = refit_together(narrowed.network, changed, answers, settings.joint_steps)
     narrowed.network.to(dtype)
     return progress
 
@@ -124,14 +144,14 @@ def _images(network: nn.Module, task: Task, count: int) -> Tensor:
     return task.calibration[:count].to(dtype)
 
 
-def _removable(method: InterpolativeChannels, network: nn.Module, graph: ChannelGraph, task: Task) -> list[Group]:
+def _removable(settings: Settings, network: nn.Module, graph: ChannelGraph, task: Task) -> list[Group]:
     """The groups to be narrowed; the writers of the others are recorded with the reason why they keep their outputs."""
     for name in graph.order:
         if why := refuse_if_unusable(name, network.get_submodule(name)):  # type: ignore[arg-type]
             raise NotApplicable(why)
-    reasons = [_why_left_alone(method, group) for group in graph.groups]
+    reasons = [_why_left_alone(settings, group) for group in graph.groups]
     narrowed = [group for group, why in zip(graph.groups, reasons, strict=True) if not why]
-    changed = _changed(method, graph, narrowed) if narrowed else set()
+    changed = _changed(settings, graph, narrowed) if narrowed else set()
     for group, why in zip(graph.groups, reasons, strict=True):
         for name in group.writers if why else ():
             task.layer(name, **{"outputs_kept" if name in changed else "left_alone": why})
@@ -145,24 +165,24 @@ def _removable(method: InterpolativeChannels, network: nn.Module, graph: Channel
     return narrowed
 
 
-def _changed(method: InterpolativeChannels, graph: ChannelGraph, groups: list[Group]) -> set[str]:
+def _changed(settings: Settings, graph: ChannelGraph, groups: list[Group]) -> set[str]:
     """The layers that get other numbers when these groups are narrowed, whether or not they become narrower."""
     readers = {slot.module for group in groups for slot in group.readers}
-    return readers | set(_behind(graph, groups)) if method.refit else readers
+    return readers | set(_behind(graph, groups)) if settings.refit else readers
 
 
-def _why_left_alone(method: InterpolativeChannels, group: Group) -> str:
+def _why_left_alone(settings: Settings, group: Group) -> str:
     if group.frozen:
         return group.frozen
     if not group.readers:
         return "no layer reads its outputs"
-    if not method.shared and (len(group.writers) > 1 or len(group.readers) > 1):
+    if not settings.shared and (len(group.writers) > 1 or len(group.readers) > 1):
         return "several layers share its outputs"
     return ""
 
 
 def _order(
-    method: InterpolativeChannels,
+    settings: Settings,
     network: nn.Module,
     group: Group,
     grams: Mapping[Slot, Tensor],
@@ -175,7 +195,7 @@ def _order(
         _products(scales_behind(network, slot.module, norms)[:, None, None] * whole.columns(slot, group.width))
         for slot in group.readers
     ]
-    if method.is_greedy(group.width):
+    if group.width <= settings.greedy_width:
         return mathematics.most_telling(seen, weights)
     return mathematics.strongest(mathematics.weighted(seen, weights), len(seen))
 
@@ -187,7 +207,7 @@ def _products(columns: Tensor) -> Tensor:
 
 
 def _widths(
-    method: InterpolativeChannels,
+    settings: Settings,
     allocation: str,
     network: nn.Module,
     groups: list[Group],
@@ -195,23 +215,23 @@ def _widths(
     task: Task,
 ) -> list[int]:
     """How many channels each group keeps."""
-    parameters = method.compression is not None
+    parameters = settings.target[0] == "compression"
     costs = channel_costs(network, groups, task.shapes, parameters=parameters)
-    if method.keep is not None:
-        uniform = [method.width(method.keep, group.width) for group in groups]
+    if settings.keep is not None:
+        uniform = [settings.width(settings.keep, group.width) for group in groups]
         if allocation == "uniform":
             return uniform
         budget = costs.at(uniform)
     else:
-        name, wanted = method.target()
+        name, wanted = settings.target
         budget = costs.spent / wanted
-        least = costs.at([min(method.round_to, group.width) for group in groups])
+        least = costs.at([min(settings.round_to, group.width) for group in groups])
         if least > budget:
             reached = costs.spent / least
             raise NotApplicable(f"{name} {wanted:g} is out of reach: the fewest channels give {reached:.3g}")
     if allocation == "uniform":
-        return uniform_widths(method.width, costs, budget)
-    return shared_widths([order.missing for order in orders], costs, budget, method.round_to)
+        return uniform_widths(settings.width, costs, budget)
+    return shared_widths([order.missing for order in orders], costs, budget, settings.round_to)
 
 
 def _shrink(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, Task, param
 
-from prunebench_methods.decompositions.decompose import Decomposition, Factors, Piece
+from prunebench_methods.decompositions.decompose import Decomposition
+from prunebench_methods.decompositions.pieces import Factors, Piece
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +45,7 @@ class Cp(Decomposition):
                 Piece(outputs, rank, (1, width), columns=True),
             )
         if self.form == "three":
-            middle = (Piece(rank, rank, (height, width), rank, rows=True, columns=True),)
+            middle: tuple[Piece, ...] = (Piece(rank, rank, (height, width), rank, rows=True, columns=True),)
         else:
             middle = (
                 Piece(rank, rank, (height, 1), rank, rows=True),

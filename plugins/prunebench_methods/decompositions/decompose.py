@@ -8,66 +8,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from prunebench import LayerCounts, LayerShape, Method, NotApplicable, Task, param
 
+from prunebench_methods.decompositions.pieces import (
+    Factors,
+    Piece,
+    chain_mac_count,
+    sizes_known,
+    weight_count,
+)
 from prunebench_methods.shared.selection import GAIN_BATCH_DOC, MIN_GAIN_DOC, refusal, require_one, rounded_up
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One convolution of a chain; `rows` and `columns` say along which axes it carries the layer's stride, padding
-    and dilation. The last piece of a chain takes over the layer's bias."""
-
-    out_channels: int
-    in_channels: int
-    kernel: tuple[int, int] = (1, 1)
-    groups: int = 1
-    rows: bool = False
-    columns: bool = False
-
-    @property
-    def weight_count(self) -> int:
-        """Entries of the weight tensor."""
-        return self.out_channels * (self.in_channels // self.groups) * self.kernel[0] * self.kernel[1]
-
-
-class Factors(NamedTuple):
-    """Weights of a chain, one a piece, in (out, in/groups, kh, kw); `error` is relative to the kernel's norm.
-
-    `orders`, where given, are the channel numbers that each piece receives, and those of the outputs behind the last.
-    """
-
-    weights: tuple[Tensor, ...]
-    error: float
-    orders: tuple[Tensor | None, ...] = ()
-
-
-def weight_count(pieces: Sequence[Piece]) -> int:
-    """Entries of all weights of a chain."""
-    return sum(piece.weight_count for piece in pieces)
-
-
-def chain_mac_count(shape: LayerShape, pieces: Sequence[Piece]) -> int:
-    """Multiply-accumulates of a chain for one sample; needs the layer's spatial sizes."""
-    assert shape.input_size is not None and shape.output_size is not None
-    height, width = shape.input_size
-    total = 0
-    for piece in pieces:
-        height = shape.output_size[0] if piece.rows else height
-        width = shape.output_size[1] if piece.columns else width
-        total += piece.weight_count * height * width
-    return total
-
-
-def sizes_known(shapes: Sequence[LayerShape]) -> bool:
-    """Whether every convolution that is called once says how large its input and output are."""
-    called = [shape for shape in shapes if shape.kind == "conv2d" and shape.called == 1]
-    return all(shape.input_size is not None and shape.output_size is not None for shape in called)
+    from torch import nn
 
 
 def convolution_refusal(shape: LayerShape, *, spatial: bool = False) -> str:
@@ -137,7 +92,7 @@ class Decomposition(Method):
             wanted = round((self.rank_ratio or 1.0) * exact)
         return rounded_up(wanted, self.round_to, exact)
 
-    def break_even(self, shape: LayerShape) -> int:
+    def break_even(self, shape: LayerShape) -> int | tuple[int, int]:
         """The largest rank at which the chain has fewer weights than the layer; may be 0."""
         return max(0, (shape.weight_count - 1) // weight_count(self.pieces(shape, 1)))
 
@@ -171,11 +126,11 @@ class Decomposition(Method):
         """The network with each convolution replaced by its chain; the others are recorded with the reason."""
         from prunebench_methods.decompositions.chain import chained
         from prunebench_methods.shared.gain import too_slow
-        from prunebench_methods.shared.replace import nothing_left, replace_module, select_layers, shapes_by_name
+        from prunebench_methods.shared.replace import nothing_left, replace_module, select_convolutions, shapes_by_name
 
         shapes = shapes_by_name(task)
         reasons = {name: self.why_left_alone(shape) for name, shape in shapes.items()}
-        for name, layer in select_layers(network, task, reasons).items():
+        for name, layer in select_convolutions(network, task, reasons).items():
             rank = self.rank_of(shapes[name])
             found = self.factors(layer, name, rank, task)
             chain = chained(layer, self.pieces(shapes[name], rank), found)

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
-from prunebench_methods.decompositions.decompose import (
-    Piece,
-    chain_mac_count,
-    convolution_refusal,
-    sizes_known,
-    weight_count,
-)
+from prunebench_methods.decompositions.decompose import convolution_refusal
+from prunebench_methods.decompositions.pieces import Piece, chain_mac_count, sizes_known, weight_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,6 +81,10 @@ class Flattened(Method):
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The network with flattened convolutions, trained if so asked."""
-        from prunebench_methods.decompositions.flattened_math import decomposed, trained_from_scratch
+        from prunebench_methods.decompositions.flattened_math import Plan, decomposed, trained_from_scratch
 
-        return (trained_from_scratch if self.from_scratch else decomposed)(self, network, task)
+        reasons = {shape.name: self.why_left_alone(shape) for shape in task.shapes}
+        plan = Plan({shape.name: self.pieces(shape) for shape in task.shapes if not reasons[shape.name]}, reasons)
+        if self.from_scratch:
+            return trained_from_scratch(network, task, plan, self.stages)
+        return decomposed(network, task, plan, self.sweeps)

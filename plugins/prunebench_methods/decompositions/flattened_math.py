@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import torch
 from prunebench import Task
 from torch import nn
 
 from prunebench_methods.decompositions.als import Settings, composed, fitted, mode_bases
 from prunebench_methods.decompositions.chain import blank, chained, relative_error
-from prunebench_methods.decompositions.decompose import Factors, Piece
-from prunebench_methods.decompositions.flattened import Flattened
+from prunebench_methods.decompositions.pieces import Factors, Piece
 from prunebench_methods.shared.numerics import like, working
-from prunebench_methods.shared.replace import replace_module, select_layers, shapes_by_name
+from prunebench_methods.shared.replace import replace_module, select_convolutions
 from prunebench_methods.shared.rewinding import beginning
 
 BIAS_SPREAD = 0.01  # of fresh biases: not zero, so that what is zero after training was made so
 
 
-def decomposed(method: Flattened, network: nn.Module, task: Task) -> nn.Module:
-    """Every filter replaced by the nearest product of three vectors."""
-    shapes = shapes_by_name(task)
-    layers = select_layers(network, task, {name: method.why_left_alone(shape) for name, shape in shapes.items()})
+class Plan(NamedTuple):
+    """What becomes of each layer: the pieces of its chain, or why it is left alone."""
+
+    pieces: Mapping[str, Sequence[Piece]]
+    reasons: Mapping[str, str]
+
+
+def decomposed(network: nn.Module, task: Task, plan: Plan, sweeps: int) -> nn.Module:
+    """Every filter replaced by the nearest product of three vectors, found in at most `sweeps` sweeps."""
+    layers = select_convolutions(network, task, plan.reasons)
     for name, layer in layers.items():
-        found = rank_one_filters(layer, task.generator, method.sweeps)
-        network = replace_module(network, name, chained(layer, method.pieces(shapes[name]), found))
+        found = rank_one_filters(layer, task.generator, sweeps)
+        network = replace_module(network, name, chained(layer, plan.pieces[name], found))
         task.layer(name, rank=1, weight_error=found.error)
     return network
 
@@ -37,15 +45,14 @@ def rank_one_filters(layer: nn.Conv2d, generator: torch.Generator, sweeps: int) 
     return Factors(weights, relative_error(kernel, composed(parts)))
 
 
-def trained_from_scratch(method: Flattened, network: nn.Module, task: Task) -> nn.Module:
+def trained_from_scratch(network: nn.Module, task: Task, plan: Plan, stages: int) -> nn.Module:
     """The initial network with fresh flattened convolutions, trained like the dense one."""
     network.load_state_dict(beginning(network, task))
-    shapes = shapes_by_name(task)
-    layers = select_layers(network, task, {name: method.why_left_alone(shape) for name, shape in shapes.items()})
+    layers = select_convolutions(network, task, plan.reasons)
     for name, layer in layers.items():
-        modules = [_fresh(layer, piece, task.generator) for piece in method.pieces(shapes[name])]
+        modules = [_fresh(layer, piece, task.generator) for piece in plan.pieces[name]]
         network = replace_module(network, name, nn.Sequential(*modules))
-        task.layer(name, stages=method.stages)
+        task.layer(name, stages=stages)
     task.fit(network, **task.train_recipe())
     return network
 

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
-from prunebench_methods.decompositions.decompose import (
-    Piece,
-    chain_mac_count,
-    convolution_refusal,
-    sizes_known,
-    weight_count,
-)
+from prunebench_methods.decompositions.decompose import convolution_refusal
+from prunebench_methods.decompositions.pieces import Piece, chain_mac_count, sizes_known, weight_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,4 +77,6 @@ class Monochromatic(Method):
         """The network with its first convolution replaced."""
         from prunebench_methods.decompositions.monochromatic_math import with_colours
 
-        return with_colours(self, network, task)
+        reasons = self.reasons(task.shapes)
+        chains = {shape.name: self.pieces(shape) for shape in task.shapes if not reasons[shape.name]}
+        return with_colours(network, task, chains, reasons, equal=self.equal)

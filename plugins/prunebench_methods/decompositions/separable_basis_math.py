@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from prunebench_methods.decompositions.als import ModeBases, Settings, composed, fitted, mode_bases
 from prunebench_methods.decompositions.chain import relative_error
-from prunebench_methods.decompositions.decompose import Factors
+from prunebench_methods.decompositions.pieces import Factors
 from prunebench_methods.shared.numerics import working
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import LayerShape, Task
 
-from prunebench_methods.decompositions.decompose import Decomposition, Factors, Piece
+from prunebench_methods.decompositions.decompose import Decomposition
+from prunebench_methods.decompositions.pieces import Factors, Piece
 
 if TYPE_CHECKING:
     from torch import nn

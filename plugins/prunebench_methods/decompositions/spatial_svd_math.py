@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from prunebench_methods.decompositions.decompose import Factors
+from prunebench_methods.decompositions.pieces import Factors
 from prunebench_methods.shared.numerics import Svd, svd, working
 
 

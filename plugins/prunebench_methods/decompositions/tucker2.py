@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, Task, param
 
-from prunebench_methods.decompositions.decompose import Decomposition, Factors, Piece
+from prunebench_methods.decompositions.decompose import Decomposition
+from prunebench_methods.decompositions.pieces import Factors, Piece
 from prunebench_methods.shared.selection import rounded_up
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench_methods.decompositions.chain import relative_error
-from prunebench_methods.decompositions.decompose import Factors
+from prunebench_methods.decompositions.pieces import Factors
 from prunebench_methods.shared.numerics import working
 
 TOLERANCE = 1e-5  # change of the core's share of the norm at which the iteration has settled
@@ -31,7 +31,8 @@ def _leading(tensor: Tensor, rank: int | None = None) -> Tensor:
     """The first left singular vectors of `tensor` as a matrix with its first axis for rows, completed to a basis."""
     matrix = tensor.flatten(1).double()
     vectors = torch.linalg.eigh(matrix @ matrix.T)[1].flip(1).to(tensor.dtype)
-    return vectors[:, :rank]
+    result: Tensor = vectors[:, :rank]
+    return result
 
 
 def tucker_factors(layer: nn.Conv2d, found: ChannelVectors, rank: tuple[int, int], sweeps: int) -> Factors:

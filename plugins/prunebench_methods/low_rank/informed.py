@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
@@ -14,18 +14,27 @@ from prunebench_methods.low_rank.forms import (
     FORMS,
     KEEP_DOC,
     product_counts,
-    rank_for,
+    rank_within,
     saves_nothing,
 )
 from prunebench_methods.low_rank.low_rank import SECTION_DOC, SKIP_LAST_DOC
-from prunebench_methods.shared.selection import SECTIONS, full_rank, refusals, require_one, rounded_up, too_wide
+from prunebench_methods.shared.allocation import allocation_param
+from prunebench_methods.shared.selection import (
+    GAIN_BATCH_DOC,
+    MIN_GAIN_DOC,
+    SECTIONS,
+    full_rank,
+    refusals,
+    require_one,
+    too_wide,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from prunebench_methods.low_rank.importance import Importance
     from prunebench_methods.low_rank.informed_math import Product
     from prunebench_methods.shared.grams import Gram
+    from prunebench_methods.shared.importance import Importance
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,31 @@ class InformedProduct(Method):
     round_to: int = param(1, "ranks are rounded down to a multiple of this, if that leaves any", at_least=1)
     skip_last: bool = param(False, SKIP_LAST_DOC)
     even_if_larger: bool = param(False, "factorize also where the product is no smaller than the layer")
+    allocation: str = allocation_param()
+    min_gain: float | None = param(None, MIN_GAIN_DOC, above=0, additive=True)
+    gain_batch: int = param(1, GAIN_BATCH_DOC, at_least=1, additive=True)
 
     knob = "keep"
     example = {"keep": 0.5}
     loosest = {"keep": 1.0}
     weighs_outputs: ClassVar[bool] = False  # whether `product` needs the importance of a layer's outputs
     repairs_mean: ClassVar[bool] = False
+    energies_are_losses: ClassVar[bool] = True  # of outputs, or of the loss where outputs are weighed
 
     def check(self) -> None:
-        """Exactly one way to choose the rank."""
+        """One way to choose the rank; a budget is a share."""
         require_one(keep=self.keep, rank=self.rank)
+        if self.allocation != "uniform" and self.keep is None:
+            raise ValueError(
+                f'allocation "{self.allocation}" needs `keep`, the share of all weights: with `rank` take "uniform"'
+            )
+        if self.allocation == "global" and not self.energies_are_losses:
+            raise ValueError(f'{self.name} does not know what a component costs: no allocation "global"')
+
+    @property
+    def measures(self) -> bool:
+        """With `min_gain` the times of layers."""
+        return self.min_gain is not None
 
     @property
     def is_centred(self) -> bool:
@@ -74,8 +98,7 @@ class InformedProduct(Method):
         """The rank that the settings ask for, the same share or number in all layers; 0 where none is allowed."""
         if self.rank is not None:
             return min(self.rank, full_rank(shape))
-        rank = rank_for(shape, self.keep or 1.0, self.form)
-        return rank // self.round_to * self.round_to or rounded_up(rank, 1, full_rank(shape)) * bool(rank)
+        return rank_within(shape, self.keep or 1.0, self.form, self.round_to)
 
     def reasons(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
         """Layer -> why it is left alone, as far as the settings decide; empty for those to be factorized."""
@@ -96,20 +119,18 @@ class InformedProduct(Method):
         """What of the settings decides `product`."""
         return self.is_centred
 
-    def shares(
-        self, shapes: Sequence[LayerShape], found: Callable[[str], Product]
-    ) -> tuple[dict[str, int], dict[str, str]]:
-        """Layer -> its rank, and why it is left alone or ""; `found` gives a layer's product."""
-        return {s.name: self.rank_of(s) for s in shapes}, self.reasons(shapes)
+    def at(self, keep: float) -> InformedProduct:
+        """The method for one layer that may be changed, with this share."""
+        return replace(self, keep=keep, allocation="uniform", skip_last=False)
 
     @property
     def is_uniform(self) -> bool:
         """Whether the settings alone decide the ranks."""
-        return True
+        return self.allocation == "uniform"
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """r(m + n) weights for an m x n layer, or r(m + n - r) in pivot form; None where data shares out the ranks."""
-        if not self.is_uniform:
+        """r(m + n) weights for an m x n layer, or r(m + n - r) in pivot form; None where data or times decide."""
+        if not self.is_uniform or self.min_gain is not None:
             return None
         why, bias = self.reasons(shapes), self.is_centred
         return [

@@ -6,19 +6,22 @@ importance of its outputs. A change D of W is worth tr S D C D'.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.low_rank.importance import ALIKE, Importance, importances
-from prunebench_methods.low_rank.pivots import pivot_layers
-from prunebench_methods.shared.grams import Gram, input_grams
-from prunebench_methods.shared.layers import geometry, new_conv, new_linear, two_layers
+from prunebench_methods.low_rank.pivots import product_layer
+from prunebench_methods.low_rank.shares import shared_parameters
+from prunebench_methods.shared.allocation_math import Sites, shares_of
+from prunebench_methods.shared.gain import too_slow
+from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
+from prunebench_methods.shared.importance import ALIKE, Importance, importances
 from prunebench_methods.shared.numerics import flattened, svd
-from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers
+from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.informed import InformedProduct
@@ -64,12 +67,46 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
         key = (method.name, method.key, name)
         return task.once(key, lambda: method.product(weight, grams[name], worth[name]))
 
-    ranks, reasons = method.shares(task.shapes, found)
+    ranks, reasons = spread_ranks(method, Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n])), found)
+    shapes = shapes_by_name(task)
     for name, layer in select_layers(network, task, reasons).items():
         new = product_layers(layer, found(name), ranks[name], grams[name] if method.is_centred else None, method.form)
+        if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
+            reasons[name] = why
+            task.layer(name, left_alone=why)
+            continue
         network = replace_module(network, name, new)
         task.layer(name, rank=ranks[name])
+    if all(reasons.values()):
+        raise NotApplicable(nothing_left(reasons))
     return network
+
+
+def spread_ranks(
+    method: InformedProduct, sites: Sites, found: Callable[[str], Product]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Layer -> its rank, and why it is left alone or ""; `found` gives a layer's product."""
+    shapes = sites.task.shapes
+    if method.is_uniform or method.keep is None:
+        return {s.name: method.rank_of(s) for s in shapes}, method.reasons(shapes)
+    refused = method.refused(shapes)
+    open_ = [s for s in shapes if not refused[s.name]]
+    if method.allocation == "global" and method.keep < 1:
+        spectra = {s.name: (found(s.name).energies * s.positions).tolist() for s in open_}
+        if not method.weighs_outputs:  # then energies are those of outputs, which no two layers have in one unit
+            worth = importances(sites.network, sites.task, tuple(spectra))
+            spectra = {name: [e * worth[name].mean for e in energies] for name, energies in spectra.items()}
+        shared = shared_parameters(open_, spectra, method.keep, method.form)
+        kept = "the shared budget leaves it dense"
+        reasons = {name: why or ("" if shared[name] else kept) for name, why in refused.items()}
+        return {name: rank for name, rank in shared.items() if rank}, reasons
+    counts = {s.name: s.weight_count for s in open_}
+    own = {
+        n: method.at(share)
+        for n, share in shares_of(method.allocation, method.keep, replace(sites, counts=counts)).items()
+    }
+    ranks = {s.name: own[s.name].rank_of(s) for s in open_}
+    return ranks, {s.name: refused[s.name] or own[s.name].reasons([s])[s.name] for s in shapes}
 
 
 def product_layers(layer: Layer, product: Product, rank: int, gram: Gram | None, form: str) -> nn.Module:
@@ -81,18 +118,7 @@ def product_layers(layer: Layer, product: Product, rank: int, gram: Gram | None,
         mean = gram.mean[0]
         change = weight @ mean - left @ (right @ mean)
         bias = change if bias is None else bias + change
-    if form == "factors":
-        return two_layers(layer, left, right, bias)
-    if rank == len(weight):  # every row is a row of its own
-        return like_layer(layer, left @ right, bias)
-    return pivot_layers(layer, left, right, bias)
-
-
-def like_layer(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
-    """A layer of the same geometry with this weight (m, n)."""
-    if isinstance(layer, nn.Linear):
-        return new_linear(layer, weight, bias)
-    return new_conv(layer, weight.reshape(layer.weight.shape), bias, **geometry(layer))
+    return product_layer(layer, left, right, bias, form)
 
 
 def answers(weight: Tensor, gram: Gram, *, centred: bool) -> tuple[Tensor, bool]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunebench import LayerShape, param
+from prunebench import param
 
 from prunebench_methods.low_rank.forms import FORM_DOC, FORMS
 from prunebench_methods.low_rank.informed import InformedProduct
-from prunebench_methods.low_rank.shares import shared_parameters
+from prunebench_methods.shared.allocation import ALLOCATION_DOC, ALLOCATIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prunebench_methods.low_rank.importance import Importance
     from prunebench_methods.low_rank.informed_math import Product
     from prunebench_methods.shared.grams import Gram
+    from prunebench_methods.shared.importance import Importance
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,8 @@ class TwoSidedLowRank(InformedProduct):
     repairs_mean = True
 
     form: str = param("pivot", FORM_DOC, choices=FORMS)
-    allocation: str = param(
-        "global", "one share in all layers, or one budget shared in units of the loss", choices=("uniform", "global")
-    )
-
+    allocation: str = param("global", ALLOCATION_DOC, choices=ALLOCATIONS)
     damp: float = param(0.01, "damping of the outputs' worth, as a share of its mean", above=0, at_most=10)
-
-    def check(self) -> None:
-        """One way to choose the rank; a budget is a share."""
-        super().check()
-        if self.allocation == "global" and self.keep is None:
-            raise ValueError('allocation "global" needs `keep`, the share of all weights: with `rank` take "uniform"')
-
-    @property
-    def is_uniform(self) -> bool:
-        """Whether the settings alone decide the ranks."""
-        return self.allocation == "uniform"
 
     @property
     def damping(self) -> float:
@@ -70,17 +56,3 @@ class TwoSidedLowRank(InformedProduct):
         from prunebench_methods.low_rank.informed_math import principal_product
 
         return principal_product(weight, gram, importance, centred=self.is_centred)
-
-    def shares(
-        self, shapes: Sequence[LayerShape], found: Callable[[str], Product]
-    ) -> tuple[dict[str, int], dict[str, str]]:
-        """Ranks by the settings, or such that all products together have `keep` of the layers' weights."""
-        if self.is_uniform or self.keep is None:
-            return super().shares(shapes, found)
-        refused = self.refused(shapes)
-        open_ = [s for s in shapes if not refused[s.name]]
-        spectra = {s.name: (found(s.name).energies * s.positions).tolist() for s in open_}
-        ranks = shared_parameters(open_, spectra, self.keep, self.form)
-        kept = "the shared budget leaves it dense"
-        reasons = {name: why or ("" if ranks[name] else kept) for name, why in refused.items()}
-        return {name: rank for name, rank in ranks.items() if rank}, reasons

@@ -13,9 +13,9 @@ from prunebench_methods.low_rank.informed import InformedProduct
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from prunebench_methods.low_rank.importance import Importance
     from prunebench_methods.low_rank.informed_math import Product
     from prunebench_methods.shared.grams import Gram
+    from prunebench_methods.shared.importance import Importance
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Asvd(InformedProduct):
     name = "asvd"
     paper = "https://arxiv.org/abs/2312.05821"
 
+    energies_are_losses = False
     alpha: float = param(0.5, "power of the inputs' size", at_least=0, at_most=1)
 
     @property
@@ -84,6 +85,7 @@ class FisherSvd(InformedProduct):
     paper = "https://arxiv.org/abs/2207.00112"
     stochastic = True
     weighs_outputs = True
+    energies_are_losses = False
 
     @property
     def key(self) -> Hashable:

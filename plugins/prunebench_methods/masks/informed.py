@@ -11,6 +11,7 @@ from prunebench import LayerCounts, LayerShape, Method, Task, param
 
 from prunebench_methods.masks.mask import masked, weight_refusals
 from prunebench_methods.masks.patterns import KEEP_DOC, PATTERN_DOC, Pattern, pattern_of
+from prunebench_methods.shared.allocation import allocation_param
 from prunebench_methods.shared.selection import SECTIONS, too_wide
 
 if TYPE_CHECKING:
@@ -28,14 +29,16 @@ class InformedMask(Method):
     keep: float | None = param(None, KEEP_DOC, above=0, at_most=1)
     pattern: str = param("row", PATTERN_DOC)
     section: str = param("all", "layers that are masked", choices=SECTIONS)
+    allocation: str = allocation_param()
 
     knob = "keep"
     example = {"keep": 0.5}
     loosest = {"keep": 1.0}
 
     def check(self) -> None:
-        """The share and the pattern agree."""
-        pattern_of(self.pattern, self.keep)
+        """The share and the pattern agree, and a share can be spread."""
+        if pattern_of(self.pattern, self.keep).group and self.allocation != "uniform":
+            raise ValueError(f'pattern {self.pattern} keeps the same in all layers: allocation must be "uniform"')
 
     @property
     def wanted(self) -> Pattern:
@@ -58,7 +61,9 @@ class InformedMask(Method):
         """The new weight (m, n) of one group and its mask, from the dense weight, which stays as it is."""
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """Exact by layer; a mask alone saves no MACs."""
+        """Exact by layer, None where data spread the share; a mask alone saves no MACs."""
+        if self.allocation != "uniform":
+            return None
         why, wanted = self.reasons(shapes), self.wanted
         return [masked(s, why[s.name], wanted.survivors(s)) for s in shapes]
 

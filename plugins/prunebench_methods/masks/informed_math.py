@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from prunebench import Task
 from torch import Tensor, nn
 
+from prunebench_methods.shared.allocation_math import Sites, shares_of
 from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
 from prunebench_methods.shared.masking import writable_layers
 from prunebench_methods.shared.replace import Layer
@@ -20,13 +23,26 @@ def mask_layers(method: InformedMask, network: nn.Module, task: Task) -> nn.Modu
     """`network` with every selected layer masked in place, each from what the dense network feeds it."""
     layers = writable_layers(network, task, method.reasons(task.shapes))
     grams = input_grams(network, task, method.section)
+    own = _by_layer(method, network, task, layers, grams)
     for name, layer in layers.items():
         weight = grouped_weight(layer)
-        parts = [method.weights(part, grams[name], group) for group, part in enumerate(weight)]
+        parts = [own[name].weights(part, grams[name], group) for group, part in enumerate(weight)]
         written = torch.stack([torch.where(mask, values, 0) for values, mask in parts])
         write(layer, written)
         _note(task, name, parts, grams[name])
     return network
+
+
+def _by_layer(
+    method: InformedMask, network: nn.Module, task: Task, layers: Mapping[str, Layer], grams: Mapping[str, Gram]
+) -> dict[str, InformedMask]:
+    """Layer -> the method with the share that is its own."""
+    if method.allocation == "uniform" or method.keep is None:
+        return dict.fromkeys(layers, method)
+    counts = {name: layer.weight.numel() for name, layer in layers.items()}
+    sites = Sites(network, task, counts, grams, lambda name: grouped_weight(layers[name]))
+    found = shares_of(method.allocation, method.keep, sites)
+    return {name: replace(method, keep=share, allocation="uniform") for name, share in found.items()}
 
 
 def write(layer: Layer, weight: Tensor) -> None:

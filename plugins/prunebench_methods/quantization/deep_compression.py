@@ -42,7 +42,8 @@ class DeepCompression(Method):
         from prunebench_methods.shared import masking
 
         layers = masking.writable_layers(network, task, weight_refusals(task.shapes, self.section))
-        stages.compress(network, layers, self, task)
+        settings = stages.Settings(self.keep, self.conv_bits, self.fc_bits, self.scope)
+        stages.compress(network, layers, settings, task)
         return network
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:

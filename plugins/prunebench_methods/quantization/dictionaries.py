@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from prunebench_methods.quantization.product_quantization import quantized_byte_count
 from prunebench_methods.quantization.sharing import fold
 from prunebench_methods.shared.clustering import clustered_vectors
+from prunebench_methods.shared.exact import quantized_byte_count
 from prunebench_methods.shared.numerics import working
 from prunebench_methods.shared.replace import Layer, linear_and_conv_layers
 

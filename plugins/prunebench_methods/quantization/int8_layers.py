@@ -209,7 +209,8 @@ def teach_flop_counter() -> None:
     def _convolution(
         x: Any, scale: Any, zero: Any, w: Sequence[int], *facts: Any, out_shape: Any, **options: Any
     ) -> int:
-        return 2 * out_shape[0] * prod(out_shape[2:]) * prod(w)
+        result: int = 2 * out_shape[0] * prod(out_shape[2:]) * prod(w)
+        return result
 
 
 @contextmanager

@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
 from prunebench_methods.masks.mask import masked, weight_refusals
-from prunebench_methods.shared.exact import index_bits, packed_byte_count
+from prunebench_methods.shared.exact import VALUE_BYTES, quantized_byte_count
 from prunebench_methods.shared.selection import SECTIONS, matrix_shape
 
 if TYPE_CHECKING:
     from torch import nn
-
-VALUE_BYTES = 4
-
-
-def quantized_byte_count(rows: int, columns: int, width: int, clusters: int, value_bytes: int = VALUE_BYTES) -> int:
-    """Bytes of `ceil(log2 k)` bits for each row in each group of `width` columns, and of k rows of values."""
-    groups = -(-columns // width)
-    return packed_byte_count(groups * rows, index_bits(clusters)) + value_bytes * clusters * columns
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ BATCH = 128  # calibration samples in one forward pass
 EPSILON = 1e-12  # share of the largest variance below which a direction is not there
 
 
+class _Reached(Exception):
+    """Nothing after the watched layer matters."""
+
+
 @dataclass
 class Moments:
     """Sums over rows of vectors, in float64 on the vectors' device."""
@@ -85,11 +89,14 @@ class Inputs:
 
     def factor(self, *, centred: bool = True) -> Tensor:
         """(q, n) in float64 whose F' F is the covariance, or the uncentred second moment; q is at most n."""
+        result: Tensor
         if self.moments:
             variances, directions = torch.linalg.eigh(self.moments.second(centred=centred))
-            return (directions * variances.clamp_min(0).sqrt()).T
+            result = (directions * variances.clamp_min(0).sqrt()).T
+            return result
         rows = torch.cat(self.rows).double()
-        return (rows - rows.mean(0) if centred else rows) / len(rows) ** 0.5
+        result = (rows - rows.mean(0) if centred else rows) / len(rows) ** 0.5
+        return result
 
     def components(self, *, centred: bool = True) -> tuple[Tensor, Tensor]:
         """Variances (k,), largest first, and their directions (n, k), for what varies at all."""
@@ -130,11 +137,57 @@ def watched(
             handle.remove()
 
 
+@contextmanager
+def entered(network: nn.Module, names: Iterable[str], see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """While it lasts, `see(name, input)` is called before each call of the modules with these names."""
+    handles = []
+    for name in names:
+
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Tensor], name: str = name) -> None:
+            see(name, first_input(inputs, options))
+
+        handles.append(network.get_submodule(name).register_forward_pre_hook(hook, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 @torch.no_grad()
-def run_calibration(network: nn.Module, task: Task) -> None:
-    """One pass of the calibration data through the network, in batches."""
-    for inputs in batches_of(task):
-        samples.call(network, inputs)
+def run_calibration(network: nn.Module, task: Task, *, until: str = "") -> None:
+    """One pass of the calibration data through the network, in batches, layer by layer.
+
+    It ends before the module called `until`, where one is named: the head of a language model costs a fifth of a pass.
+    """
+    with _ending_before(network, until), _layer_by_layer():
+        for inputs in batches_of(task):
+            with contextlib.suppress(_Reached):
+                samples.call(network, inputs)
+
+
+@contextmanager
+def _ending_before(network: nn.Module, name: str) -> Iterator[None]:
+    def stop(module: nn.Module, inputs: object) -> None:
+        raise _Reached
+
+    handle = network.get_submodule(name).register_forward_pre_hook(stop) if name else None
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+@contextmanager
+def _layer_by_layer() -> Iterator[None]:
+    """Torch's own encoder layers call their parts, not one kernel that reads their weights."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def batches_of(task: Task, most: int = BATCH) -> Iterator[samples.Tree]:
@@ -164,10 +217,6 @@ def _layer_inputs(network: nn.Module, task: Task, names: tuple[str, ...]) -> dic
     with watched(network, names, see):
         run_calibration(network, task)
     return found
-
-
-class _Reached(Exception):
-    """Nothing after the watched layer matters."""
 
 
 @torch.no_grad()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+VALUE_BYTES = 4  # of a value where nothing else is said: float32
+
 
 def kept_count(keep: float, count: int) -> int:
     """`ceil(keep * count)` of the decimal number as it is written: 0.05 of 100 is 5, where floats may say 6."""
@@ -24,3 +26,9 @@ def index_bits(symbol_count: int) -> int:
 def packed_byte_count(count: int, bits: int) -> int:
     """Bytes of `count` numbers of `bits` bits, packed."""
     return -(-count * bits // 8)
+
+
+def quantized_byte_count(rows: int, columns: int, width: int, clusters: int, value_bytes: int = VALUE_BYTES) -> int:
+    """Bytes of `ceil(log2 k)` bits for each row in each group of `width` columns, and of k rows of values."""
+    groups = -(-columns // width)
+    return packed_byte_count(groups * rows, index_bits(clusters)) + value_bytes * clusters * columns

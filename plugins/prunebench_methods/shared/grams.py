@@ -9,12 +9,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from prunebench import NotApplicable, Task, samples
 from torch import Tensor, nn
 
-from prunebench_methods.shared.calibration import run_calibration, watched
+from prunebench_methods.shared.calibration import channel_rows, entered, run_calibration
 from prunebench_methods.shared.numerics import flattened, working
 from prunebench_methods.shared.patches import chosen_positions, patches
 from prunebench_methods.shared.replace import Layer, linear_and_conv_layers, shapes_by_name
@@ -36,7 +37,7 @@ class Gram:
         """Take in rows (k, g, n): multiplied in float32 or better a slice at a time, added up in float64."""
         rows = working(rows)
         self.count += len(rows)
-        total = rows.double().sum(0)
+        total = rows.sum(0, dtype=torch.float64)
         self.total = total if self.total is None else self.total + total
         if self.products is None and self.count <= rows.shape[2]:
             self.rows.append(rows.clone())  # the network may go on in place
@@ -48,8 +49,8 @@ class Gram:
     def _multiply(self, rows: Tensor) -> None:
         side = rows.transpose(0, 1)  # (g, k, n)
         with torch.autocast(rows.device.type, enabled=False):  # it would multiply in half precision
-            product = torch.bmm(side.transpose(1, 2), side).double()
-        self.products = product if self.products is None else self.products.add_(product)
+            product = torch.bmm(side.transpose(1, 2), side)
+        self.products = product.double() if self.products is None else self.products.add_(product)
 
     @property
     def mean(self) -> Tensor:
@@ -68,7 +69,8 @@ class Gram:
         if self.products is not None:
             return None
         rows = torch.cat([part[:, group] for part in self.rows]).double()
-        return (rows - rows.mean(0) if centred else rows) / self.count**0.5
+        result: Tensor | None = (rows - rows.mean(0) if centred else rows) / self.count**0.5
+        return result
 
     def second(self, group: int, *, centred: bool = False) -> Tensor:
         """(n, n): the mean of x x', or the covariance; a new tensor in float64."""
@@ -89,25 +91,41 @@ def sum_of_squares(rows: Iterable[Tensor]) -> Tensor:
 def input_grams(network: nn.Module, task: Task, section: str = "all") -> Mapping[str, Gram]:
     """Layer -> the Gram matrix of its inputs over the calibration data, a convolution's from its unfolded patches.
 
-    One pass of the dense network for all layers of the section, kept for every method that asks. Layers that read the
-    same tensor in the same way share one. Raises `NotApplicable` without calibration data, or where inputs are not
-    finite.
+    Of all layers of the section whose inputs are not too many; see `grams_of`.
     """
-    names = tuple(s.name for s in task.shapes if section_holds(section, s) and s.weight_count and not too_wide(s))
+    names = (s.name for s in task.shapes if section_holds(section, s) and s.weight_count and not too_wide(s))
+    return grams_of(network, task, names)
+
+
+def grams_of(network: nn.Module, task: Task, names: Iterable[str], *, until: str = "") -> Mapping[str, Gram]:
+    """Module -> the Gram matrix of what it is given over the calibration data; of vectors (…, n) or, a layer, patches.
+
+    One pass of the dense network for all modules that no method has asked for yet, kept for every method; it ends
+    before the module `until`, where one is named. Layers that read the same tensor in the same way share one. Raises
+    `NotApplicable` without calibration data, or where a module is not called or its inputs are not finite.
+    """
+    names = tuple(dict.fromkeys(names))
     if not samples.count(task.calibration):
         raise NotApplicable("it needs calibration samples, and the protocol gives none")
-    found = task.once(("input grams", names), lambda: _input_grams(network, task, names))
-    for name, gram in found.items():
-        if not bool(torch.isfinite(gram.diagonal()).all()):
+    new: dict[str, Gram] = {}
+
+    def gram(place: int) -> Gram:
+        if not new:
+            new.update(_grams_of(network, task, names[place:], until))
+        return new[names[place]]
+
+    found = {name: task.once(("gram", name), partial(gram, place)) for place, name in enumerate(names)}
+    for name, each in found.items():
+        if not bool(torch.isfinite(each.diagonal()).all()):
             raise NotApplicable(f"the inputs of {name!r} over the calibration samples are not finite")
     return found
 
 
-def _input_grams(network: nn.Module, task: Task, names: tuple[str, ...]) -> dict[str, Gram]:
+def _grams_of(network: nn.Module, task: Task, names: tuple[str, ...], until: str) -> dict[str, Gram]:
     for shares in (True, False):
         collector = _Collector(network, task, shares)
-        with watched(network, names, collector.see, detached=False):
-            run_calibration(network, task)
+        with entered(network, names, collector.see):
+            run_calibration(network, task, until="" if until in names else until)
         if collector.is_consistent:
             break
     missing = [name for name in names if name not in collector.found]
@@ -127,8 +145,8 @@ class _Collector:
         self.seen: dict[str, tuple[weakref.ref[Tensor], int]] = {}  # leader -> its newest input
         self.is_consistent = True
 
-    def see(self, name: str, inputs: Tensor, output: Tensor) -> None:
-        """What `watched` calls."""
+    def see(self, name: str, inputs: Tensor) -> None:
+        """What `entered` calls."""
         if name not in self.leader:
             self.leader[name] = self._leader(name, inputs)
             self.found[name] = self.found.get(self.leader[name]) or Gram()
@@ -136,22 +154,30 @@ class _Collector:
             self.is_consistent &= self._reads(self.leader[name], inputs)
             return
         self.seen[name] = (weakref.ref(inputs), inputs._version)
-        self.found[name].add(self._rows(name, inputs, output))
+        self.found[name].add(self._rows(name, inputs))
 
     def _leader(self, name: str, inputs: Tensor) -> str:
-        if not self.shares or self.shapes[name].called > 1:
+        if not self.shares or not self._is_called_once(name):
             return name
-        alike = (other for other in self.seen if _reading(self.layers[other]) == _reading(self.layers[name]))
+        alike = (other for other in self.seen if self._is_called_once(other) and self._alike(other, name))
         return next((other for other in alike if self._reads(other, inputs)), name)
+
+    def _is_called_once(self, name: str) -> bool:
+        """Whether it is known to be; of modules that are no layers it is not."""
+        return name in self.shapes and name in self.layers and self.shapes[name].called == 1
+
+    def _alike(self, name: str, other: str) -> bool:
+        return _reading(self.layers[name]) == _reading(self.layers[other])
 
     def _reads(self, leader: str, inputs: Tensor) -> bool:
         seen, version = self.seen[leader]
-        return seen() is inputs and version == inputs._version and self.shapes[leader].called == 1
+        return seen() is inputs and version == inputs._version
 
-    def _rows(self, name: str, inputs: Tensor, output: Tensor) -> Tensor:
-        shape = self.shapes[name]
-        is_conv = shape.kind == "conv2d"
-        chosen = chosen_positions(output[0, 0].numel(), self.sample_count, seed=0) if is_conv else None
+    def _rows(self, name: str, inputs: Tensor) -> Tensor:
+        shape = self.shapes.get(name)
+        if shape is None or shape.kind != "conv2d":
+            return channel_rows(inputs, nn.Linear)[:, None]
+        chosen = chosen_positions(shape.positions, self.sample_count, seed=0)
         rows = patches(self.layers[name], inputs, chosen)
         return rows.reshape(len(rows), shape.groups, -1)
 

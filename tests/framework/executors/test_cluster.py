@@ -59,7 +59,7 @@ def sleeping(count: int, seconds: float = 0.5) -> list:  # type: ignore[type-arg
     return [toy("sleeps", network, seconds=seconds) for network in range(count)]
 
 
-def test_every_worker_has_a_card_of_its_own_and_no_trial_is_lost_or_doubled(two_nodes: Cluster, tmp_path: Path) -> None:
+def test_every_worker_has_its_own_card_and_no_trial_is_lost_or_doubled(two_nodes: Cluster, tmp_path: Path) -> None:
     found = results(on(two_nodes, tmp_path).run(sleeping(24, 1.0)))
     assert Counter(result.status for result in found.values()) == {"ok": 24}
     assert len((tmp_path / "ran").read_text().splitlines()) == 24

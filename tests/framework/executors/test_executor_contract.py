@@ -98,7 +98,7 @@ def test_a_killed_trial_is_tried_again_and_its_attempts_are_counted(executor: Ma
     assert sum("it is tried again" in event.text for event in events if isinstance(event, Note)) == 2
 
 
-def test_a_trial_out_of_memory_is_tried_with_half_the_batch_in_a_fresh_worker(executor: Make) -> None:
+def test_out_of_memory_means_half_the_batch_in_a_fresh_worker(executor: Make) -> None:
     events = list(executor(retries=RetryPolicy(oom=1)).run([toy("oom_unless_halved")]))
     result = results(events)["oom_unless_halved"]
     assert (result.status, result.attempt) == ("ok", 2)
@@ -188,9 +188,7 @@ def test_an_allocator_setting_of_ones_own_stands(monkeypatch: pytest.MonkeyPatch
     assert environment(slot)["GLIBC_TUNABLES"] == KEEP_BLOCKS
 
 
-def test_trials_of_one_network_stay_in_one_worker_and_no_network_is_begun_twice_at_once(
-    executor: Make, tmp_path: Path
-) -> None:
+def test_trials_of_one_network_stay_in_one_worker(executor: Make, tmp_path: Path) -> None:
     spans = (3, 0.021, 0.022, 0.023)  # the first is long, so that both workers are up before it ends
     trials = [toy("sleeps", network, seconds=span) for network in range(2) for span in spans]
     assert len(results(executor(slots=2).run(trials))) == 8

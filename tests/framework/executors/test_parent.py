@@ -75,7 +75,7 @@ def test_two_requests_kill_at_once(begin) -> None:  # type: ignore[no-untyped-de
 
 
 @pytest.mark.parametrize("method", ["hangs_in_c", "forks_and_waits"])
-def test_when_the_parent_is_killed_its_workers_and_their_children_are_gone_within_a_second(  # type: ignore[no-untyped-def]
+def test_a_killed_parent_takes_its_workers_and_their_children_along(  # type: ignore[no-untyped-def]
     begin, tmp_path: Path, method: str
 ) -> None:
     run = begin(method, slots=1)

@@ -47,7 +47,7 @@ def test_nobody_helps_before_the_first_trial_of_a_network_has_come_back() -> Non
     assert network(schedule.take("b")) == 0
 
 
-def test_a_worker_that_died_may_have_died_in_the_training_so_its_network_stays_closed() -> None:
+def test_after_a_worker_died_its_network_stays_closed() -> None:
     schedule = schedule_of(0, 0, 0)
     for status in ("killed", "timeout", "oom"):
         schedule.settle(taken(schedule, "a"), status)
@@ -85,7 +85,7 @@ def test_a_retry_of_a_network_that_everybody_has_left_finds_a_slot() -> None:
     assert network(schedule.take("b")) == 0
 
 
-def test_trials_that_come_late_to_a_known_network_need_not_wait_for_its_training() -> None:
+def test_late_trials_of_a_known_network_do_not_wait_for_its_training() -> None:
     schedule = schedule_of(0, 1)
     schedule.settle(taken(schedule, "a"), "ok")
     schedule.settle(taken(schedule, "a"), "ok")
@@ -122,7 +122,7 @@ def test_a_trial_that_lacked_memory_is_halved_once() -> None:
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_whatever_happens_every_trial_ends_once_and_no_closed_network_is_in_two_slots(seed: int) -> None:
+def test_every_trial_ends_once_and_no_closed_network_is_in_two_slots(seed: int) -> None:
     draw = random.Random(seed)
     slots = [f"s{index}" for index in range(draw.randint(1, 5))]
     schedule = Schedule()

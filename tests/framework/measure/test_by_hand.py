@@ -63,7 +63,7 @@ def test_five_classes_have_no_top5_and_their_loss_is_exact_too() -> None:
 
 
 @pytest.mark.parametrize("classes", [6, 7, 10, 26, 100, 1000])
-def test_what_says_the_same_of_every_class_is_right_by_the_order_of_the_classes(classes: int) -> None:
+def test_equal_outputs_for_all_classes_are_ranked_by_class_order(classes: int) -> None:
     found = scored([([0.0] * classes, label) for label in range(classes)])
     assert (found.top1_accuracy, found.top5_accuracy) == (1 / classes, 5 / classes)
 

@@ -52,7 +52,7 @@ class Nvml(SimpleNamespace):
 
 
 @pytest.mark.parametrize(("names", "has_clocks"), [({"GPU-a-b"}, True), ({"MIG-a-b"}, True), ({"GPU-other"}, False)])
-def test_the_clocks_are_those_of_the_card_that_is_used_also_of_a_part_of_one(
+def test_the_clocks_are_those_of_the_card_or_part_of_a_card_in_use(
     monkeypatch: pytest.MonkeyPatch, names: set[str], has_clocks: bool
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", Nvml(names=names))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 @pytest.mark.parametrize(
     ("name", "parameter_count"), [("alexnet", 61_100_840), ("resnet50", 25_557_032), ("densenet121", 7_978_856)]
 )
-def test_known_networks_have_their_known_parameters_and_macs_add_up_by_layer(name: str, parameter_count: int) -> None:
+def test_known_networks_have_known_parameters_and_macs_add_up(name: str, parameter_count: int) -> None:
     network = getattr(torchvision.models, name)(weights=None)
     x = torch.zeros(1, 3, 224, 224)
     found = counts(network, x)
@@ -159,7 +159,7 @@ def test_factors_kept_outside_of_parameters_are_counted_all_the_same() -> None:
     assert found.parameter_count == found.nonzero_parameter_count == 12 + 12 + 12
 
 
-def test_statistics_of_fewer_channels_are_still_no_parameters_and_of_more_are() -> None:
+def test_statistics_of_more_channels_count_as_parameters() -> None:
     dense, fewer, more = (nn.Sequential(nn.Conv2d(1, n, 1), nn.BatchNorm2d(n)) for n in (6, 4, 8))
     x = torch.zeros(1, 1, 2, 2)
     assert counts(fewer, x, dense=dense).parameter_count == 4 * (2 + 2)

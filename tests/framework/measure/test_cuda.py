@@ -84,7 +84,7 @@ def blocks(dense_host_ms: float, pruned_host_ms: float) -> Blocks:
 @pytest.mark.parametrize(
     ("dense", "pruned", "is_bound"), [(0.2, 0.3, False), (0.89, 0.89, False), (0.2, 0.95, True), (0.95, 0.2, True)]
 )
-def test_a_pair_is_launch_bound_where_the_host_is_busy_as_long_as_the_device(
+def test_a_pair_is_launch_bound_where_the_host_is_as_busy_as_the_device(
     dense: float, pruned: float, is_bound: bool
 ) -> None:
     assert ("launch-bound" in timing._flags(blocks(dense, pruned), CudaClock(CARD), 0.0, {})) == is_bound
@@ -115,7 +115,7 @@ def test_a_record_of_a_card_has_its_events_clocks_and_no_contention(monkeypatch:
     assert timing._card(torch.device("cpu")) == {}
 
 
-def test_peak_memory_on_a_card_is_weights_input_and_what_the_allocator_added(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_memory_on_a_card_is_weights_input_and_allocations(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: asked.append("drained"))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5000)  # our weights and what others hold

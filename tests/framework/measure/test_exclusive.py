@@ -120,7 +120,7 @@ def test_who_works_may_time_and_work_on(tmp_path: Path) -> None:
         assert not got.wait(0.1)
 
 
-def test_a_card_is_timed_beside_work_on_another_card_but_not_beside_cpu_timing(tmp_path: Path) -> None:
+def test_a_card_is_timed_beside_another_card_but_not_beside_cpu_timing(tmp_path: Path) -> None:
     with Turn(tmp_path, "cuda:1").working(), Turn(tmp_path, "cpu").working(), Turn(tmp_path, "cuda:0").timing():
         got = threading.Event()
         leave = threading.Event()

@@ -102,7 +102,8 @@ def test_a_batch_is_of_different_samples_as_long_as_there_are_any() -> None:
 
     samples = torch.arange(3.0)[:, None].expand(3, 32)
     latency(Watching(32, 1), nn.Linear(32, 1), samples, LatencyProtocol(batch=(2, 5), max_seconds=0.05), "cpu", 0)
-    assert {tuple(row) for row in seen} == {(0, 1), (0, 1, 2, 0, 1)}
+    new = {(1, 2), (2, 0), (1, 2, 0, 1, 2), (2, 0, 1, 2, 0)}  # for those that remember what they were asked
+    assert {tuple(row) for row in seen} == {(0, 1), (0, 1, 2, 0, 1)} | new
 
 
 def test_p99_is_given_only_with_enough_samples() -> None:
@@ -115,7 +116,7 @@ def test_p99_is_given_only_with_enough_samples() -> None:
     assert found.latency_p99_ms is not None and found.latency_p99_ms >= found.latency_p90_ms
 
 
-def test_a_slow_network_gets_three_pairs_of_blocks_and_no_more_than_it_must() -> None:
+def test_a_slow_network_gets_three_pairs_of_blocks_and_no_more() -> None:
     slow = LatencyProtocol(batch=(1,), max_seconds=1e-6)
     found = measured(Repeated(3), Repeated(3), slow)
     assert len(found.pruned_ms) == 3
@@ -208,7 +209,7 @@ def test_rounds_in_fresh_processes_are_told_apart_and_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_networks_that_no_other_process_can_load_are_timed_here_and_flagged() -> None:
+def test_networks_that_cannot_be_sent_are_timed_here_and_flagged() -> None:
     class Local(nn.Linear):
         pass
 
@@ -249,7 +250,7 @@ def test_another_error_in_a_fresh_process_keeps_its_traceback(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_compiled_networks_are_timed_compiled_both_alike_and_without_the_compiling() -> None:
+def test_compiled_networks_are_timed_alike_without_the_compiling() -> None:
     """More pairs than torch keeps compiled forms of one code: the last must still be compiled."""
     protocol = LatencyProtocol(batch=(4,), max_seconds=0.3, groups=4, compile=True)
     for seed in range(5):

@@ -133,7 +133,7 @@ class Rounded(nn.Module):
         return self.layer((x * 1.3).round())
 
 
-def test_a_layer_that_is_no_linear_map_has_no_weight_error_but_an_output_error() -> None:
+def test_a_layer_that_is_not_linear_has_only_an_output_error() -> None:
     network, x = small()
     for replacement in (Random(), Rounded(copy.deepcopy(network[3]))):
         pruned = copy.deepcopy(network)

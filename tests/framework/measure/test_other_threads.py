@@ -46,7 +46,7 @@ def test_the_work_of_other_threads_is_counted_beside() -> None:
     assert own.others_ms < 0.1 * own.ms
 
 
-def test_a_network_that_works_in_other_threads_is_flagged_and_an_honest_one_is_not() -> None:
+def test_only_a_network_that_works_in_other_threads_is_flagged() -> None:
     dense, x = network(), torch.randn(64, 256)
     (fooled,) = latency(dense, Pooled(network()), x, QUICK, "cpu", 0)
     (honest,) = latency(dense, network(), x, replace(QUICK), "cpu", 0)

@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_order(fake_time: FakeTime) -> None:
     assert clocks[0].order == clocks[1].order
 
 
-def test_a_very_slow_network_is_called_four_times_a_side_in_alternating_order(fake_time: FakeTime) -> None:
+def test_a_very_slow_network_is_called_four_times_per_side(fake_time: FakeTime) -> None:
     clock = FakeClock(random.Random(0), 0.0)
     time_pair(fake_pair(clock, 5000.0, 5000.0), 20, 1e-9)
     assert "".join(clock.order[2:]) == "ABBAAB"
@@ -149,15 +149,13 @@ def test_networks_that_take_long_to_move_or_to_run_stay_where_they_are(
 
 
 @pytest.mark.parametrize(("move", "pair_count"), [("copy", 2), ("move", 2), ("exchange", 1), ("stay", 1)])
-def test_networks_bound_by_memory_move_even_where_the_time_is_too_short_for_ten_rounds(
-    move: places.Move, pair_count: int
-) -> None:
+def test_networks_bound_by_memory_move_even_in_fewer_than_ten_rounds(move: places.Move, pair_count: int) -> None:
     made = plan(warmed(6.0, 18.0), CpuClock(), 20, 0.6, move, 0.05 * (move != "stay"))
     assert (made.move, made.pairs) == (move, pair_count)
 
 
 @pytest.mark.parametrize("move_seconds", [0.0001, 0.005, 0.02, 1.0])
-def test_where_the_time_is_over_rounds_have_one_pair_however_long_a_move_takes(move_seconds: float) -> None:
+def test_once_the_time_is_over_rounds_have_one_pair(move_seconds: float) -> None:
     made = plan(warmed(6.0, 6.0), CpuClock(), 1, -0.001, "copy", move_seconds)
     assert (made.move, made.pairs, made.least_rounds) == ("stay", 1, 3)
 

@@ -27,7 +27,7 @@ def values(side: Side) -> list[Tensor]:
     return [tensor.clone() for tensor in (*stored(side.network).values(), side.x)]
 
 
-def test_an_exchange_gives_each_the_places_of_the_other_and_leaves_it_its_values(
+def test_an_exchange_swaps_places_and_leaves_the_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(places, "PIECE_BYTES", 100)  # that does not divide a tensor
@@ -41,7 +41,7 @@ def test_an_exchange_gives_each_the_places_of_the_other_and_leaves_it_its_values
             assert torch.equal(side.network(side.x), output)
 
 
-def test_a_moved_network_lies_elsewhere_tensor_by_tensor_and_computes_the_same() -> None:
+def test_a_moved_network_lies_elsewhere_and_computes_the_same() -> None:
     dense, pruned = side_of(0), side_of(1)
     before, wanted = addresses(dense)[:-1], dense.network(dense.x)
     with torch.inference_mode():
@@ -78,7 +78,7 @@ def test_how_networks_move_follows_from_their_size_and_their_shapes(
     assert places.move_of(side_of(0), side_of(1, width=16), compiled) == other
 
 
-def test_tensors_that_share_memory_or_leave_some_of_it_unused_are_not_exchanged(
+def test_tensors_that_share_or_waste_memory_are_not_exchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(places, "COPIED_BYTES", 0)
@@ -94,7 +94,7 @@ def test_size_counts_both_networks() -> None:
     assert places.size_of(side_of(0), side_of(1)) == 2 * one
 
 
-def test_networks_whose_inputs_are_laid_out_differently_do_not_exchange_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_that_are_laid_out_differently_are_not_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "COPIED_BYTES", 0)
     x = torch.randn(2, 3, 4, 5)
     dense, pruned = (Side(nn.Conv2d(3, 2, 1, bias=False), x.clone()) for _ in range(2))

@@ -76,7 +76,7 @@ def test_a_single_round_has_an_unbounded_interval_and_no_verdict() -> None:
         (1.06, 1.03, 1.09, 0.05, "faster"),
     ],
 )
-def test_a_verdict_needs_an_interval_well_away_from_one_and_an_effect_above_the_floor(
+def test_a_verdict_needs_a_clear_interval_and_an_effect_above_the_floor(
     speedup: float, low: float, high: float, floor: float, wanted: str
 ) -> None:
     assert significance.verdict(speedup, low, high, floor) == wanted
@@ -101,7 +101,7 @@ def test_a_verdict_does_not_depend_on_which_network_is_called_first() -> None:
         assert significance.verdict(1 / value, 1 / high, 1 / low, 0.015) == swapped[there]
 
 
-def test_the_interval_covers_the_truth_although_timing_stops_when_it_is_narrow() -> None:
+def test_the_interval_covers_the_truth_although_timing_stops_early() -> None:
     rng = random.Random(0)
     covered = 0
     for _ in range(400):

@@ -84,7 +84,7 @@ def test_the_formats_are_interleaved_in_an_order_that_the_seed_decides(monkeypat
 
 
 @pytest.mark.parametrize("network", [nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), nn.Identity()])
-def test_a_network_without_a_four_dimensional_weight_stays_contiguous_and_is_never_called(network: nn.Module) -> None:
+def test_a_network_without_a_4d_weight_stays_contiguous_and_uncalled(network: nn.Module) -> None:
     calls = []
     handle = network.register_forward_hook(lambda *_: calls.append(1))
     chosen, facts = settled(Comparison(network, network, image(), FASTEST, CPU, 0))
@@ -246,7 +246,7 @@ CHAIN = nn.Sequential(conv(), nn.ReLU(), conv(), nn.Hardswish(), nn.Dropout(), c
         (nn.ReLU(), (), 0, 1),
     ],
 )  # fmt: skip
-def test_activations_are_switched_on_exactly_where_nothing_else_uses_their_input(
+def test_activations_are_in_place_where_nothing_else_uses_their_input(
     network: nn.Module, names: tuple[str, ...], count: int, activation_count: int
 ) -> None:
     before = snapshot(network)
@@ -278,7 +278,7 @@ def test_what_an_activation_overwrote_of_the_network_is_put_back() -> None:
     assert (network.of_gate.inplace, network.of_sum.inplace) == (False, True)
 
 
-def test_a_network_that_draws_from_torchs_generator_is_judged_on_equal_draws() -> None:
+def test_a_network_that_draws_at_random_is_judged_on_equal_draws() -> None:
     class Noisy(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -107,7 +107,7 @@ def test_a_page_has_the_good_chart_and_a_line_for_each_bad_one(db, plugin, tmp_p
     assert "where run_id = 'sample-1'" in data["charts"][-1]["sql"] and data["charts"][-1]["frame"]["length"] == 14
 
 
-def test_a_query_of_a_plugin_that_returns_too_much_is_thinned_and_the_page_says_so(db, plugin, tmp_path):
+def test_a_plugin_query_that_returns_too_much_is_thinned_openly(db, plugin, tmp_path):
     crowded = SQL.replace("where trial_id in", "cross join range(1000) where trial_id in")
     (tmp_path / "mine.sql").write_text(crowded, encoding="utf-8")
     plugin.write_text(plugin.read_text(encoding="utf-8") + "# with a query of its own\n", encoding="utf-8")
@@ -119,7 +119,7 @@ def test_a_query_of_a_plugin_that_returns_too_much_is_thinned_and_the_page_says_
     assert "Every 3rd of 14,000 rows, to stay light." in text
 
 
-def test_a_figure_of_a_paper_that_raises_costs_a_line_and_its_neighbour_is_drawn(db, tmp_path, monkeypatch):
+def test_a_figure_that_raises_costs_a_line_and_its_neighbour_is_drawn(db, tmp_path, monkeypatch):
     from prunebench_papers.founding import Rohlicek2020
 
     def fails(self, rows, look):

@@ -28,7 +28,7 @@ TRADEOFFS = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_query_runs_as_it_stands_and_gives_the_columns_that_the_chart_names(results, name):
+def test_every_query_gives_the_columns_that_its_chart_names(results, name):
     chart = load(name)
     frame = results.query(chart.sql)
     assert frame.height
@@ -37,7 +37,7 @@ def test_every_query_runs_as_it_stands_and_gives_the_columns_that_the_chart_name
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_chart_is_a_valid_specification_with_text_for_those_who_cannot_see_it(results, name):
+def test_every_chart_is_a_valid_specification_with_alternative_text(results, name):
     chart = load(name)
     frame = chart_rows(chart, results, Scope("synthetic-1"))
     assert alone(chart, frame.head(3)).to_dict(validate=True)
@@ -102,7 +102,7 @@ def test_a_layer_left_alone_has_its_reason(results):
     ]
 
 
-def test_a_layer_that_grew_has_a_colour_of_its_own_and_leaves_the_scale_alone():
+def test_a_layer_that_grew_has_its_own_colour_and_leaves_the_scale():
     same = {"label": "cp", "method": "cp", "setting": "cp", "panel": "p", "place": 0, "left_alone": None}
     kept = [0.5, 1.0, 1.0004, 3.35]
     rows = pl.DataFrame([{**same, "layer": f"fc{n}", "position": n, "kept": value} for n, value in enumerate(kept)])

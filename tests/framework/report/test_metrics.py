@@ -40,7 +40,7 @@ def test_a_number_that_only_some_settings_have_is_a_dash_elsewhere(tmp_path):
     assert '1.5 <small class="wide">(1 seed)</small>' in part
 
 
-def test_a_hostile_unit_is_shown_as_text_and_a_page_without_metrics_has_no_section(tmp_path, usual_page):
+def test_a_hostile_unit_is_text_and_without_metrics_there_is_no_section(tmp_path, usual_page):
     (one,) = synthetic.grid_results(["digits"], ["lenet5"], ["magnitude"], (2,), seeds=1, dense=False)
     part = metrics_part(page_of(store_results(tmp_path, [with_metrics(one, Metric("a.b", 1.0, "<img src=x>"))])))
     assert "&lt;img" in part and "<img" not in part

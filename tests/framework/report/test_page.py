@@ -121,7 +121,7 @@ def test_how_far_each_of_many_methods_goes_leaves_none_out():
     assert "<details>" not in few and "method 29</td>" in few
 
 
-def test_the_page_of_a_run_is_headed_by_it_though_later_ones_asked_for_its_dense_networks_too(tmp_path):
+def test_the_page_of_a_run_is_headed_by_that_run(tmp_path):
     kept = grid(compressions=[2, 4], seeds=1)
     ids = tuple(result.trial.id for result in kept)
     facts = {"trial_ids": ids, "started_at": "2026-01-05T10:00:00+00:00"}

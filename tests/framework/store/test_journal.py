@@ -159,7 +159,7 @@ def test_a_write_that_stops_half_way_leaves_no_half_line(store: Store) -> None:
     assert (report.result_count, report.damages, report.torn) == (2, [], [])
 
 
-def test_a_full_disk_stops_the_run_with_one_line_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_run_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(

@@ -219,7 +219,7 @@ def timed(of: Result, batch: int, speedup: float, low: float, high: float) -> Re
         (1.02, 1.015, 1.03, 1.0, "faster"),
     ],
 )
-def test_a_verdict_needs_an_interval_without_1_and_an_effect_above_the_floor(
+def test_a_verdict_needs_an_interval_without_one_and_a_large_effect(
     fill, results: Results, speedup: float, low: float, high: float, floor: float, verdict: str
 ) -> None:
     dense = timed(samples.result(samples.trial(None)), 8, floor, floor - 0.01, floor + 0.01)
@@ -243,6 +243,16 @@ def test_a_wall_clock_that_others_kept_waiting_says_nothing(
     assert results.query("select verdict from speedups").rows() == [(verdict,)]
 
 
+@pytest.mark.parametrize("flag", ["other-threads", "remembers-inputs", "uneven-calls"])
+def test_a_clock_that_misjudges_a_side_has_no_verdict_but_its_means(fill, results: Results, flag: str) -> None:
+    pruned = timed(samples.result(samples.trial(4)), 8, 1.5, 1.45, 1.55)
+    (latency,) = pruned.measurement.latency
+    latency = replace(latency, flags=(flag,), pruned_ms=(1.0, 1.0, 4.0), dense_ms=(3.0, 3.0, 4.5))
+    fill(replace(pruned, measurement=replace(pruned.measurement, latency=(latency,))))
+    row = results.query("select verdict, latency_mean_ms, dense_latency_mean_ms from speedups").row(0)
+    assert row == ("can't tell", 2.0, 3.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "rounds", "floor", "verdict"),
     [
@@ -253,7 +263,7 @@ def test_a_wall_clock_that_others_kept_waiting_says_nothing(
         ({"latency_ms": 0.12, "dense_latency_ms": 0.1}, 1, 0.0, "faster"),
     ],
 )
-def test_compiled_calls_of_hundredths_of_a_millisecond_need_an_effect_of_three_percent(
+def test_very_short_compiled_calls_need_an_effect_of_three_percent(
     fill, results: Results, changes: dict[str, Any], rounds: int, floor: float, verdict: str
 ) -> None:
     made = []

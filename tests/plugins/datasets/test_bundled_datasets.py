@@ -116,7 +116,7 @@ def test_digits_are_read_without_importing_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("dataset", [Digits(), RenderedLetters(per_class=10)], ids=lambda d: d.name)
-def test_two_loads_are_equal_and_the_fingerprint_does_not_depend_on_the_model(dataset: Dataset, tmp_path: Path) -> None:
+def test_two_loads_are_equal_and_the_model_leaves_the_fingerprint(dataset: Dataset, tmp_path: Path) -> None:
     first, second, other = (dataset.load((1, side, side), tmp_path) for side in (28, 28, 32))
     assert torch.equal(first.test.images, second.test.images) and torch.equal(first.train.labels, second.train.labels)
     assert first.fingerprint == second.fingerprint == other.fingerprint
@@ -147,7 +147,7 @@ def test_another_drawing_is_another_data_set(change: dict, tmp_path: Path) -> No
     assert plain.fingerprint != changed.fingerprint
 
 
-def test_without_distortion_and_noise_only_case_and_stroke_tell_two_pictures_of_a_letter_apart(tmp_path: Path) -> None:
+def test_undistorted_pictures_of_a_letter_differ_in_case_and_stroke_only(tmp_path: Path) -> None:
     splits = RenderedLetters(per_class=60, distortion=0.0, noise=0.0).load((1, 28, 28), tmp_path)
     letter_e = splits.train.images[splits.train.labels == 4]
     assert len(letter_e.flatten(1).unique(dim=0)) == 6  # two cases, three strokes

@@ -42,6 +42,7 @@ class FakeTask:
         self.class_count = self.outputs = int(self.train.labels.max()) + 1
         self.objective = Classification()
         self.batch_size = 256
+        self.anatomy = None
         self.shapes = layer_shapes(self.network, self.example_input)
         self.initial = {name: value.clone() for name, value in self.network.state_dict().items()}
 

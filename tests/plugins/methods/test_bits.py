@@ -149,7 +149,7 @@ def test_each_way_is_better_than_rounding_by_its_own_measure() -> None:
     assert unclipped < loss(rounded_by(RoundToNearest(bits=3), weight, inputs), weight, inputs)
 
 
-def test_scales_from_corrected_weights_are_another_choice_than_from_dense_ones() -> None:
+def test_scales_from_corrected_weights_differ_from_those_of_dense_ones() -> None:
     weight, inputs = weight_of(), inputs_of()
     moving = rounded_by(GPTQ(bits=3, group=8, act_order=False, static_groups=False), weight, inputs)
     still = rounded_by(GPTQ(bits=3, group=8, act_order=False), weight, inputs)

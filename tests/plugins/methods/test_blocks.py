@@ -15,11 +15,12 @@ from prunebench.testing.bench import task as made_task
 from prunebench.trial.task import Memory, TrialTask
 from prunebench_methods.blocks import METHODS
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
-from prunebench_methods.blocks.drop_blocks_math import distances
 from prunebench_methods.blocks.heads import Heads
 from prunebench_methods.blocks.heads_math import inputs_of
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
-from prunebench_methods.blocks.mlp_width_math import choose, refitted, second_moments
+from prunebench_methods.blocks.mlp_width_math import choose, refitted
+from prunebench_methods.blocks.parts import moments_of
+from prunebench_methods.shared.influence import distances
 from prunebench_models.decoder import Decoder, Sizes, initialised
 from torch import Tensor, nn
 
@@ -126,9 +127,9 @@ def inner(network: nn.Module, inputs: Tensor) -> Tensor:
 def test_moments_are_those_of_all_positions():
     network = own_decoder()
     task = task_for(network, TOKENS.repeat(9, 1))  # more than one batch
-    mlps = {block.name: block.mlp for block in task.anatomy.blocks}
+    parts = {block.name: block.mlp.down for block in task.anatomy.blocks}
     rows = inner(network, task.calibration).double().numpy()
-    found = second_moments(network, task, mlps, "lm_head")["model.layers.0"]
+    found = moments_of(network, task, parts, "lm_head")["model.layers.0"]
     np.testing.assert_allclose(found.numpy(), rows.T @ rows / len(rows), rtol=1e-4, atol=1e-9)
 
 

@@ -107,7 +107,7 @@ def test_targets_are_reached_and_not_by_far_exceeded(kind: str, name: str, alloc
     assert 3.0 <= ratio < (3.3 if allocation == "global" else 4.2)
 
 
-def test_what_the_fewest_channels_do_not_reach_is_declined_with_what_they_do() -> None:
+def test_an_unreachable_target_is_declined_with_what_can_be_reached() -> None:
     task = toy("cnn")
     with pytest.raises(
         NotApplicable, match=r"theoretical_speedup 1e\+06 is out of reach: the fewest channels give \d+"
@@ -117,7 +117,7 @@ def test_what_the_fewest_channels_do_not_reach_is_declined_with_what_they_do() -
         pruned(InterpolativeChannels(compression=50, round_to=16), task)
 
 
-def test_a_share_for_a_global_allocation_means_what_it_would_cost_uniformly() -> None:
+def test_a_share_under_a_global_allocation_costs_what_it_does_uniformly() -> None:
     task = toy("cnn")
     one, other = (
         mac_count(pruned(InterpolativeChannels(keep=0.5, allocation=a, refit=False), task), task.example_input)
@@ -132,7 +132,7 @@ def test_exactly_one_budget_is_asked_for() -> None:
             InterpolativeChannels(**settings).check()
 
 
-def test_of_two_allocations_the_even_one_is_taken_if_it_is_near_or_else_the_nearer(
+def test_the_even_allocation_is_taken_if_it_is_near_or_else_the_nearer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     task = toy("fcn")

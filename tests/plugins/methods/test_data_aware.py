@@ -54,7 +54,7 @@ def test_the_response_of_a_convolution_is_fitted_best_too() -> None:
     torch.testing.assert_close((found - wanted).norm(), best, rtol=1e-3, atol=1e-4)
 
 
-def test_the_damped_fit_recovers_a_changed_weight_and_stays_near_the_old_one_without_data() -> None:
+def test_the_damped_fit_recovers_a_weight_and_without_data_keeps_it() -> None:
     generator = torch.Generator().manual_seed(0)
     inputs, true = torch.randn(400, 12, generator=generator), torch.randn(5, 12, generator=generator)
     fit, few = Fit(12), Fit(12)
@@ -131,7 +131,7 @@ def test_a_speedup_asked_for_is_reached_with_the_largest_ranks() -> None:
         DataAwareLowRank(theoretical_speedup=10_000).counts(shapes)
 
 
-def test_a_shared_budget_is_spent_where_it_explains_most_and_never_exceeded() -> None:
+def test_a_shared_budget_goes_where_it_explains_most() -> None:
     shapes = [LayerShape("flat", "linear", 64, 64), LayerShape("steep", "linear", 64, 64)]
     spectra = {"flat": [1 / 64] * 64, "steep": [0.75 / 4**i for i in range(64)]}
     ranks = shared_budget(shapes, spectra, budget=2000, round_to=1)

@@ -78,9 +78,7 @@ def test_the_declared_counts_are_those_of_the_network(
 
 
 @every_method
-def test_on_a_small_network_counts_hold_and_what_is_left_alone_has_a_reason(
-    method: type[Method], options: dict[str, Any]
-) -> None:
+def test_on_a_small_network_counts_hold_and_reasons_are_given(method: type[Method], options: dict[str, Any]) -> None:
     network = small_cnn()
     task = fake_task(network, (3, 12, 12))
     made = method(rank=2, **options)
@@ -197,7 +195,7 @@ def test_exactly_one_way_to_choose_the_rank(method: type[Method], options: dict[
             method(**wrong, **options).check()
 
 
-def test_one_by_one_kernels_belong_to_low_rank_but_spatial_svd_takes_them_too() -> None:
+def test_one_by_one_kernels_are_for_low_rank_and_spatial_svd() -> None:
     for method in (Cp, Tucker2, SeparableBasis, Bicluster):
         with pytest.raises(NotApplicable, match="1x1 kernel has nothing to separate"):
             pruned(method(rank=1), one_layer(kernel_size=1))

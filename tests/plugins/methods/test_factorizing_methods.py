@@ -133,7 +133,7 @@ class Awkward(nn.Module):
 
 
 @pytest.mark.parametrize("method", SETTINGS, ids=repr)
-def test_layers_used_twice_tied_transposed_or_depthwise_are_left_alone_and_said_so(method: Method) -> None:
+def test_layers_used_twice_tied_transposed_or_depthwise_are_left_alone(method: Method) -> None:
     torch.manual_seed(0)
     task = fake_task(Awkward(), (2, 3, 3))
     result = pruned(method, task)

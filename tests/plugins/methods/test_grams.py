@@ -8,7 +8,7 @@ import pytest
 import torch
 from fake_task import FakeTask, fake_task, small_cnn, small_fcn
 from prunebench import NotApplicable
-from prunebench_methods.shared.grams import Gram, input_grams
+from prunebench_methods.shared.grams import Gram, grams_of, input_grams
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -76,7 +76,7 @@ def test_layers_that_read_one_tensor_share_a_gram_and_others_do_not() -> None:
     torch.testing.assert_close(found["late"].second(0), 4 * found["q"].second(0))
 
 
-def test_layers_that_share_an_input_in_some_batches_only_have_their_own_grams() -> None:
+def test_layers_that_share_only_some_inputs_have_their_own_grams() -> None:
     calls: list[int] = []
 
     def sometimes(x: Tensor) -> Tensor:
@@ -90,12 +90,36 @@ def test_layers_that_share_an_input_in_some_batches_only_have_their_own_grams() 
     assert not torch.allclose(found["late"].mean, found["q"].mean)
 
 
-def test_one_pass_serves_every_method_and_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_pass_serves_every_method_and_setting() -> None:
     task = fake_task(small_cnn(), (3, 12, 12), count=32)
+    calls: list[int] = []
+    task.network.register_forward_pre_hook(lambda module, inputs: calls.append(1))
     first = input_grams(task.network, task)
-    assert set(first) == {"0", "3", "6", "8"}
-    again = input_grams(task.network, task)
-    assert len(task.computed) == 1 and all(first[name] is again[name] for name in first)
+    passed = len(calls)
+    assert set(first) == {"0", "3", "6", "8"} and passed == 1
+    for section in ("all", "fc", "conv"):
+        again = input_grams(task.network, task, section)
+        assert all(first[name] is gram for name, gram in again.items())
+    assert len(calls) == passed
+
+
+def test_a_second_pass_is_made_for_what_is_new_alone() -> None:
+    task = fake_task(small_cnn(), (3, 12, 12), count=32)
+    few = input_grams(task.network, task, "fc")
+    every = input_grams(task.network, task)
+    assert all(every[name] is gram for name, gram in few.items()) and set(every) - set(few) == {"0", "3"}
+
+
+def test_a_pass_ends_before_the_module_that_is_named() -> None:
+    task = fake_task(small_cnn(), (3, 12, 12), count=32)
+    calls: list[int] = []
+    task.network[8].register_forward_hook(lambda module, inputs, output: calls.append(1))
+    found = grams_of(task.network, task, ["0", "6"], until="8")
+    assert not calls
+    other = fake_task(small_cnn(), (3, 12, 12), count=32)
+    torch.testing.assert_close(found["6"].second(0), input_grams(other.network, other)["6"].second(0))
+    with pytest.raises(NotApplicable, match="never reach '8'"):
+        grams_of(task.network, task, ["8"], until="6")
 
 
 def test_grams_keep_small_directions_that_float32_sums_lose() -> None:

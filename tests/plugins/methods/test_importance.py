@@ -10,7 +10,7 @@ import torch
 from fake_task import PLAIN, FakeTask, digits_task, fake_task, pruned, small_cnn
 from prunebench import NotApplicable
 from prunebench_methods.low_rank.data_aware import DataAwareLowRank
-from prunebench_methods.low_rank.importance import ALIKE, DAMPING, Importance, importances
+from prunebench_methods.shared.importance import ALIKE, DAMPING, Importance, importances
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,7 +26,7 @@ def divergence(dense: nn.Module, other: nn.Module, images: Tensor) -> float:
     return float(functional.kl_div(found, wanted, log_target=True, reduction="batchmean"))
 
 
-def test_the_importance_of_the_outputs_themselves_is_the_covariance_of_their_choice() -> None:
+def test_the_importance_of_outputs_is_the_covariance_of_their_choice() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(6, 4))
     task = fake_task(network, (1, 1, 6), classes=4, count=4096, calibration_count=4096)
     chances = network(task.calibration).double().softmax(1).detach()

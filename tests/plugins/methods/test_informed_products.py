@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from prunebench import LayerShape, NotApplicable
 from prunebench_methods.low_rank.data_aware import DataAwareLowRank
 from prunebench_methods.low_rank.forms import rank_for, weights_at
-from prunebench_methods.low_rank.importance import ALIKE, Importance
 from prunebench_methods.low_rank.informed import InformedProduct
 from prunebench_methods.low_rank.low_rank import LowRank
 from prunebench_methods.low_rank.pivots import Pivoted, pivot_layers, pivot_rows
@@ -21,6 +20,7 @@ from prunebench_methods.low_rank.shares import shared_parameters
 from prunebench_methods.low_rank.two_sided import TwoSidedLowRank
 from prunebench_methods.low_rank.whitened import Asvd, FisherSvd, WhitenedSvd
 from prunebench_methods.shared.grams import Gram
+from prunebench_methods.shared.importance import ALIKE, Importance
 from torch import nn
 
 Array = NDArray[np.float64]
@@ -116,7 +116,7 @@ def test_the_loss_in_units_of_outputs_is_the_tail_too() -> None:
     np.testing.assert_allclose(lost, float(product.energies[3:].sum()), rtol=1e-8)
 
 
-def test_the_mean_repaired_is_never_worse_and_data_aware_low_rank_is_the_same() -> None:
+def test_repairing_the_mean_is_never_worse_than_leaving_it() -> None:
     task = fake_task(small_fcn(), (1, 8, 8), count=300)
     with torch.no_grad():
         dense = task.network[1](task.calibration.flatten(1))
@@ -306,7 +306,7 @@ def test_further_ranks_decompose_nothing_anew() -> None:
     assert len(task.computed) == before
 
 
-def test_layers_that_a_share_cannot_make_smaller_are_left_alone_with_the_reason() -> None:
+def test_layers_that_a_share_cannot_shrink_are_left_alone() -> None:
     task = fake_task(small_fcn(), (1, 8, 8), count=60)
     pruned(WhitenedSvd(rank=20), task)
     assert task.left_alone()["5"] == "rank 10 saves nothing here: 420 weights for 320"

@@ -200,7 +200,7 @@ def test_layers_used_twice_and_tied_weights_are_left_alone() -> None:
         pruned(HALF, fake_task(nn.Sequential(nn.Flatten(), layer, other), (1, 4, 4), count=32))
 
 
-def test_weights_that_are_not_finite_and_networks_of_one_layer_are_declined() -> None:
+def test_weights_that_are_not_finite_and_single_layers_are_declined() -> None:
     task = toy("fcn")
     task.network[1].weight.data[0, 0] = torch.inf
     with pytest.raises(NotApplicable, match="not finite"):
@@ -239,7 +239,7 @@ def test_more_channels_explain_more_and_refitting_helps() -> None:
         assert error(keep=0.4) < errors[1]
 
 
-def test_with_an_allocation_chosen_by_its_answers_the_network_can_be_trained_on() -> None:
+def test_after_an_allocation_chosen_by_answers_training_goes_on() -> None:
     task = toy("fcn")
     network = pruned(InterpolativeChannels(theoretical_speedup=2), task)
     before = copy.deepcopy(network.state_dict())
@@ -282,9 +282,7 @@ def test_telling_channels_are_those_that_the_readers_use() -> None:
 
 @pytest.mark.parametrize("refit", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_layers_left_alone_are_as_they_were_and_others_that_keep_their_outputs_are_told_apart(
-    kind: str, refit: bool
-) -> None:
+def test_untouched_layers_differ_from_those_that_keep_their_outputs(kind: str, refit: bool) -> None:
     task = toy(kind)
     network = pruned(InterpolativeChannels(keep=0.5, shared=False, refit=refit, images=64), task)
     for name in task.left_alone():

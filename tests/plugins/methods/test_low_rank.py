@@ -91,7 +91,7 @@ def test_both_factors_carry_the_root_of_the_singular_values() -> None:
     torch.testing.assert_close(first.weight.norm(dim=1), second.weight.norm(dim=0), rtol=1e-4, atol=1e-5)
 
 
-def test_a_convolution_becomes_two_convolutions_with_the_geometry_in_the_first() -> None:
+def test_a_convolution_becomes_two_with_the_geometry_in_the_first() -> None:
     layer = nn.Conv2d(4, 12, (3, 5), stride=(2, 1), padding=(1, 2), dilation=(1, 2), padding_mode="reflect")
     first, second = pruned(LowRank(rank=3), fake_task(nn.Sequential(layer), (4, 12, 16)))[0]
     assert (first.kernel_size, first.stride, first.padding, first.dilation) == ((3, 5), (2, 1), (1, 2), (1, 2))

@@ -146,7 +146,7 @@ def test_zeros_stay_zero_under_adam_with_weight_decay() -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_zeros_stay_zero_in_the_training_loop_whatever_the_optimizer(optimizer: str) -> None:
     from prunebench.records import Recipe
-    from prunebench.trial.training import fit
+    from prunebench.trial.training import Course, fit
 
     task = task_of(small_cnn())
     network = pruned(Magnitude(keep=0.1), task)
@@ -159,7 +159,7 @@ def test_zeros_stay_zero_in_the_training_loop_whatever_the_optimizer(optimizer: 
         recipe,
         objective=task.objective,
         generator=task.generator,
-        keep_zeros=True,
+        course=Course(keep_zeros=True),
     )
     assert all(torch.equal(mask, before[name]) for name, mask in zeros(network).items())
     assert not equal(network, weights)

@@ -33,7 +33,7 @@ def test_a_network_without_layers_of_the_section_is_declined() -> None:
         pruned(Magnitude(section="conv"), task_of(small_fcn(), (1, 8, 8)))
 
 
-def test_layers_of_other_kinds_and_shared_weights_are_left_alone_with_the_reason() -> None:
+def test_other_kinds_of_layers_and_shared_weights_are_left_alone() -> None:
     network = nn.Sequential(
         nn.ConvTranspose2d(3, 4, 2), nn.Flatten(), nn.Linear(4 * 169, 8), nn.Linear(8, 8), nn.Linear(8, 8)
     )

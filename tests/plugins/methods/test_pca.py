@@ -162,7 +162,7 @@ def test_levin_drops_directions_until_the_validation_error_would_rise() -> None:
     assert sum(p.numel() for p in result.parameters()) < sum(p.numel() for p in task.network.parameters())
 
 
-def test_levin_counts_what_a_direction_does_to_the_response_not_its_variance_alone() -> None:
+def test_levin_counts_what_a_direction_does_to_the_response() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(20, 20))
     with torch.no_grad():
         network[1].weight[:, 0] = 0.0  # the input that varies most is not read at all

@@ -32,7 +32,7 @@ def refitted(dense: nn.Module, network: nn.Module, names: list[str], seen: Tenso
     return network
 
 
-def test_outputs_land_behind_their_norm_and_the_sum_that_alone_receives_them() -> None:
+def test_outputs_land_behind_their_norm_and_their_only_sum() -> None:
     torch.manual_seed(0)
     found = lands_of(Residual().eval(), images(1))
     assert (found["stem"].source, found["stem"].norm, found["stem"].other) == ("x", "norm", "")

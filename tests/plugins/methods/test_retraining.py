@@ -136,7 +136,7 @@ def test_other_modes_keep_the_trained_weights(rewind: str, recipe: dict[str, Any
     assert task.recipes == [recipe]
 
 
-def test_reinitialised_tickets_have_the_mask_and_the_values_but_not_their_places() -> None:
+def test_reinitialised_tickets_keep_mask_and_values_but_not_places() -> None:
     ticket, control = watched(), watched()
     pruned(LotteryTicket(keep=0.5, rounds=2), ticket)
     pruned(LotteryTicket(keep=0.5, rounds=2, control="reinitialise"), control)

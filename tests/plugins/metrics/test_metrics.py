@@ -119,7 +119,7 @@ def test_a_grid_that_names_a_metric_stores_its_numbers_with_units(tmp_path):
     assert "metric:agreement" in pruned.provenance.plugins
 
 
-def test_a_metric_that_declines_is_a_note_and_one_that_lies_fails_the_trial(tmp_path):
+def test_a_metric_that_declines_is_a_note_and_one_that_lies_a_failure(tmp_path):
     declined = results(tmp_path, 'metrics = ["toy"]', Unwilling)[-1]
     assert declined.measurement.metrics == () and "not on a Tuesday" in " ".join(declined.measurement.notes)
     failed = results(tmp_path, 'metrics = ["toy"]', Endless)[-1]

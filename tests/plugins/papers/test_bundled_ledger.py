@@ -133,7 +133,7 @@ def test_a_window_of_512_in_place_of_2048_is_never_reproduced(tmp_path: Path) ->
     assert wrong["sparsegpt"][0] == "cannot tell" and "window: 2048, ours 512" in wrong["sparsegpt"][1]
 
 
-def test_published_perplexities_of_language_papers_are_those_of_their_ledgers() -> None:
+def test_published_perplexities_are_those_of_the_ledgers() -> None:
     papers = [paper for paper in PAPERS.values() if "perplexity" in paper.columns]
     assert len(papers) == 6
     for paper in papers:

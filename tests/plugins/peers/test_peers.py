@@ -83,7 +83,7 @@ def test_torch_pruning_narrows_what_k_means_trained():
     assert TorchPruning(ratio=0.5).prune(shared, task)[0].out_channels == 6
 
 
-def test_methods_that_trace_a_network_take_nothing_of_torchao_for_its_weights():
+def test_tracing_methods_do_not_take_torchaos_parts_for_weights():
     need("peer_torchao")
     _, network, task = pruned(TorchaoInt8())
     held = set(vars(network))
@@ -112,7 +112,7 @@ def test_tensorly_torch_holds_the_share_of_weights_that_was_asked_for():
     assert 0.4 * before < after < 0.6 * before
 
 
-def test_layers_that_the_library_cannot_represent_are_left_alone_with_the_reason():
+def test_layers_that_the_library_cannot_represent_are_left_alone():
     need("peer_tltorch")
     with pytest.raises(NotApplicable, match=r"5 is no product of 2 numbers; grouped; padding 'same'.*'reflect'"):
         pruned(TltorchCp(), "grouped and dilated")
@@ -144,7 +144,7 @@ def test_the_share_of_zeros_is_the_librarys():
     assert int((network[1].weight == 0).sum()) == round(0.25 * 192 * 48)
 
 
-def test_a_library_that_is_absent_declines_with_the_command_that_installs_it(monkeypatch):
+def test_an_absent_library_declines_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     monkeypatch.delitem(sys.modules, "prunebench_peers.torch_pruning_calls", raising=False)
     with pytest.raises(NotApplicable, match=r"torch-pruning cannot be imported .*pip install 'prunebench\[peers\]'"):

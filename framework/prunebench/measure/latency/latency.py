@@ -17,6 +17,7 @@ from prunebench import samples
 from prunebench.measure.latency.blocks import Block, Clock, clock_for
 from prunebench.measure.latency.conditions import between, gpu_state, precision, weather
 from prunebench.measure.latency.faults import is_lack_of_memory
+from prunebench.measure.latency.odd_calls import FRESH_INPUTS, REMEMBERS, has_uneven_calls, times_longer_when_new
 from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.latency.rounds import NotPortable, in_fresh_processes
 from prunebench.measure.latency.sides import Comparison, quiet
@@ -51,20 +52,26 @@ def latency(
     `ChangedWeights` where its forward pass changes its own weights.
     """
     target = torch.device(device)
+    inputs = ((batch, *_inputs(make_input, batch)) for batch in protocol.batch)
     return tuple(
-        measured(Comparison(dense, pruned, _input(make_input, batch), protocol, target, seed + batch))
-        for batch in protocol.batch
+        measured(Comparison(dense, pruned, x, protocol, target, seed + batch, spare=spare))
+        for batch, x, spare in inputs
     )
 
 
-def _input(make_input: MakeInput | Tree, batch: int) -> Tree:
-    """Samples that differ: of copies of one a processor learns which way each branch goes, as in a max pooling."""
+def _inputs(make_input: MakeInput | Tree, batch: int) -> tuple[Tree, Tree | None]:
+    """The samples to be timed on, and some that come behind them.
+
+    Samples that differ: of copies of one a processor learns which way each branch goes, as in a max pooling.
+    """
     if not callable(make_input):
-        return samples.rows(make_input, torch.arange(batch) % samples.count(make_input))
+        count = samples.count(make_input)
+        spare = samples.rows(make_input, torch.arange(batch, batch + FRESH_INPUTS) % count)
+        return samples.rows(make_input, torch.arange(batch) % count), spare
     x = make_input(batch)
     if samples.count(x) != batch:
         raise ValueError(f"make_input({batch}) must give {batch} samples, got {samples.count(x)}")
-    return samples.mapped(lambda leaf: leaf.contiguous(), x)
+    return samples.mapped(lambda leaf: leaf.contiguous(), x), None
 
 
 def measured(asked: Comparison) -> Latency:
@@ -109,6 +116,7 @@ def blocks_of(comparison: Comparison, precision: float = PRECISION) -> Blocks:
         pair = Pair(*sides, clock_for(comparison.device, protocol.threads), random.Random(comparison.seed))
         seconds = protocol.max_seconds - (now - started) - (now - ready)  # comparing takes as long as keeping did
         blocks = time_pair(pair, protocol.groups, seconds, compiled=protocol.compile, precision=precision)
+        blocks.times_longer_when_new = times_longer_when_new(comparison, sides, pair.clock)
         for one, values in zip(sides, held, strict=True):
             require_unchanged(one.network, values)
     return blocks
@@ -193,6 +201,10 @@ def _flags(blocks: Blocks, clock: Clock, contention: float, conditions: dict[str
         yield "wall-hidden"
     if any(_works_elsewhere(side) for side in (blocks.dense, blocks.pruned)):
         yield "other-threads"
+    if max(blocks.times_longer_when_new) > REMEMBERS:
+        yield "remembers-inputs"
+    if has_uneven_calls(blocks.dense, blocks.pruned):
+        yield "uneven-calls"
     if clock.name == "cuda" and any(_is_launch_bound(side) for side in (blocks.dense, blocks.pruned)):
         yield "launch-bound"
     if conditions.get("throttled_by"):

@@ -42,6 +42,7 @@ class Comparison:
     device: torch.device
     seed: int
     ways: Ways = (Way(), Way())
+    spare: Tree | None = None  # samples beside `x`, of the same kind, where there are any
     pruned_x: Tree = None  # where the pruned network is called with other samples: behind its own cache
 
     @property
@@ -75,10 +76,12 @@ def quiet(threads: int) -> Iterator[None]:
 
 def side(network: nn.Module, x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Side:
     """A copy in evaluation mode with an input of its own; neither shares memory with what it was made from."""
-    return Side(_network(network, protocol, device, way), _input(x, protocol, device, way))
+    return Side(_network(network, protocol, device, way), ready_input(x, protocol, device, way))
 
 
-def _input(x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Tree:
+def ready_input(x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Tree:
+    """A copy of the samples on the device, in the type and the memory format that they are to have."""
+
     def ready(leaf: Tensor) -> Tensor:
         is_image = way.channels_last and leaf.ndim == 4
         return leaf.contiguous(memory_format=torch.channels_last).clone() if is_image else leaf.clone()

@@ -66,7 +66,9 @@ timed as (
         min(speedups.speedup_low) as only_low,
         max(speedups.speedup_high) as only_high,
         any_value(speedups.verdict) as only_verdict,
-        bool_or(speedups.clock = 'wall' and speedups.contention > 0.3) as hidden,
+        bool_or(
+            (speedups.clock = 'wall' and speedups.contention > 0.3) or is_misjudged(speedups.flags)
+        ) as hidden,
         max(coalesce(speedups.floor, 0)) as floor,
         avg(speedups.latency_ms) as latency_ms
     from asked

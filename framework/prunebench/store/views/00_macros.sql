@@ -18,6 +18,10 @@ create or replace macro half95(x) as t95(count(x)) * stddev_samp(x) / sqrt(count
 -- The logarithm of what is above 0, otherwise null.
 create or replace macro log_of(x) as case when x > 0 then ln(x) end;
 
+-- Whether a flag of a timing says that its clock misjudges one of the sides.
+create or replace macro is_misjudged(flags) as
+    list_has_any(flags, ['other-threads', 'remembers-inputs', 'uneven-calls']);
+
 -- Whether a network is faster or slower than dense: the rule of `measure.statistics.verdict`. `low` and `high` are the
 -- 95 % interval of the speedup. An effect has to exceed 1 %, the floor, and 1.25 times the interval's half-width.
 create or replace macro verdict(speedup, low, high, floor) as case

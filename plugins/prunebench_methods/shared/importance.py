@@ -34,13 +34,21 @@ class Importance:
             return columns
         base = self.floor**power
         beyond = (self.values + self.floor) ** power - base
-        return base * columns + self.directions @ (beyond[:, None] * (self.directions.T @ columns))
+        result: Tensor = base * columns + self.directions @ (beyond[:, None] * (self.directions.T @ columns))
+        return result
 
     def diagonal(self, weight: Tensor) -> Tensor:
         """(m,): what single responses of a layer with this weight (m, n) are worth."""
         if self.directions is None or self.values is None:
             return torch.ones_like(weight[:, 0])
         return self.floor + self.directions.square() @ self.values
+
+    @property
+    def mean(self) -> float:
+        """What a response is worth, on average."""
+        if self.directions is None or self.values is None:
+            return 1.0
+        return self.floor + float(self.values.sum()) / len(self.directions)
 
     def damped_by(self, share: float) -> Importance:
         """With another floor, `share` of the mean of S's diagonal, in place of `DAMPING`."""

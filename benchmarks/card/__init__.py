@@ -1,0 +1,1 @@
+"""What the CUDA paths have to prove, step by step; `benchmarks/card.sh` runs it."""

@@ -1,0 +1,97 @@
+"""Networks against their own copies, and against ones that do 5 % more work: the truth is known."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from math import log
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from card.networks import images, network_of
+from card.pairs import Timed, by_protocol
+from card.record import Record
+
+NETWORKS = ("simple_fcn", "lenet5", "resnet50", "vit_b_16")
+SMALL = ("simple_fcn", "lenet5")
+PASSES = 20
+TRUTH = PASSES / (PASSES + 1)
+TOLERANCE = 0.02  # of any ratio, in its logarithm
+MIDDLE = 0.01  # of the median over all of a kind
+FALSE_SHARE = 0.1  # of copies that may be called faster or slower
+FOUND_SHARE = 0.8  # of what does more work that must be called slower
+LOOSE = 10.0  # at a tenth of the size, on processors that others use as well, so many times the tolerances
+
+
+class Passes(nn.Module):
+    """So many passes of a network over parts of its input: the work of a call is known exactly."""
+
+    def __init__(self, network: nn.Module, passes: int) -> None:
+        super().__init__()
+        self.network, self.passes = network, passes
+
+    def forward(self, x: Tensor) -> Tensor:
+        width = max(1, len(x) // (PASSES + 1))
+        parts = [x[place * width % len(x) :][:width] for place in range(self.passes)]
+        return torch.cat([self.network(part) for part in parts])
+
+
+def run(record: Record) -> None:
+    """Every network at both batch sizes, copied and with more work; again with other seeds while there is time."""
+    batches, repeats = record.size.of((1, 64), (1, 21)), record.size.of(3, 1)
+    seconds = record.size.of(1.2, 0.4)
+    found: dict[str, list[Timed]] = {"copy": [], "more work": []}
+    for repeat in range(repeats):
+        for name in NETWORKS if record.size.is_full or repeat == 0 else SMALL:
+            if not record.has_time(f"{name}, repeat {repeat + 1}", 4 * seconds):
+                continue
+            network, shape = network_of(name, record.size)
+            x = images(max(batches), shape, "cpu")
+            for batch in batches:
+                with record.case(f"{name} at batch {batch}"):
+                    for kind, timed in _timed(network, x[:batch], record.device, seconds).items():
+                        found[kind].append(timed)
+                        record.row(model=name, batch=batch, kind=kind, repeat=repeat, **timed.values())
+                gc.collect()
+    _judged(record, found)
+
+
+def _timed(network: nn.Module, x: Tensor, device: str, seconds: float) -> dict[str, Timed]:
+    pairs = {"copy": (network, network), "more work": (Passes(network, PASSES), Passes(network, PASSES + 1))}
+    return {
+        kind: by_protocol(first, copy.deepcopy(second), x, len(x), device, seconds)
+        for kind, (first, second) in pairs.items()
+    }
+
+
+def _judged(record: Record, found: dict[str, list[Timed]]) -> None:
+    loose = record.size.of(1.0, LOOSE)
+    for kind, truth in (("copy", 1.0), ("more work", TRUTH)):
+        off = [abs(log(timed.speedup / truth)) for timed in found[kind]]
+        record.row(kind=kind, truth=round(truth, 4), pairs=len(off), largest_error=max(off), middle_error=median(off))
+        record.check(
+            f"{kind}: every ratio within {TOLERANCE * loose:.0%} of {truth:.3f}",
+            max(off) <= TOLERANCE * loose,
+            max(off),
+        )
+        record.check(
+            f"{kind}: the median error at most {MIDDLE * loose:.0%}", median(off) <= MIDDLE * loose, median(off)
+        )
+    wrong = sum(timed.verdict != "can't tell" for timed in found["copy"])
+    slower = sum(timed.verdict == "slower" for timed in found["more work"])
+    record.row(copies_called_otherwise=wrong, more_work_called_slower=slower)
+    if record.device == "cuda":
+        record.check("copies are called neither faster nor slower", wrong <= FALSE_SHARE * len(found["copy"]), wrong)
+        record.check("5 % more work is called slower", slower >= FOUND_SHARE * len(found["more work"]), slower)
+        _launches(record)
+
+
+def _launches(record: Record) -> None:
+    """What is known of which networks wait for the host: the smallest at batch 1, not the largest at batch 64."""
+    timed = [row for row in record.rows if row.get("kind") == "copy" and "model" in row]
+    small = [row for row in timed if (row["model"], row["batch"]) == ("simple_fcn", 1)]
+    large = [row for row in timed if row["model"] in ("resnet50", "vit_b_16") and row["batch"] == 64]
+    record.check("simple_fcn at batch 1 is launch-bound", all("launch-bound" in row["flags"] for row in small), small)
+    record.check("large networks at batch 64 are not", not any("launch-bound" in row["flags"] for row in large), large)
