@@ -152,10 +152,13 @@ def cached(network: nn.Module, tokens: Tensor) -> tuple[Tensor, Past]:
 
     Raises `NotApplicable` where a block is no longer a `DecoderBlock`.
     """
-    if not isinstance(network, Decoder) or any(type(block) is not DecoderBlock for block in network.model.layers):
+    blocks = (
+        [block for block in network.model.layers if type(block) is DecoderBlock] if isinstance(network, Decoder) else []
+    )
+    if not isinstance(network, Decoder) or len(blocks) != len(network.model.layers):
         raise NotApplicable("its blocks were replaced: what they keep of earlier tokens is not known")
     x, past = network.model.embed_tokens(tokens[:, :-1]), Past()
-    for block in network.model.layers:
+    for block in blocks:
         past.append(block.self_attn.query_key_value(block.input_layernorm(x), 0)[1:])
         x = block(x)
     return tokens[:, -1:], past

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -44,13 +44,13 @@ class Logits(nn.Module):
 
 
 @lru_cache
-def _takes_cache(kind: type) -> bool:
-    return "cache" in inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
+def _takes_cache(forward: Callable[..., Any]) -> bool:
+    return "cache" in inspect.signature(forward).parameters
 
 
 def cache_name(decoder: nn.Module) -> str:
     """What this version of transformers calls the keys and values of earlier tokens."""
-    return "cache" if _takes_cache(type(decoder)) else "past_key_values"
+    return "cache" if _takes_cache(type(decoder).forward) else "past_key_values"
 
 
 def _cache(past: Past) -> Any:
