@@ -103,8 +103,20 @@ class _Planner:
             for model, model_choice in models:
                 for seed in block.seeds:
                     cells = list(self._cells(block, dataset, model, methods, seed))
+                    if cells:
+                        self._require_one_objective(dataset, model, where)
                     for method in [self._dense(), *cells] if cells else []:
                         yield Trial(dataset_choice, model_choice, method, seed, self.grid.protocol)
+
+    def _require_one_objective(self, dataset: Draft, model: Draft, where: str) -> None:
+        """Raise where a model says that it is for other objectives than the data set's: no cell of the two can run."""
+        named = self.installed.find("dataset", dataset.use).cls.objective
+        wanted = self.installed.find("model", model.use).cls.objectives
+        if wanted and named not in wanted:
+            words = " or ".join(wanted)
+            why = f"the model {model.use} is for {words}, the data set {dataset.use} for {named}"
+            with self._place(where):
+                raise PlanError(f"{why}: give them blocks of their own, or exclude the pair with its reason")
 
     def _cells(
         self, block: Block, dataset: Draft, model: Draft, methods: list[tuple[Draft, Choice]], seed: int

@@ -23,6 +23,7 @@ from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency.latency import latency
 from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
+from prunebench.measure.other_layers import other_records
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
 from prunebench.plugins.code import plugins_of
@@ -229,6 +230,8 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
     stored_bytes, gzip_bytes, storage = sizes(pruned.network, formats)
     few = samples.rows(dense.calibration, slice(64))
     records = layer_records(dense.network, pruned.network, pruned.layer_notes, few, dense.shapes)
+    listed = [shape.name for shape in dense.shapes]
+    records += tuple(other_records(dense.network, pruned.network, listed, pruned.layer_notes))
     blocks = block_counts(dense.anatomy(dense.network), pruned.network, dense.network) or (None, None)
     return {
         "block_parameter_count": blocks[0],
