@@ -135,6 +135,7 @@ def _check_protocol(protocol: Protocol) -> None:
         _at_least("protocol.latency.batch", batch, 1)
     for key in ("threads", "rounds", "groups"):
         _at_least(f"protocol.latency.{key}", getattr(latency, key), 1)
+    _at_least("protocol.latency.decode", latency.decode, 0)
     if not (latency.max_seconds > 0 and math.isfinite(latency.max_seconds)):
         raise GridError(f"protocol.latency.max_seconds must be above 0, got {latency.max_seconds}")
     _check_runtime(latency)
@@ -146,11 +147,15 @@ def _check_protocol(protocol: Protocol) -> None:
 def _check_runtime(latency: LatencyProtocol) -> None:
     """What only torch itself can do is not asked of another runtime."""
     usual = LatencyProtocol()
-    asked = [key for key in ("memory_format", "in_place", "compile") if getattr(latency, key) != getattr(usual, key)]
+    asked = [
+        key
+        for key in ("memory_format", "in_place", "compile", "decode")
+        if getattr(latency, key) != getattr(usual, key)
+    ]
     if latency.runtime in ("onnxruntime", "openvino") and latency.dtype != "float32":
         asked.append("dtype")
     if latency.runtime == "torch_compile":
-        asked = [key for key in asked if key == "compile"]
+        asked = [key for key in asked if key in ("compile", "decode")]
     if asked and latency.runtime != "torch":
         raise GridError(f'protocol.latency.{asked[0]} is for runtime = "torch", got runtime = "{latency.runtime}"')
     if latency.dynamic_batch and latency.runtime not in ("onnxruntime", "openvino"):

@@ -80,16 +80,16 @@ def _at_batch(
     seed += samples.count(x)
     sides = [given if isinstance(given, Given) else Given(given, given) for given in (dense, pruned)]
     if protocol.runtime == "torch":
-        return _measured(Comparison(sides[0].network, sides[1].network, x, protocol, device, seed, spare=spare))
+        return measured(Comparison(sides[0].network, sides[1].network, x, protocol, device, seed, spare=spare))
     if protocol.runtime == "torch_compile":
         compiled = replace(protocol, compile=True)
         asked = Comparison(sides[0].network, sides[1].network, x, compiled, device, seed, spare=spare)
-        return _measured(asked, {"runtime": protocol.runtime, "runtime_version": torch.__version__})
+        return measured(asked, {"runtime": protocol.runtime, "runtime_version": torch.__version__})
     made = ready(sides[0], sides[1], x, protocol, device)
     if protocol.runtime in PROVIDERS:
         spare = None  # their input is bound
     asked = Comparison(made.dense, made.pruned, x, protocol, device, seed, spare=spare)
-    return _measured(asked, made.facts, made.flags)
+    return measured(asked, made.facts, made.flags)
 
 
 def _inputs(make_input: MakeInput | Tree, batch: int) -> tuple[Tree, Tree | None]:
@@ -107,8 +107,11 @@ def _inputs(make_input: MakeInput | Tree, batch: int) -> tuple[Tree, Tree | None
     return samples.mapped(lambda leaf: leaf.contiguous(), x), None
 
 
-def _measured(asked: Comparison, told: Mapping[str, Any] | None = None, flags: tuple[str, ...] = ()) -> Latency:
-    """`told` are facts of the runtime; the time that its exports took is not in `seconds`."""
+def measured(asked: Comparison, told: Mapping[str, Any] | None = None, flags: tuple[str, ...] = ()) -> Latency:
+    """The record of one pair; raises as `latency` does.
+
+    `told` are facts of the runtime; the time that its exports took is not in `seconds`.
+    """
     start, before, batch = time.perf_counter(), weather(), samples.count(asked.x)
     try:
         comparison, facts = settled(asked)
