@@ -120,6 +120,7 @@ def _check_protocol(protocol: Protocol) -> None:
         _at_least("protocol.latency.batch", batch, 1)
     for key in ("threads", "rounds", "groups"):
         _at_least(f"protocol.latency.{key}", getattr(latency, key), 1)
+    _at_least("protocol.latency.decode", latency.decode, 0)
     if not (latency.max_seconds > 0 and math.isfinite(latency.max_seconds)):
         raise GridError(f"protocol.latency.max_seconds must be above 0, got {latency.max_seconds}")
     _at_least("protocol.calibration", protocol.calibration, 1)

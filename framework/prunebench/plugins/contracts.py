@@ -197,9 +197,25 @@ class Model(ABC):
 
         return recognised(network)
 
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...] | None:
+        """What `network` is called with to read the last of `tokens` (B, T) behind all before it; None without a cache.
+
+        `network(*found)` must answer that token's logits (B, 1, vocabulary), as `network(tokens)[:, -1:]` does, and
+        leave `found` as it is: the last token (B, 1), then a tree of tensors (B, ...) that the network keeps of the
+        first T - 1. `network` may have been pruned. Raises `NotApplicable` where it can no longer be called that way.
+        """
+        return None
+
     def tokenizer(self) -> Tokenizer | None:
         """How the model reads text; None for a model that reads no text, or whatever tokens the data set has."""
         return None
+
+    def facts(self, network: nn.Module) -> Mapping[str, Value]:
+        """What two numbers of this model must share to be compared, by name: `revision`, `attention`, `weights`.
+
+        They stand in a row beside what the data set says of itself, where it says anything.
+        """
+        return {}
 
     def remarks(self) -> tuple[str, ...]:
         """What a reader of every row of this model should know, as of weights that came quantized."""

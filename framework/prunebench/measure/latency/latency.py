@@ -54,7 +54,7 @@ def latency(
     target = torch.device(device)
     inputs = ((batch, *_inputs(make_input, batch)) for batch in protocol.batch)
     return tuple(
-        _measured(Comparison(dense, pruned, x, protocol, target, seed + batch, spare=spare))
+        measured(Comparison(dense, pruned, x, protocol, target, seed + batch, spare=spare))
         for batch, x, spare in inputs
     )
 
@@ -74,7 +74,8 @@ def _inputs(make_input: MakeInput | Tree, batch: int) -> tuple[Tree, Tree | None
     return samples.mapped(lambda leaf: leaf.contiguous(), x), None
 
 
-def _measured(asked: Comparison) -> Latency:
+def measured(asked: Comparison) -> Latency:
+    """The record of one pair; raises as `latency` does."""
     start, before, batch = time.perf_counter(), weather(), samples.count(asked.x)
     try:
         comparison, facts = settled(asked)

@@ -43,12 +43,18 @@ class Comparison:
     seed: int
     ways: Ways = (Way(), Way())
     spare: Tree | None = None  # samples beside `x`, of the same kind, where there are any
+    pruned_x: Tree = None  # where the pruned network is called with other samples: behind its own cache
+
+    @property
+    def inputs(self) -> tuple[Tree, Tree]:
+        """What either network is called with."""
+        return self.x, self.x if self.pruned_x is None else self.pruned_x
 
     def sides(self) -> tuple[Side, Side]:
         """Private copies of both networks, made ready."""
         first, second = (
-            side(network, self.x, self.protocol, self.device, way)
-            for network, way in zip((self.dense, self.pruned), self.ways, strict=True)
+            side(network, x, self.protocol, self.device, way)
+            for network, x, way in zip((self.dense, self.pruned), self.inputs, self.ways, strict=True)
         )
         return first, second
 

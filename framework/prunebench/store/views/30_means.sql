@@ -211,7 +211,7 @@ with grouped as (
         max(l.contention) as contention
     from latency as l
     join result as r on r.id = l.result
-    where r.status = 'ok' and l.speedup > 0
+    where r.status = 'ok' and l.speedup > 0 and not is_decode(l.mode)
         and not exists (select 1 from superseded where superseded.result = l.result)
     group by all
 )
