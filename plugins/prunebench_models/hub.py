@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from prunebench import DataError, NotApplicable
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from prunebench_models.gguf_decoder import needed
@@ -108,7 +109,7 @@ def explained(what: str, fetch: bool) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         mend = "" if fetch else "; nothing is fetched unless the grid says fetch = true"
         raise DataError(f"{what}: {line}{mend}") from None

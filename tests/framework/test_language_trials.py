@@ -233,3 +233,52 @@ def test_every_column_of_the_protocol_stands_in_the_row(bench: Workbench, tmp_pa
     measured = {result.trial.method.use: result.measurement.scores["perplexity"] for result in results}
     assert row["perplexity"] == measured["mlp_width"] and row["dense_perplexity"] == measured["dense"]
     assert row["loss_difference_low"] < row["loss_difference"] < row["loss_difference_high"]
+
+
+class Plain(nn.Module):
+    """A language model whose blocks nobody knows."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.embedding, self.mixing = nn.Embedding(outputs, 16), nn.GRU(16, 16, batch_first=True)
+        self.inner, self.head = nn.Linear(16, 32), nn.Linear(32, outputs)
+
+    def forward(self, tokens):
+        return self.head(self.inner(self.mixing(self.embedding(tokens))[0]).relu())
+
+
+@dataclass(frozen=True)
+class Strange(Model):
+    """Of an unknown architecture."""
+
+    name = "strange"
+    objectives = ("language_modelling",)
+    input_shape = (32,)
+
+    def build(self, outputs: int) -> nn.Module:
+        return Plain(outputs)
+
+
+def test_methods_of_single_layers_run_where_blocks_are_unknown(bench: Workbench):
+    bench.installed = find_installed().named("model", "strange", Strange)
+    asked = {
+        name: trial(Choice(name, params))
+        for name, params in [
+            ("low_rank", {"rank_ratio": 0.5}),
+            ("magnitude", {"keep": 0.5}),
+            ("mlp_width", {"keep": 0.5}),
+            ("drop_blocks", {"drop": 1}),
+        ]
+    }
+    found = {name: run_trial(replace(each, model=Choice("strange")), bench) for name, each in asked.items()}
+    assert [found[name].status for name in ("low_rank", "magnitude")] == ["ok", "ok"]
+    for name in ("mlp_width", "drop_blocks"):
+        assert found[name].status == "skipped" and "anatomy of this network is not known" in found[name].reason
+    assert found["low_rank"].measurement.block_parameter_count is None
+
+
+def test_a_network_without_a_cache_says_that_decoding_is_not_timed(bench: Workbench):
+    bench.installed = find_installed().named("model", "strange", Strange)
+    result = run_trial(replace(trial(Choice("dense")), model=Choice("strange"), protocol=TIMED), bench)
+    assert [row.mode for row in result.measurement.latency] == ["prefill"]
+    assert "decoding is not timed: the model knows no cache to decode behind" in result.measurement.notes
