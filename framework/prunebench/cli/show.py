@@ -13,6 +13,8 @@ from prunebench.cli.options import db_option, json_option
 PARTS = {
     "trial": "select * from trials where trial_id = $id",
     "speed": "select * exclude (trial_id) from speedups where trial_id = $id order by batch",
+    "tokens": "select mode, batch, context, speedup, speedup_low, speedup_high, verdict, tokens_per_second, "
+    "dense_tokens_per_second, cache_bytes, dense_cache_bytes from token_speeds where trial_id = $id order by all",
     "sides": "select * exclude (trial_id) from sides where trial_id = $id order by batch, side",
     "comparison": "select * from comparison where trial_id = $id",
     "over_seeds": "select m.seed_count, m.is_single_seed, m.score_name, m.score, m.score_low, m.score_high, "
@@ -35,8 +37,8 @@ PARTS = {
 }
 SINGLE = ("trial", "comparison", "over_seeds")  # of at most one row
 SHOWN = {
-    "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "dense_latency_ms", "contention",
-              "floor", "verdict", "flags"),
+    "speed": ("batch", "speedup", "speedup_low", "speedup_high", "latency_ms", "latency_mean_ms",
+              "dense_latency_ms", "dense_latency_mean_ms", "contention", "floor", "verdict", "flags"),
     "sides": ("batch", "side", "memory_format", "channels_last_gain", "in_place_count", "activation_count"),
     "over_seeds": ("seed_count", "score_name", "score", "score_low", "score_high", "score_loss", "score_loss_low",
                    "score_loss_high", "speedup", "speedup_low", "speedup_high"),

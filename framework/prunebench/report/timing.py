@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 FLAGS = {
     "contended": "others took part of the processor (contended)",
     "other-threads": "threads of the network worked that the clock of one thread does not see (other-threads)",
+    "remembers-inputs": "a network was quicker on an input that it had just had than on a new one (remembers-inputs)",
+    "uneven-calls": "the calls of one side differ, so that its mean is far from its median (uneven-calls)",
     "wall-hidden": "others took so much of it that wall times say nothing (wall-hidden)",
     "launch-bound": "the host could not queue the work fast enough (launch-bound)",
     "throttled": "the card slowed itself down (throttled)",
     "few-blocks": "there was time for fewer than ten pairs of blocks (few-blocks)",
+    "outputs-differ": "the runtime's outputs are further than the tolerance from torch's (outputs-differ)",
     "one-process": "fresh processes could not load the networks (one-process)",
 }
 
@@ -42,6 +45,8 @@ def _unusual(settings: str) -> Iterator[str]:
         yield "activations in place"
     if asked.get("compile"):
         yield "compiled"
+    if asked.get("runtime", "torch") != "torch":
+        yield f"by {asked['runtime']}{' for any batch size' if asked.get('dynamic_batch') else ''}"
     if asked.get("threads", 1) > 1:
         yield f"on {asked['threads']} threads"
     if asked.get("rounds", 1) > 1:

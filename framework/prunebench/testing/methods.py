@@ -138,7 +138,7 @@ def _output(one: Attempt) -> Iterator[Row]:
 
 def _unchanged(method: Method, one: Attempt) -> Iterator[Row]:
     assert one.pruned is not None
-    if method.control or _is_at_loosest(method):
+    if method.control is True or _is_at_loosest(method):
         return
     before, after = one.dense.state_dict(), one.pruned.state_dict()
     if before.keys() == after.keys() and all(_same(before[name], after[name]) for name in before):

@@ -105,7 +105,8 @@ def _eigenvalues(moment: Tensor) -> Tensor:
     """Of the centred covariance, from sums of products with a column of ones behind."""
     count, sums = moment[-1, -1], moment[-1, :-1]
     covariance = moment[:-1, :-1] / count - torch.outer(sums, sums) / count**2
-    return torch.linalg.eigvalsh(covariance).flip(0).clamp_min(0)
+    result: Tensor = torch.linalg.eigvalsh(covariance).flip(0).clamp_min(0)
+    return result
 
 
 def significant(values: Tensor, variance: float) -> int:
@@ -134,12 +135,12 @@ def _can_be_dropped(layer: nn.Module) -> bool:
     """Whether what goes in has the size of what comes out."""
     if not isinstance(layer, nn.Conv2d):
         return False
-    same = layer.padding == "same" or all(
-        2 * pad == step * (side - 1)
-        for pad, step, side in zip(layer.padding, layer.dilation, layer.kernel_size, strict=True)
-        if not isinstance(pad, str)
-    )
-    return same and layer.padding != "valid" and set(layer.stride) == {1}
+    if isinstance(layer.padding, str):
+        pads = tuple(0 if layer.padding == "valid" else None for _ in layer.kernel_size)
+    else:
+        pads = layer.padding
+    around = zip(pads, layer.dilation, layer.kernel_size, strict=True)
+    return set(layer.stride) == {1} and all(pad is None or 2 * pad == step * (side - 1) for pad, step, side in around)
 
 
 def _record(graph: ChannelGraph, chain: list[Group], design: Design, task: Task) -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
+from prunebench_methods.low_rank import forms
+from prunebench_methods.low_rank.forms import form_param, keep_param, rank_within
 from prunebench_methods.low_rank.low_rank import SECTION_DOC, SKIP_LAST_DOC
 from prunebench_methods.low_rank.ranks import rank_at, ratio_for_speedup, uniform_budget
 from prunebench_methods.shared.selection import (
     SECTIONS,
-    factor_counts,
     full_rank,
     refusals,
     require_one,
@@ -62,10 +63,15 @@ class DataAwareLowRank(Method):
     skip_last: bool = param(True, SKIP_LAST_DOC)
     ridge: float = param(1e-3, "damping, as a share of the inputs' mean variance", above=0)
     even_if_larger: bool = param(False, "factorize also where the factors are no smaller than the layer")
+    keep: float | None = keep_param()
+    form: str = form_param()
 
     def check(self) -> None:
         """Exactly one budget."""
-        require_one(rank=self.rank, rank_ratio=self.rank_ratio, theoretical_speedup=self.theoretical_speedup)
+        wanted = {"rank": self.rank, "rank_ratio": self.rank_ratio, "theoretical_speedup": self.theoretical_speedup}
+        require_one(**wanted, keep=self.keep)
+        if self.form != "factors" and (self.allocation == "global" or self.theoretical_speedup is not None):
+            raise ValueError('budgets of multiply-accumulates are counted in two factors: form must be "factors"')
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """Layers replaced by two; those that would not shrink stay."""
@@ -80,6 +86,8 @@ class DataAwareLowRank(Method):
     def ranks(self, shapes: Sequence[LayerShape]) -> dict[str, int]:
         """Layer -> the rank that the settings ask for, the same share or number in all."""
         kept = [name for name, why in self.refused(shapes).items() if why]
+        if self.keep is not None:
+            return {s.name: rank_within(s, self.keep, self.form, self.round_to) for s in shapes}
         if self.rank is not None:
             return {s.name: rounded_up(self.rank, self.round_to, full_rank(s)) for s in shapes}
         if self.theoretical_speedup is not None:
@@ -99,7 +107,9 @@ class DataAwareLowRank(Method):
         """Layer -> why it is left alone at these ranks; empty for those to be factorized."""
         found = self.refused(shapes)
         if self.even_if_larger:
-            return found
+            return {s.name: found[s.name] or ("" if ranks[s.name] else "no rank is small enough") for s in shapes}
+        if self.keep is not None or self.form != "factors":
+            return {s.name: found[s.name] or forms.saves_nothing(s, ranks[s.name], self.form) for s in shapes}
         return {s.name: found[s.name] or saves_nothing(ranks[s.name], s) for s in shapes}
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
@@ -109,6 +119,8 @@ class DataAwareLowRank(Method):
         ranks = self.ranks(shapes)
         why = self.reasons(shapes, ranks)
         return [
-            LayerCounts.unchanged(s, why[s.name]) if why[s.name] else factor_counts(s, ranks[s.name], outer_bias=True)
+            LayerCounts.unchanged(s, why[s.name])
+            if why[s.name]
+            else forms.product_counts(s, ranks[s.name], self.form, outer_bias=True)
             for s in shapes
         ]

@@ -10,6 +10,7 @@ from prunebench import LayerShape, NotApplicable, Task, samples
 from torch import Tensor, nn
 
 from prunebench_methods.low_rank.pca_math import completed
+from prunebench_methods.low_rank.pivots import product_layer
 from prunebench_methods.low_rank.ranks import shared_budget
 from prunebench_methods.low_rank.responses import (
     KEPT_BYTES,
@@ -31,7 +32,6 @@ from prunebench_methods.shared.calibration import (
     watched,
 )
 from prunebench_methods.shared.importance import ALIKE, Importance, importances
-from prunebench_methods.shared.layers import two_layers
 from prunebench_methods.shared.numerics import flattened
 from prunebench_methods.shared.patches import chosen_positions, patches
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
@@ -60,7 +60,8 @@ def factorize_by_data(method: DataAwareLowRank, network: nn.Module, task: Task) 
         else:
             solution, answer = Solution(flattened(layer).double()), found[name]
             base = answer.mean
-        network = replace_module(network, name, _projected(layer, solution, answer, base, ranks[name]))
+        new = _projected(layer, solution, answer, base, ranks[name], method.form)
+        network = replace_module(network, name, new)
         task.layer(name, rank=ranks[name])
     return network
 
@@ -161,7 +162,7 @@ def _all_targets(dense: nn.Module, task: Task) -> dict[str, list[Tensor]]:
     return found
 
 
-def _projected(layer: Layer, solution: Solution, answer: Responses, base: Tensor, rank: int) -> nn.Sequential:
+def _projected(layer: Layer, solution: Solution, answer: Responses, base: Tensor, rank: int, form: str) -> nn.Module:
     """B x + b as S^-1/2 U (U' S^1/2 B x) + bias, U the leading directions of the responses; exact at the inputs' mean.
 
     S is their importance. `base` (m,) is what B answers to that mean, `answer.mean` what it should answer.
@@ -173,7 +174,7 @@ def _projected(layer: Layer, solution: Solution, answer: Responses, base: Tensor
     bias = answer.mean - back @ (onto.T @ base)
     if layer.bias is not None:
         bias = bias + layer.bias.detach().double()
-    return two_layers(layer, *_balanced(back, solution.onto(onto)), bias)
+    return product_layer(layer, *_balanced(back, solution.onto(onto)), bias, form)
 
 
 def _balanced(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

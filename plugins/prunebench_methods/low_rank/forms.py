@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from prunebench import LayerCounts, LayerShape
+from prunebench import LayerCounts, LayerShape, param
 
 from prunebench_methods.shared.selection import full_rank, matrix_shape
 
@@ -22,6 +22,24 @@ def weights_at(shape: LayerShape, rank: int, form: str) -> int:
     """Weights of the product at this rank, of all groups together."""
     rows, columns = matrix_shape(shape)
     return shape.groups * rank * (rows + columns - (rank if form == "pivot" else 0))
+
+
+def keep_param() -> float | None:
+    """The share as a field that a method gained."""
+    found: float | None = param(None, KEEP_DOC, above=0, at_most=1, additive=True)
+    return found
+
+
+def form_param() -> str:
+    """The form as a field that a method gained."""
+    found: str = param("factors", FORM_DOC, choices=FORMS, additive=True)
+    return found
+
+
+def rank_within(shape: LayerShape, keep: float, form: str, round_to: int) -> int:
+    """`rank_for`, rounded down to a multiple of `round_to` where that leaves any."""
+    rank = rank_for(shape, keep, form)
+    return rank // round_to * round_to or rank
 
 
 def rank_for(shape: LayerShape, keep: float, form: str) -> int:

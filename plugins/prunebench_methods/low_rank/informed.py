@@ -14,7 +14,7 @@ from prunebench_methods.low_rank.forms import (
     FORMS,
     KEEP_DOC,
     product_counts,
-    rank_for,
+    rank_within,
     saves_nothing,
 )
 from prunebench_methods.low_rank.low_rank import SECTION_DOC, SKIP_LAST_DOC
@@ -26,7 +26,6 @@ from prunebench_methods.shared.selection import (
     full_rank,
     refusals,
     require_one,
-    rounded_up,
     too_wide,
 )
 
@@ -99,8 +98,7 @@ class InformedProduct(Method):
         """The rank that the settings ask for, the same share or number in all layers; 0 where none is allowed."""
         if self.rank is not None:
             return min(self.rank, full_rank(shape))
-        rank = rank_for(shape, self.keep or 1.0, self.form)
-        return rank // self.round_to * self.round_to or rounded_up(rank, 1, full_rank(shape)) * bool(rank)
+        return rank_within(shape, self.keep or 1.0, self.form, self.round_to)
 
     def reasons(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
         """Layer -> why it is left alone, as far as the settings decide; empty for those to be factorized."""

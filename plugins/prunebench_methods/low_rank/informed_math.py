@@ -14,13 +14,12 @@ import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.low_rank.pivots import pivot_layers
+from prunebench_methods.low_rank.pivots import product_layer
 from prunebench_methods.low_rank.shares import shared_parameters
 from prunebench_methods.shared.allocation_math import Sites, shares_of
 from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
 from prunebench_methods.shared.importance import ALIKE, Importance, importances
-from prunebench_methods.shared.layers import geometry, new_conv, new_linear, two_layers
 from prunebench_methods.shared.numerics import flattened, svd
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 
@@ -119,18 +118,7 @@ def product_layers(layer: Layer, product: Product, rank: int, gram: Gram | None,
         mean = gram.mean[0]
         change = weight @ mean - left @ (right @ mean)
         bias = change if bias is None else bias + change
-    if form == "factors":
-        return two_layers(layer, left, right, bias)
-    if rank == len(weight):  # every row is a row of its own
-        return like_layer(layer, left @ right, bias)
-    return pivot_layers(layer, left, right, bias)
-
-
-def like_layer(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
-    """A layer of the same geometry with this weight (m, n)."""
-    if isinstance(layer, nn.Linear):
-        return new_linear(layer, weight, bias)
-    return new_conv(layer, weight.reshape(layer.weight.shape), bias, **geometry(layer))
+    return product_layer(layer, left, right, bias, form)
 
 
 def answers(weight: Tensor, gram: Gram, *, centred: bool) -> tuple[Tensor, bool]:

@@ -33,7 +33,7 @@ class PrincipalComponentsPruning(InputProjection):
 
     def check(self) -> None:
         """Exactly one way to choose the rank."""
-        require_one(rank=self.rank, rank_ratio=self.rank_ratio, tolerance=self.tolerance)
+        require_one(rank=self.rank, rank_ratio=self.rank_ratio, tolerance=self.tolerance, keep=self.keep)
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """Layers replaced by a projection and a narrower layer; those that would not shrink stay."""

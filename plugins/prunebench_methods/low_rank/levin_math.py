@@ -25,7 +25,7 @@ def drop_directions(method: PrincipalComponentsPruning, network: nn.Module, task
     for name, layer in select_layers(network, task, reasons).items():
         directions, mean = _salient(network, task, name, layer, centred=method.centred)
         if method.tolerance is None:
-            found = _at_rank(network, name, layer, directions, mean, method.rank_of(shapes[name]))
+            found = _at_rank(network, name, layer, directions, mean, method.rank_of(shapes[name]), method.form)
             network, rank = found, method.rank_of(shapes[name])
         else:
             network, rank = _at_tolerance(method, network, task, shapes[name], layer, directions, mean)
@@ -52,10 +52,10 @@ def _salient(network: nn.Module, task: Task, name: str, layer: Layer, *, centred
 
 
 def _at_rank(
-    network: nn.Module, name: str, layer: Layer, directions: Tensor, mean: Tensor | None, rank: int
+    network: nn.Module, name: str, layer: Layer, directions: Tensor, mean: Tensor | None, rank: int, form: str
 ) -> nn.Module:
     kept = completed(directions, rank, flattened_inputs(layer))
-    return replace_module(network, name, projected(layer, kept, mean))
+    return replace_module(network, name, projected(layer, kept, mean, form))
 
 
 def _at_tolerance(
@@ -72,15 +72,17 @@ def _at_tolerance(
         raise NotApplicable("`tolerance` is a share of wrong classes: give rank or rank_ratio for other objectives")
     allowed = validation_error(network, task) + (method.tolerance or 0.0)
     low, high = 0, _most(method, shape)  # ranks: `low` is known to be too few
-    if not high or not _is_within(_at_rank(network, shape.name, layer, directions, mean, high), task, allowed):
+    if not high or not _is_within(
+        _at_rank(network, shape.name, layer, directions, mean, high, method.form), task, allowed
+    ):
         return replace_module(network, shape.name, layer), 0
     while high - low > method.round_to:
         middle = rounded_up((low + high) // 2, method.round_to, high - 1)
-        if _is_within(_at_rank(network, shape.name, layer, directions, mean, middle), task, allowed):
+        if _is_within(_at_rank(network, shape.name, layer, directions, mean, middle, method.form), task, allowed):
             high = middle
         else:
             low = middle
-    return _at_rank(network, shape.name, layer, directions, mean, high), high
+    return _at_rank(network, shape.name, layer, directions, mean, high, method.form), high
 
 
 def _most(method: PrincipalComponentsPruning, shape: LayerShape) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
+from prunebench_methods.low_rank import forms
+from prunebench_methods.low_rank.forms import form_param, keep_param
 from prunebench_methods.shared.selection import (
     GAIN_BATCH_DOC,
     MIN_GAIN_DOC,
@@ -34,8 +36,8 @@ class LowRank(Method):
 
     Denton et al., 2014, for linear layers; as Ravan and Ebanks, 2024, Algorithm 3, for both. Departs from the latter's
     code in keeping the singular values, and in never unfolding a convolution. A grouped convolution is decomposed
-    group by group, with `rank` components each. Which layers `min_gain` leaves dense depends on the machine and its
-    load: two runs may differ where a gain is near the limit.
+    group by group, with `rank` components each, as two factors only. Which layers `min_gain` leaves dense depends on
+    the machine and its load: two runs may differ where a gain is near the limit.
     """
 
     name = "low_rank"
@@ -53,6 +55,8 @@ class LowRank(Method):
     even_if_larger: bool = param(False, "factorize also where the factors are no smaller than the layer")
     min_gain: float | None = param(None, MIN_GAIN_DOC, above=0)
     gain_batch: int = param(1, GAIN_BATCH_DOC, at_least=1)
+    keep: float | None = keep_param()
+    form: str = form_param()
 
     @property
     def measures(self) -> bool:
@@ -61,7 +65,7 @@ class LowRank(Method):
 
     def check(self) -> None:
         """Exactly one way to choose the rank."""
-        require_one(rank=self.rank, rank_ratio=self.rank_ratio, energy=self.energy)
+        require_one(rank=self.rank, rank_ratio=self.rank_ratio, energy=self.energy, keep=self.keep)
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """Layers replaced by two; those that would not shrink stay."""
@@ -71,24 +75,35 @@ class LowRank(Method):
 
     def reasons(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
         """Layer -> why it is left alone, as far as the settings decide; empty for those to be factorized."""
-        found = refusals(shapes, self.section, skip_last=self.skip_last)
-        if self.energy is None and not self.even_if_larger:
-            return {s.name: found[s.name] or saves_nothing(self.rank_of(s), s) for s in shapes}
-        return found
+        found = refusals(shapes, self.section, grouped=self.form == "factors", skip_last=self.skip_last)
+        if self.even_if_larger or self.energy is not None:
+            return {s.name: found[s.name] or ("" if self.rank_of(s) else "no rank is small enough") for s in shapes}
+        return {s.name: found[s.name] or self.no_saving(s, self.rank_of(s)) for s in shapes}
+
+    def no_saving(self, shape: LayerShape, rank: int) -> str:
+        """The reason to keep the layer dense at this rank, or an empty string."""
+        if self.keep is None and self.form == "factors":
+            return saves_nothing(rank, shape)
+        return forms.saves_nothing(shape, rank, self.form)
 
     def rank_of(self, shape: LayerShape) -> int:
         """The rank that `rank` or `rank_ratio` asks for, rounded, within the layer's own."""
+        if self.keep is not None:
+            return forms.rank_within(shape, self.keep, self.form, self.round_to)
         full = full_rank(shape)
         wanted = self.rank if self.rank is not None else round((self.rank_ratio or 1.0) * full)
         return rounded_up(wanted, self.round_to, full)
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """r(m + n) weights for an m x n layer; None when the energy or measured times decide."""
+        """r(m + n) weights for an m x n layer, r(m + n − r) in pivot form; None when data or times decide."""
         if self.energy is not None or self.min_gain is not None:
             return None
         why = self.reasons(shapes)
         return [
-            LayerCounts.unchanged(s, why[s.name]) if why[s.name] else factor_counts(s, self.rank_of(s)) for s in shapes
+            LayerCounts.unchanged(s, why[s.name])
+            if why[s.name]
+            else forms.product_counts(s, self.rank_of(s), self.form)
+            for s in shapes
         ]
 
 

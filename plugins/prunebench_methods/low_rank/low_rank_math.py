@@ -9,11 +9,12 @@ from prunebench import LayerShape, NotApplicable, Task
 from torch import Tensor, nn
 from torch.nn import functional
 
+from prunebench_methods.low_rank.pivots import product_layer
 from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.layers import two_layers
 from prunebench_methods.shared.numerics import Svd, flattened, layer_svd, like
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
-from prunebench_methods.shared.selection import full_rank, rounded_up, saves_nothing
+from prunebench_methods.shared.selection import full_rank, rounded_up
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.low_rank import LowRank, LowRankAsRun, RohlicekSvd
@@ -28,11 +29,11 @@ def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
         rank = method.rank_of(shapes[name])
         if method.energy is not None:
             rank = rank_for_energy(found, method.energy, method.round_to, shapes[name])
-            if not method.even_if_larger and (why := saves_nothing(rank, shapes[name])):
+            if not method.even_if_larger and (why := method.no_saving(shapes[name], rank)):
                 reasons[name] = why
                 task.layer(name, left_alone=why)
                 continue
-        factors = two_layers(layer, *found.factors(rank), layer.bias)
+        factors = product_layer(layer, *found.factors(rank), layer.bias, method.form)
         if why := too_slow(layer, factors, shapes[name], method.min_gain, method.gain_batch):
             reasons[name] = why
             task.layer(name, left_alone=why)
@@ -116,4 +117,5 @@ class Unfolded(nn.Module):
         result = self.left @ (self.right @ columns)
         if self.bias is not None:
             result = result + self.bias[:, None]
-        return result.unflatten(-1, size)
+        answer: Tensor = result.unflatten(-1, size)
+        return answer

@@ -55,7 +55,7 @@ class ActivationPca(InputProjection):
 
     def check(self) -> None:
         """Exactly one way to choose the rank."""
-        require_one(variance=self.variance, rank=self.rank, rank_ratio=self.rank_ratio)
+        require_one(variance=self.variance, rank=self.rank, rank_ratio=self.rank_ratio, keep=self.keep)
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """Layers replaced by a projection and a narrower layer; those that would not shrink stay."""

@@ -9,7 +9,7 @@ from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
 from prunebench_methods.low_rank.low_rank_math import components_for
-from prunebench_methods.low_rank.projection import no_saving
+from prunebench_methods.low_rank.pivots import product_layer
 from prunebench_methods.shared.calibration import Inputs, chain, layer_inputs
 from prunebench_methods.shared.layers import geometry, new_conv, new_linear
 from prunebench_methods.shared.numerics import svd, working
@@ -103,12 +103,12 @@ def project_inputs(method: ActivationPca, network: nn.Module, task: Task) -> nn.
         if method.variance is not None:
             wanted = components_for(variances, method.variance)
             rank = rounded_up(wanted, method.round_to, shapes[name].in_channels)
-            if not method.even_if_larger and (why := no_saving(rank, shapes[name])):
+            if not method.even_if_larger and (why := method.no_saving(shapes[name], rank)):
                 reasons[name] = why
                 task.layer(name, left_alone=why)
                 continue
         directions = completed(vectors, rank, flattened_inputs(layer))
-        network = replace_module(network, name, projected(layer, directions, mean))
+        network = replace_module(network, name, projected(layer, directions, mean, method.form))
         task.layer(name, rank=rank)
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))
@@ -151,8 +151,8 @@ def has_room_for_mean(layer: Layer) -> bool:
     return layer.bias is not None and not pads
 
 
-def projected(layer: Layer, vectors: Tensor, mean: Tensor | None) -> nn.Sequential:
-    """x -> vectors' x -> the layer on what the vectors span around the mean; `vectors` (n, r)."""
+def projected(layer: Layer, vectors: Tensor, mean: Tensor | None, form: str) -> nn.Module:
+    """x -> vectors' x -> the layer on their span around the mean; `vectors` (n, r), `form` for a linear one."""
     weight = layer.weight.detach().double()
     narrow = torch.einsum("oi...,ir->or...", weight, vectors)
     bias = None if layer.bias is None else layer.bias.detach().double()
@@ -161,6 +161,6 @@ def projected(layer: Layer, vectors: Tensor, mean: Tensor | None) -> nn.Sequenti
         response = weight.flatten(2).sum(2) @ rest if weight.ndim == 4 else weight @ rest
         bias = response if bias is None else bias + response
     if isinstance(layer, nn.Linear):
-        return nn.Sequential(new_linear(layer, vectors.T), new_linear(layer, narrow, bias))
+        return product_layer(layer, narrow, vectors.T, bias, form)
     before = new_conv(layer, vectors.T[:, :, None, None])
     return nn.Sequential(before, new_conv(layer, narrow, bias, **geometry(layer)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from prunebench_methods.shared.layers import geometry, new_conv, new_linear
+from prunebench_methods.shared.layers import geometry, new_conv, new_linear, two_layers
 from prunebench_methods.shared.replace import Layer
 
 LARGEST = 1.1  # a coefficient beyond it has its rows exchanged
@@ -49,12 +49,28 @@ def _exchanged(order: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return order, others
 
 
+def product_layer(layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None, form: str) -> nn.Module:
+    """`layer` as left (m, r) times right (r, n), in the form that is asked for; one layer where r is m or more."""
+    if form == "factors":
+        return two_layers(layer, left, right, bias)
+    if left.shape[1] >= left.shape[0]:  # every row is a row of its own
+        return _whole(layer, left @ right, bias)
+    return pivot_layers(layer, left, right, bias)
+
+
+def _whole(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
+    """A layer of the same geometry with this weight (m, n)."""
+    if isinstance(layer, nn.Linear):
+        return new_linear(layer, weight, bias)
+    return new_conv(layer, weight.reshape(layer.weight.shape), bias, **geometry(layer))
+
+
 def pivot_layers(layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None) -> nn.Module:
     """`layer` as the rows of left (m, r) times right (r, n) that make the others, and those; r below m."""
     rank = left.shape[1]
     order, others = pivot_rows(left)
     rows = left[order[:rank]] @ right
-    biases = (None, None)
+    biases: tuple[Tensor | None, Tensor | None] = (None, None)
     if bias is not None:
         own = bias[order[:rank]]
         biases = (own, bias[order[rank:]] - others @ own)

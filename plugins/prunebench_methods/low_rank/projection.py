@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from prunebench import LayerCounts, LayerShape, Method, param
 
+from prunebench_methods.low_rank import forms
+from prunebench_methods.low_rank.forms import form_param, keep_param
 from prunebench_methods.low_rank.low_rank import SECTION_DOC, SKIP_LAST_DOC
-from prunebench_methods.shared.selection import SECTIONS, factor_counts, refusals, rounded_up, saves_nothing
+from prunebench_methods.shared.selection import SECTIONS, factor_counts, full_rank, refusals, rounded_up, saves_nothing
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class InputProjection(Method):
     round_to: int = param(1, "ranks are rounded up to a multiple of this", at_least=1)
     skip_last: bool = param(False, SKIP_LAST_DOC)
     even_if_larger: bool = param(False, "project also where that saves no weights")
+    keep: float | None = keep_param()
+    form: str = form_param()
     centred = True  # the mean goes out of the inputs and into the bias
 
     @property
@@ -35,12 +41,26 @@ class InputProjection(Method):
     def reasons(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
         """Layer -> why it is left alone, as far as the settings decide; empty for those to be projected."""
         found = refusals(shapes, self.section, grouped=False, skip_last=self.skip_last)
-        if self.measured or self.even_if_larger:
+        if self.form != "factors":
+            only = "a projected convolution has no pivot form"
+            found = {s.name: found[s.name] or (only if s.kind != "linear" else "") for s in shapes}
+        if self.measured:
             return found
-        return {s.name: found[s.name] or no_saving(self.rank_of(s), s) for s in shapes}
+        found = {s.name: found[s.name] or ("" if self.rank_of(s) else "no rank is small enough") for s in shapes}
+        if self.even_if_larger:
+            return found
+        return {s.name: found[s.name] or self.no_saving(s, self.rank_of(s)) for s in shapes}
+
+    def no_saving(self, shape: LayerShape, rank: int) -> str:
+        """The reason not to project the input on so many components, or an empty string."""
+        if self.form == "factors":
+            return no_saving(rank, shape)
+        return forms.saves_nothing(shape, min(rank, full_rank(shape)), self.form)
 
     def rank_of(self, shape: LayerShape) -> int:
         """The rank that `rank` or `rank_ratio` asks for, rounded, within the input's channels."""
+        if self.keep is not None:
+            return rank_sharing(shape, self.keep, self.form, self.round_to)
         wanted = self.rank if self.rank is not None else round((self.rank_ratio or 1.0) * shape.in_channels)
         return rounded_up(wanted, self.round_to, shape.in_channels)
 
@@ -52,7 +72,7 @@ class InputProjection(Method):
         return [
             LayerCounts.unchanged(s, why[s.name])
             if why[s.name]
-            else projection_counts(s, self.rank_of(s), centred=self.centred)
+            else projection_counts(s, self.rank_of(s), self.form, centred=self.centred)
             for s in shapes
         ]
 
@@ -62,10 +82,22 @@ def has_closed_form(shape: LayerShape) -> bool:
     return shape.kind == "linear" or shape.input_size is not None
 
 
-def projection_counts(shape: LayerShape, rank: int, *, centred: bool) -> LayerCounts:
+def rank_sharing(shape: LayerShape, keep: float, form: str, round_to: int) -> int:
+    """The largest rank at which a layer behind a projection has at most this share of its weights, rounded down."""
+    if shape.kind == "linear":
+        return forms.rank_within(shape, keep, form, round_to)
+    area = shape.kernel[0] * shape.kernel[1]
+    allowed = math.floor(Fraction(repr(float(keep))) * shape.weight_count)
+    rank = min(shape.in_channels, allowed // (shape.in_channels + shape.out_channels * area))
+    return rank // round_to * round_to or rank
+
+
+def projection_counts(shape: LayerShape, rank: int, form: str, *, centred: bool) -> LayerCounts:
     """What a layer behind a projection of its input on `rank` components leaves; `centred` gives linear ones a bias."""
     if shape.kind == "linear":
-        return factor_counts(shape, rank, outer_bias=centred)
+        if form == "factors":
+            return factor_counts(shape, rank, outer_bias=centred)
+        return forms.product_counts(shape, min(rank, full_rank(shape)), form, outer_bias=centred)
     assert shape.input_size is not None
     before = rank * shape.in_channels
     after = shape.out_channels * rank * shape.kernel[0] * shape.kernel[1]

@@ -9,21 +9,23 @@ from pathlib import Path
 
 import pytest
 from executor_toys import ONCE, RUNNER, results, toy, work_settings
-from prunebench.engine.executors import Note, Slot
+from prunebench.engine.activity import Tally
+from prunebench.engine.executors import Note, Slot, Waiting
 from prunebench.engine.executors.local import LocalExecutor
-from prunebench.engine.worker.leases import leased
-
-
-def never(device: str) -> None:
-    raise AssertionError(f"{device} should be free")
+from prunebench.engine.worker.leases import Lease
 
 
 def test_a_free_place_is_taken_without_waiting(tmp_path: Path) -> None:
     paths = (str(tmp_path / "a.lock"), str(tmp_path / "b.lock"))
-    with leased(paths, never), leased(paths, never):
-        pass
-    with leased((), never):
-        pass
+    first, second, third = (Lease(paths, name) for name in ("first", "second", "third"))
+    assert first.take_at_once() and second.take_at_once() and first.take_at_once()
+    assert not third.take_at_once()
+    assert third.awaited() == "a is in use by another run (first)"
+    first.release()
+    assert third.take_at_once()
+    assert Lease(()).take_at_once()
+    second.release()
+    third.release()
 
 
 def test_who_waits_comes_before_who_has_just_had_it(tmp_path: Path) -> None:
@@ -31,10 +33,14 @@ def test_who_waits_comes_before_who_has_just_had_it(tmp_path: Path) -> None:
     path, order, told = (str(tmp_path / "a.lock"),), [], []
 
     def work(name: str) -> None:
+        lease = Lease(path, name)
         for _ in range(4):
-            with leased(path, told.append):
-                order.append(name)
-                time.sleep(0.02)
+            if not lease.take_at_once():
+                told.append(lease.awaited())
+                lease.wait()
+            order.append(name)
+            time.sleep(0.02)
+            lease.release()
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
     for thread in threads:
@@ -53,12 +59,13 @@ def test_a_place_is_free_again_when_its_holder_dies(tmp_path: Path) -> None:
     holder = context.Process(target=hold_and_die, args=(path,))
     holder.start()
     holder.join(timeout=30)
-    with leased(path, never):
-        pass
+    lease = Lease(path)
+    assert lease.take_at_once()
+    lease.release()
 
 
 def hold_and_die(path: tuple[str, ...]) -> None:
-    with leased(path, never):
+    if Lease(path).take_at_once():
         os._exit(1)
 
 
@@ -82,5 +89,28 @@ def test_two_runs_share_a_device_trial_by_trial(tmp_path: Path, monkeypatch: pyt
     spans.sort()
     assert len(spans) == 8
     assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
-    told = "cuda:0: cuda-0 is in use by another run: waiting for it"
+    told = (
+        f"cuda:0: cuda-0 is in use by another run (process {os.getpid()}, results in {tmp_path.parent}): waiting for it"
+    )
     assert 1 <= notes.count(told) <= 2  # a run says it once a minute
+
+
+def test_a_run_that_only_waits_says_for_whom_and_ends_when_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    path = str(tmp_path / "slot-cpu-0.lock")
+    other = Lease((path,), "process 17, results in elsewhere")
+    assert other.take_at_once()
+    executor = LocalExecutor(
+        [Slot("cpu:0", "cpu", visible="", leases=(path,))], work_settings(tmp_path, {}), ONCE, RUNNER
+    )
+    tally, shown = Tally(2, 0), []
+    for event in executor.run([toy("fine"), toy("fine", 1)]):
+        tally.take(event)
+        shown += [(device.trial, device.phase) for device in tally.snapshot().devices]
+        if isinstance(event, Waiting):
+            executor.stop()
+    other.release()
+    assert shown[-1] == ("", "cpu-0 is in use by another run (process 17, results in elsewhere)")
+    assert tally.done == 0

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from executor_toys import ONCE, Make, cpu, results, toy
-from prunebench.engine.executors import Event, Finished, Note, RetryPolicy, Slot, WorkerLost
+from prunebench.engine.executors import Event, Finished, Note, RetryPolicy, Slot, Started, Waiting, WorkerLost
 from prunebench.engine.executors.supervisor import Supervisor
 from prunebench.engine.executors.transport import Exited, Happening, Said
-from prunebench.engine.worker.messages import Order, Report
+from prunebench.engine.worker.messages import RELEASE, Order, Report
 from prunebench.errors import DeviceError
 from prunebench.records import Result, decode, encode
 
@@ -26,6 +26,7 @@ class Puppets:
         self.on_start: Callable[[str], list[Happening | float]] = lambda slot: [Said(slot, READY)]
         self.on_order: Callable[[str, Order], list[Happening | float]] = lambda slot, order: [ok(slot, order)]
         self.killed: list[str] = []
+        self.released: list[str] = []
         self.closed_now: bool | None = None
         self._script: list[Happening | float] = []
 
@@ -33,7 +34,10 @@ class Puppets:
         self._script += self.on_start(slot.name)
 
     def send(self, slot: str, line: bytes) -> None:
-        self._script += self.on_order(slot, decode(line, Order))
+        if line == RELEASE:
+            self.released.append(slot)
+        else:
+            self._script += self.on_order(slot, decode(line, Order))
 
     def kill(self, slot: str) -> None:
         self.killed.append(slot)
@@ -273,3 +277,77 @@ def test_workers_that_still_start_when_all_is_done_are_not_waited_for() -> None:
     puppets.on_start = lambda slot: [Said(slot, READY)] if slot == "cpu:0" else []
     assert len(results(supervise(puppets, slots=2).run([toy("fine"), toy("fails")]))) == 2
     assert puppets.killed == ["cpu:1"]
+
+
+def waiting(slot: str) -> Said:
+    return Said(slot, encode(Report("waiting", text="cpu-1 is in use by another run")))
+
+
+def holding(slot: str) -> Said:
+    return Said(slot, encode(Report("holding")))
+
+
+def test_who_must_wait_for_its_device_leaves_its_network_to_who_has_one() -> None:
+    """One of two slots never gets its device: the other does all trials of both networks."""
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [waiting(slot)] if slot == "cpu:1" else [begun(slot), ok(slot, order)]
+    trials = [toy("fine", network) for network in range(4)]
+    events = list(supervise(puppets, slots=2).run(trials))
+    assert len(results(events)) == 4
+    assert {event.slot for event in events if isinstance(event, Finished)} == {"cpu:0"}
+    assert puppets.killed == ["cpu:1"]  # at the end: it would wait on
+    assert texts(events) == ["cpu:1: cpu-1 is in use by another run: waiting for it"]
+
+
+def test_a_device_that_has_come_is_used_or_given_back() -> None:
+    puppets, waited = Puppets(), list[str]()
+
+    def on_order(slot: str, order: Order) -> list[Happening | float]:
+        if slot == "cpu:0" and not waited:
+            waited.append(slot)
+            return [waiting(slot), 5.0, holding(slot)]
+        return [begun(slot), ok(slot, order)]
+
+    puppets.on_order = on_order
+    alone = list(supervise(puppets).run([toy("fine"), toy("fine", 1)]))
+    assert len(results(alone)) == 2 and puppets.released == []
+    assert [event.text for event in alone if isinstance(event, Waiting)] == ["cpu-1 is in use by another run", ""]
+    assert sum(isinstance(event, Started) for event in alone) == 3
+
+    puppets = Puppets()
+    last: list[Said] = []
+
+    def too_late(slot: str, order: Order) -> list[Happening | float]:
+        """The device of the one comes when the last trial runs already, on that of the other."""
+        if slot == "cpu:0":
+            last.append(holding(slot))
+            return [waiting(slot)]
+        return [begun(slot), *last, 1.0, ok(slot, order)]
+
+    puppets.on_order = too_late
+    assert len(results(supervise(puppets, slots=2).run([toy("fine")]))) == 1
+    assert puppets.released == ["cpu:0"]
+
+
+def test_a_run_that_only_waits_ends_at_the_first_stop() -> None:
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [waiting(slot)]
+    supervisor, events = supervise(puppets, slots=2), []
+    for event in supervisor.run([toy("fine"), toy("fine", 1)]):
+        events.append(event)
+        if sum(isinstance(event, Waiting) for event in events) == 2:
+            supervisor.stop()
+    assert not any(isinstance(event, Finished) for event in events)
+    assert puppets.killed == ["cpu:0", "cpu:1"] and puppets.closed_now is False
+
+
+def test_a_run_that_drains_says_once_what_it_still_waits_for() -> None:
+    puppets = Puppets()
+    puppets.on_order = lambda slot, order: [begun(slot), Said(slot, encode(Report("beat"))), 5.0, ok(slot, order)]
+    supervisor, events = supervise(puppets), []
+    for event in supervisor.run([toy("fine"), toy("fine", 1)]):
+        events.append(event)
+        if isinstance(event, Started):
+            supervisor.stop()
+    told = ["finishing the trial that runs, then it ends; a second Ctrl-C (or SIGTERM) stops at once"]
+    assert texts(events) == told and sum(isinstance(event, Finished) for event in events) == 1

@@ -41,7 +41,7 @@ def claims(seed: int, ms: float, move: places.Move, pair_count: int) -> tuple[bo
     made = Schedule(pair_count, 10, (1, 1), lead=False, rest=False, move=move)
     with torch.inference_mode():
         for index in range(12):
-            blocks.add(pairs._round(pair, made, index, math.inf), index)
+            blocks.add(pairs._round(pair, made, index, math.inf)[0], index)
     found = speedup_interval([b.ms for b in blocks.dense], [b.ms for b in blocks.pruned], blocks.round_index)
     return verdict(found.value, found.low, found.high) != "can't tell", found.low <= 1 <= found.high
 

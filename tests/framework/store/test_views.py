@@ -243,6 +243,16 @@ def test_a_wall_clock_that_others_kept_waiting_says_nothing(
     assert results.query("select verdict from speedups").rows() == [(verdict,)]
 
 
+@pytest.mark.parametrize("flag", ["other-threads", "remembers-inputs", "uneven-calls"])
+def test_a_clock_that_misjudges_a_side_has_no_verdict_but_its_means(fill, results: Results, flag: str) -> None:
+    pruned = timed(samples.result(samples.trial(4)), 8, 1.5, 1.45, 1.55)
+    (latency,) = pruned.measurement.latency
+    latency = replace(latency, flags=(flag,), pruned_ms=(1.0, 1.0, 4.0), dense_ms=(3.0, 3.0, 4.5))
+    fill(replace(pruned, measurement=replace(pruned.measurement, latency=(latency,))))
+    row = results.query("select verdict, latency_mean_ms, dense_latency_mean_ms from speedups").row(0)
+    assert row == ("can't tell", 2.0, 3.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "rounds", "floor", "verdict"),
     [

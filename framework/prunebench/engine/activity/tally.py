@@ -7,7 +7,16 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
-from prunebench.engine.executors.events import Event, Finished, Note, Progress, Started, WorkerLost, WorkerStarted
+from prunebench.engine.executors.events import (
+    Event,
+    Finished,
+    Note,
+    Progress,
+    Started,
+    Waiting,
+    WorkerLost,
+    WorkerStarted,
+)
 from prunebench.records import Measurement, Result, Trial
 from prunebench.report.text import printable
 
@@ -52,9 +61,9 @@ class Snapshot:
     notes: tuple[str, ...] = ()
 
     def later(self, now: float) -> Snapshot:
-        """The same state seen at `now`: clocks have moved, nothing else."""
-        left = None if self.seconds_left is None else max(0.0, self.seconds_left - (now - self.at))
-        return replace(self, at=now, seconds_left=left)
+        """The same state seen at `now`: clocks have moved, nothing else. An estimate that has run out was none."""
+        left = None if self.seconds_left is None else self.seconds_left - (now - self.at)
+        return replace(self, at=now, seconds_left=None if left is None or left <= 0 else left)
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,8 @@ class Tally:
                 self.workers[slot] = _Post(device)
             case Started(trial, slot, attempt):
                 self.workers[slot] = _Post(self._device(slot), trial, attempt, since=time.monotonic())
+            case Waiting(slot, text):
+                self.workers[slot] = _Post(self._device(slot), phase=text, since=time.monotonic() if text else None)
             case Progress(slot, _, phase, fraction) if slot in self.workers:
                 self.workers[slot] = replace(self.workers[slot], phase=phase, fraction=fraction)
             case Finished(result, slot):
@@ -179,4 +190,5 @@ def _headline(m: Measurement) -> str:
     if m.top1_accuracy is not None:
         return f"top-1 {m.top1_accuracy:.2%}"
     title = m.objective.title if m.objective else "score"
-    return title if m.score is None else f"{title} {m.score:.4g}"
+    is_share = m.objective is not None and m.objective.unit == "fraction"
+    return title if m.score is None else f"{title} {m.score:.2%}" if is_share else f"{title} {m.score:.4g}"

@@ -75,6 +75,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A worker has to wait for its device, which another run has; its trial has gone back to the others."""
+
+    slot: str
+    text: str  # what for, and who has it
+
+
+@dataclass(frozen=True)
 class Finished:
     """The last attempt at a trial has ended, one way or another."""
 
@@ -97,7 +105,7 @@ class Note:
     text: str
 
 
-Event = WorkerStarted | Started | Progress | Finished | WorkerLost | Note
+Event = WorkerStarted | Started | Waiting | Progress | Finished | WorkerLost | Note
 
 
 class Executor(Protocol):

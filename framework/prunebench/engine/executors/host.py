@@ -22,7 +22,7 @@ from prunebench.engine.executors.connection import the_ray
 from prunebench.engine.executors.events import Slot
 from prunebench.engine.executors.local import LocalTransport
 from prunebench.engine.executors.transport import Said
-from prunebench.engine.worker.messages import Hello, Order
+from prunebench.engine.worker.messages import RELEASE, Hello, Order
 from prunebench.records import decode
 
 Command = tuple[str, bytes]  # "start", "send" with an order, "kill", "close"
@@ -80,8 +80,9 @@ class Host:
             case "start":
                 self._transport.start(self._slot)
             case "send":
-                self._network_id = decode(line, Order).trial.network_id
-                self._shelf.fetch(self._network_id)
+                if line != RELEASE:
+                    self._network_id = decode(line, Order).trial.network_id
+                    self._shelf.fetch(self._network_id)
                 self._transport.send(self._slot.name, line)
             case "kill":
                 self._transport.kill(self._slot.name)

@@ -25,18 +25,20 @@ from prunebench.engine.executors.events import (
     RetryPolicy,
     Slot,
     Started,
+    Waiting,
     WorkerLost,
     WorkerStarted,
 )
 from prunebench.engine.executors.schedule import Job, Schedule
 from prunebench.engine.executors.transport import Exited, Happening, Post, State, Transport
-from prunebench.engine.worker.messages import Order, Report
+from prunebench.engine.worker.messages import RELEASE, Order, Report
 from prunebench.engine.worker.validity import complaint, invalid
 from prunebench.errors import DeviceError
 from prunebench.records import Provenance, Result, Status, Trial, decode, encode
 
 START_SECONDS = 300.0  # for a worker to import everything
 START_LIMIT = 3  # workers in a row that die before they begin a trial, then the slot is given up
+WAIT_NOTE_SECONDS = 60.0  # between two lines that a slot waits for its device
 SILENCE_SECONDS = 60.0  # without a sign of life, then people are told
 LOOKAHEAD = 20_000  # trials taken from the plan ahead of the workers
 FEED = 256  # trials taken from the plan between two looks at the workers
@@ -62,6 +64,7 @@ class Supervisor:
         self._origin_of: Callable[[Trial], str] | None = None
         self._stop: Literal["", "drain", "now"] = ""
         self._is_fed = False
+        self._has_said_so = False  # that it drains
 
     def isolate(self, origin_of: Callable[[Trial], str]) -> None:
         """A worker runs trials of one origin only; for another it is replaced."""
@@ -80,7 +83,9 @@ class Supervisor:
             feed = iter(trials)
             while not self._is_over():
                 self._feed(feed)
+                yield from self._say_that_it_drains()
                 yield from self._assign()
+                self._release_devices()
                 if self._is_over():
                     break
                 for happening in self._transport.wait(self._patience()):
@@ -89,7 +94,7 @@ class Supervisor:
             is_drained = self._stop != "now"
         finally:
             for post in self._posts.values():
-                if post.state == "starting":  # it has nothing to lose, and would first finish its imports
+                if post.state in ("starting", "waiting"):  # it has nothing to lose, and would first go on with that
                     self._transport.kill(post.slot.name)
             self._transport.close(now=not is_drained)
 
@@ -108,6 +113,22 @@ class Supervisor:
             self._schedule.add(trial)
             count += 1
         self._is_fed = count < FEED
+
+    def _say_that_it_drains(self) -> Iterator[Event]:
+        """Once; whoever stopped it sees at once what is still waited for."""
+        if self._stop != "drain" or self._has_said_so:
+            return
+        self._has_said_so = True
+        count = sum(post.job is not None for post in self._posts.values())
+        running = "the trial that runs" if count == 1 else f"the {count} trials that run"
+        yield Note(f"finishing {running}, then it ends; a second Ctrl-C (or SIGTERM) stops at once")
+
+    def _release_devices(self) -> None:
+        """Who has got a device and has nothing to do on it gives it back: another run may wait for it."""
+        for post in self._posts.values():
+            if post.state == "idle" and post.holds_device:
+                post.holds_device = False
+                self._transport.send(post.slot.name, RELEASE)
 
     def _start_first(self, trial_count: int) -> None:
         for post in itertools.islice(self._posts.values(), max(1, trial_count)):
@@ -151,6 +172,7 @@ class Supervisor:
     def _dispatch(self, post: Post, job: Job) -> Event:
         self._enter(post, "busy")
         post.job = job
+        post.holds_device = False  # the worker gives it back after the trial
         post.origin = self._origin_of(job.trial) if self._origin_of is not None else None
         self._transport.send(post.slot.name, encode(Order(job.trial, job.attempt, job.batch_halved)))
         return Started(job.trial, post.slot.name, job.attempt)
@@ -202,6 +224,12 @@ class Supervisor:
                 yield WorkerStarted(post.slot.name, post.slot.device, report.pid)
             case "refused":
                 post.refusal = report.text
+            case "waiting" if post.job is not None:
+                yield from self._has_to_wait(post, post.job, report.text)
+            case "holding":
+                self._enter(post, "idle")
+                post.holds_device = True
+                yield Waiting(post.slot.name, "")
             case "begun" if post.job is not None:
                 post.has_begun, post.failed_starts = True, 0
                 post.deadline = None if self._timeout_seconds is None else self._clock() + self._timeout_seconds
@@ -211,6 +239,17 @@ class Supervisor:
                 yield Note(f"{post.slot.name}: {report.text}")
             case "result" if report.result is not None and post.job is not None:
                 yield from self._answered(post, post.job, report.result, report.is_spent)
+
+    def _has_to_wait(self, post: Post, job: Job, text: str) -> Iterator[Event]:
+        """Its trial goes back, and its network with it, to whoever has a device first."""
+        post.job = None
+        self._enter(post, "waiting")
+        self._schedule.leave(post.slot.name)
+        self._schedule.put_back(job)
+        yield Waiting(post.slot.name, text)
+        if post.noted_wait is None or self._clock() - post.noted_wait >= WAIT_NOTE_SECONDS:
+            post.noted_wait = self._clock()
+            yield Note(f"{post.slot.name}: {text}: waiting for it")
 
     def _answered(self, post: Post, job: Job, result: Result, is_spent: bool = False) -> Iterator[Event]:
         if result.trial.id != job.trial.id:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from prunebench.engine.executors.events import Slot
 from prunebench.engine.executors.schedule import Job
 
-State = Literal["down", "starting", "idle", "busy", "retiring", "abandoned"]
+State = Literal["down", "starting", "idle", "waiting", "busy", "retiring", "abandoned"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Post:
     deadline: float | None = None
     is_overdue: bool = False
     has_begun: bool = False  # its job
+    holds_device: bool = False  # it has waited for one and keeps it for the next order
+    noted_wait: float | None = None  # when people were told last that it waits
     last_sign: float = 0.0
     is_silent: bool = False
     failed_starts: int = 0

@@ -22,9 +22,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from prunebench.engine.worker.leases import leased
+from prunebench.engine.worker.leases import Lease
 from prunebench.engine.worker.memory import await_memory
-from prunebench.engine.worker.messages import HEADING, Channel, Hello, Order, Report
+from prunebench.engine.worker.messages import HEADING, RELEASE, Channel, Hello, Order, Report
 from prunebench.engine.worker.validity import encoded, invalid
 from prunebench.errors import PruneBenchError, encodable, said
 from prunebench.records import Result, Status, Trial
@@ -74,23 +74,38 @@ def serve(channel: Channel, hello: Hello) -> None:
         traceback.print_exc()
         return channel.send(Report("refused", text=f"{type(error).__name__}: {said(error)}"))
     channel.send(Report("ready", pid=os.getpid(), host=socket.gethostname()))
+    lease = Lease(hello.leases, holder(hello))
     while (order := channel.receive(Order)) is not None:
-        answer(channel, hello, workbench, order)
+        if order == RELEASE:
+            lease.release()
+        elif lease.take_at_once():
+            answer(channel, hello, workbench, order)
+            lease.release()
+        else:  # the order goes back: others may have a device for it, before there is one here
+            wait_for(lease, channel)
+
+
+def holder(hello: Hello) -> str:
+    """Whose device it is while this worker has it, for those who wait."""
+    folder = Path(str(hello.settings.get("checkpoints", "."))).parent
+    return f"process {os.getppid()}, results in {encodable(str(folder))}"
+
+
+def wait_for(lease: Lease, channel: Channel) -> None:
+    """Until the device is ours; whoever gives orders is told before and after."""
+    channel.send(Report("waiting", text=lease.awaited()))
+    lease.wait()
+    channel.send(Report("holding"))
 
 
 def answer(channel: Channel, hello: Hello, workbench: Workbench, order: Order) -> None:
-    """One trial, with the device to ourselves and memory to breathe."""
+    """One trial, on a device that is ours, with memory to breathe."""
     print(f"{HEADING}{order.trial.id} attempt {order.attempt}: {order.trial.method.label}", flush=True)
-
-    def waiting(device: str) -> None:
-        channel.note(f"{device} is in use by another run: waiting for it")
-
-    with leased(hello.leases, waiting):
-        await_memory(hello.device, channel.note)
-        channel.send(Report("begun"))
-        with limited_memory(hello):
-            result = attempt(workbench, order, hello.timeout_seconds)
-        channel.send_line(encoded(result, bool(getattr(workbench, "is_spent", False))))
+    await_memory(hello.device, channel.note)
+    channel.send(Report("begun"))
+    with limited_memory(hello):
+        result = attempt(workbench, order, hello.timeout_seconds)
+    channel.send_line(encoded(result, bool(getattr(workbench, "is_spent", False))))
 
 
 def attempt(workbench: Workbench, order: Order, timeout_seconds: float | None) -> Result:

@@ -13,6 +13,7 @@ from prunebench.records import Result, Trial, decode, encode
 
 PROGRESS_SECONDS = 0.2  # between two reports of the same phase
 NOTE_SECONDS = 60.0  # between two notes of the same words
+RELEASE = b"release"  # instead of an order: there is nothing to do on the device that the worker has waited for
 HEADING = "--- "  # begins the line that a worker prints before a trial
 
 
@@ -41,10 +42,10 @@ class Order:
 class Report:
     """What a worker says."""
 
-    kind: Literal["ready", "refused", "begun", "beat", "progress", "note", "result"]
+    kind: Literal["ready", "refused", "waiting", "holding", "begun", "beat", "progress", "note", "result"]
     pid: int = 0
     host: str = ""
-    text: str = ""  # of a note, the reason of a refusal, the phase of progress
+    text: str = ""  # of a note, the reason of a refusal, the phase of progress, what is waited for
     fraction: float | None = None
     result: Result | None = None
     is_spent: bool = False  # with a result: this worker should get no further trial
@@ -61,12 +62,14 @@ class Channel:
         self._last_note = ("", 0.0)
 
     def receive(self, kind: type[Any]) -> Any:
-        """The next message; None when the supervisor has hung up."""
+        """The next message, or `RELEASE`; None when the supervisor has hung up."""
         self._last_progress = ("", 0.0)
         try:
             line = self._lines.readline()
         except ConnectionError:
             return None
+        if line == RELEASE + b"\n":
+            return RELEASE
         return decode(line, kind) if line.endswith(b"\n") else None
 
     def send(self, report: Report) -> None:

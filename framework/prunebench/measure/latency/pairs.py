@@ -17,6 +17,8 @@ from prunebench.measure.latency.schedule import LEAST_ROUNDS, REST_SECONDS, Sche
 from prunebench.measure.statistics import LOOKED, round_logs, t_interval
 
 WARM_SHARE = 0.1  # of the time for one batch size, for both sides together
+SECOND_LEAD = 0.25  # of the blocks: else a cost on every fifth call falls on each fifth, or on none, of four and a lead
+SHORT_ROUND = 20  # calls; the next round goes on from it, or a copy of the first would never come to its fifth call
 PRECISION = 0.01  # half-width of the interval at which it stops
 MOST_ROUNDS = 20  # times as many as are asked for at least
 
@@ -31,6 +33,7 @@ class Blocks:
     cold_ms: tuple[float, float] = (0.0, 0.0)  # wall, the very first call of dense and pruned
     calls: tuple[int, int] = (1, 1)  # a block, dense and pruned
     stopped: str = "time"
+    times_longer_when_new: tuple[float, float] = (1.0, 1.0)  # dense and pruned, against the same input again
 
     def half_width(self) -> float:
         """Of the 95 % interval of the log speed-up, over rounds."""
@@ -55,6 +58,7 @@ class Pair:
     rng: random.Random
     lead: bool = False  # an untimed call before each block
     rest: bool = False  # a short sleep before each block
+    lead_rng: random.Random = field(default_factory=lambda: random.Random(0))  # decides which leads are of two calls
 
     def blocks(self, calls: tuple[int, int]) -> tuple[Block, Block]:
         """A block of each, one right after the other, in random order."""
@@ -78,6 +82,8 @@ class Pair:
             time.sleep(REST_SECONDS)
         if self.lead:
             side.call()
+            if self.lead_rng.random() < SECOND_LEAD:
+                side.call()
         return self.clock.block(side, calls)
 
     def elsewhere(self, move: places.Move) -> Pair:
@@ -116,7 +122,7 @@ def time_pair(
 def _first_move(pair: Pair, warmed: tuple[Warmed, Warmed], compiled: bool) -> tuple[Pair, places.Move, float]:
     """How the pair comes to lie elsewhere, and how long it takes: tried, or, for large networks, reckoned."""
     move, size = places.move_of(pair.dense, pair.pruned, compiled), places.size_of(pair.dense, pair.pruned)
-    if size > places.COPIED_BYTES:
+    if size > places.COPIED_BYTES and not (places.is_rebuilt(pair.dense) and move == "copy"):
         return pair, move, size / places.BYTES_PER_SECOND / (1 - lost(warmed))
     start = time.perf_counter()
     pair = pair.elsewhere(move)
@@ -129,7 +135,9 @@ def _rounds(pair: Pair, blocks: Blocks, schedule: Schedule, deadline: float, pre
     for index in range(MOST_ROUNDS * schedule.least_rounds):
         began = time.perf_counter()
         share = min(1.0, (index + 1) / LEAST_ROUNDS)  # the first rounds must all find a place in the time
-        timed = _round(pair, schedule, index, start + share * (deadline - start))
+        timed, moved = _round(pair, schedule, index, start + share * (deadline - start))
+        if schedule.pairs * min(schedule.calls) < SHORT_ROUND:
+            pair = moved
         if index >= LEAST_ROUNDS and len(timed) < schedule.pairs:
             return "time"
         blocks.add(timed, index)
@@ -141,19 +149,23 @@ def _rounds(pair: Pair, blocks: Blocks, schedule: Schedule, deadline: float, pre
     return "groups"
 
 
-def _round(pair: Pair, schedule: Schedule, index: int, due: float) -> list[tuple[Block, Block]]:
-    """Pairs of blocks at new addresses; fewer than planned, but equally many at either address, when it is `due`."""
+def _round(pair: Pair, schedule: Schedule, index: int, due: float) -> tuple[list[tuple[Block, Block]], Pair]:
+    """Pairs of blocks at new addresses, and what was timed.
+
+    Fewer pairs than planned, but equally many at either address, when it is `due`.
+    """
     if schedule.pairs == 1:
         if index % 2:  # four rounds have both orders at both places
             pair = pair.elsewhere(schedule.move)
-        return [pair.in_order(schedule.calls, index % 2 == 0)]
+        return [pair.in_order(schedule.calls, index % 2 == 0)], pair
     dense_first = pair.rng.random() < 0.5
     if schedule.move != "exchange":
-        return _timed(pair.elsewhere(schedule.move), schedule, schedule.pairs, dense_first, due)
+        moved = pair.elsewhere(schedule.move)
+        return _timed(moved, schedule, schedule.pairs, dense_first, due), moved
     now = time.perf_counter()
     first = _timed(pair, schedule, schedule.pairs // 2, dense_first, now + (due - now) / 2)
     second = _timed(pair.elsewhere("exchange"), schedule, len(first), not dense_first, due)
-    return first[: len(second)] + second
+    return first[: len(second)] + second, pair
 
 
 def _timed(pair: Pair, schedule: Schedule, count: int, dense_first: bool, due: float) -> list[tuple[Block, Block]]:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -73,4 +74,7 @@ def _joined(found: list[Blocks]) -> Blocks:
     for index, blocks in enumerate(found):
         whole.add(list(zip(blocks.dense, blocks.pruned, strict=True)), index)
         whole.stopped = "time" if blocks.stopped == "time" else whole.stopped
+    ratios = zip(*(blocks.times_longer_when_new for blocks in found), strict=True)
+    dense, pruned = (median(of_side) for of_side in ratios)
+    whole.times_longer_when_new = (dense, pruned)
     return whole

@@ -12,23 +12,30 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from prunebench.errors import DeviceError
 
+BEING_TIMED = "waits: another trial is timed on this device"
+TO_TIME = "waits: to time, it must be alone on this device"
 LOOK_SECONDS = 0.02  # between two looks at the gate: a look costs two system calls
 
 
 class Turn:
-    """One process's place in the queue for `device` ("cpu", "cuda:1"); `folder` holds the lock files."""
+    """One process's place in the queue for `device` ("cpu", "cuda:1"); `folder` holds the lock files.
 
-    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+    `waits` is told in words what for, whenever somebody else must be waited for.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, device: str = "cpu", waits: Callable[[str], None] = lambda words: None
+    ) -> None:
         self._folder = folder or made_folder()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        host = _Room(self._folder, "host")
-        self._shared = [host] if device.startswith("cpu") else [host, _Room(self._folder, physical(device))]
+        host = _Room(self._folder, "host", waits)
+        self._shared = [host] if device.startswith("cpu") else [host, _Room(self._folder, physical(device), waits)]
         self._alone = self._shared[-1]
         self._depth = 0
         self._looked = 0.0
@@ -94,18 +101,26 @@ class Turn:
 
 
 class _Room:
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, waits: Callable[[str], None]) -> None:
+        self._waits = waits
         self._gate = _open(folder / f"{name}.gate")
         self._room = _open(folder / f"{name}.room")
 
     def share(self) -> None:
-        fcntl.flock(self._gate, fcntl.LOCK_SH)
-        fcntl.flock(self._room, fcntl.LOCK_SH)
+        self._lock(self._gate, fcntl.LOCK_SH, BEING_TIMED)
+        self._lock(self._room, fcntl.LOCK_SH, BEING_TIMED)
         fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def seize(self) -> None:
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
-        fcntl.flock(self._room, fcntl.LOCK_EX)
+        self._lock(self._gate, fcntl.LOCK_EX, TO_TIME)
+        self._lock(self._room, fcntl.LOCK_EX, TO_TIME)
+
+    def _lock(self, file: int, kind: int, words: str) -> None:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._waits(words)
+            fcntl.flock(file, kind)
 
     def leave(self) -> None:
         fcntl.flock(self._room, fcntl.LOCK_UN)
