@@ -36,6 +36,9 @@ create or replace macro verdict(speedup, low, high, floor) as case
     else 'can''t tell'
 end;
 
+-- Whether a timing is of one more token behind a cache; rows from before there were modes are whole forward passes.
+create or replace macro is_decode(mode) as coalesce(mode = 'decode', false);
+
 -- The complementary error function of x >= 0, to 1.5e-7 (Abramowitz and Stegun 7.1.26).
 create or replace macro erfc_series(t) as
     t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
@@ -130,3 +133,6 @@ create or replace macro loss_verdict(difference, error, n) as case
     when loss_high(difference, error, n) < 0 then 'better'
     else 'can''t tell'
 end;
+
+-- What ran both networks of a timing: torch, in rows from before there was a choice and in all that say nothing else.
+create or replace macro runtime_of(conditions) as coalesce(conditions ->> '$.runtime', 'torch');
