@@ -120,7 +120,8 @@ def _print(facts: list[dict[str, Any]]) -> None:
         ]
         for fact in facts
     ]
-    print_table(columns, rows, note="bench run --grid NAME [--scale offline|full]; bench papers show NAME > my.toml")
+    note = "bench run --grid NAME [--scale offline|full]; bench papers show NAME > my.toml"
+    print_table(columns, rows, note=note, spare=("data of the full grid", "cells full", "cells offline"))
 
 
 def _print_published(paper: Any) -> None:

@@ -10,8 +10,13 @@ select
     score,
     score_loss,
     theoretical_speedup,
-    speedup
+    speedup,
+    protocol_id,
+    environment_id
 from trial_means
 where not is_dense and score_loss <= near[1]
-qualify row_number() over (partition by dataset_label, model_label, method order by compression_ratio desc) = 1
-order by dataset, model, compression_ratio desc
+qualify row_number() over (
+    partition by dataset_label, model_label, method, protocol_id, environment_id
+    order by compression_ratio desc, score_loss, setting
+) = 1
+order by dataset, model, protocol_id, environment_id, compression_ratio desc

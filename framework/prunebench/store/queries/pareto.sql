@@ -1,4 +1,4 @@
--- What nothing beats in both score and compression, a front for each data set and model.
+-- What nothing beats in both score and compression, a front for each data set, model, protocol and machine.
 select
     dataset_label as dataset,
     model_label as model,
@@ -8,7 +8,9 @@ select
     score_name,
     score,
     score_loss,
-    speedup
+    speedup,
+    protocol_id,
+    environment_id
 from pareto
 where objective = 'compression_ratio'
-order by dataset, model, compression_ratio
+order by dataset, model, protocol_id, environment_id, compression_ratio
