@@ -66,4 +66,5 @@ def _shares(sizes: np.ndarray, count: int, rng: np.random.RandomState) -> np.nda
             tied = np.flatnonzero(remainder == value)
             shares[rng.choice(tied, size=min(len(tied), left), replace=False)] += 1
             left -= min(len(tied), left)
-    return shares.astype(int)
+    result: np.ndarray = shares.astype(int)
+    return result

@@ -18,7 +18,7 @@ class Digits(Dataset):
     paper = "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
     class_count = 10
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.digits import read_digits
         from prunebench_datasets.images import splits_of
 
@@ -40,7 +40,7 @@ class RenderedLetters(Dataset):
     noise: float = param(0.08, "standard deviation of the pixel noise, white being 1", at_least=0, at_most=1)
     drawing: int = param(0, "seed of the drawing: another one is another data set", at_least=0)
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.images import splits_of
         from prunebench_datasets.letters import draw_letters
 
@@ -56,7 +56,7 @@ class Mnist(Dataset):
     paper = "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf"
     class_count = 10
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.idx import read
         from prunebench_datasets.images import splits_of
 
@@ -74,7 +74,7 @@ class EmnistLetters(Dataset):
     paper = "https://arxiv.org/abs/1702.05373"
     class_count = 26
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.idx import read
         from prunebench_datasets.images import splits_of
 

@@ -10,9 +10,10 @@ from prunebench import DataError
 
 from prunebench_datasets.decode import decoded
 from prunebench_datasets.image_split import Labelled
+from prunebench_datasets.images import image_shape
 
 
-def read(folder: Path, image: str, label: str, input_shape: tuple[int, int, int]) -> tuple[Labelled, Labelled]:
+def read(folder: Path, image: str, label: str, input_shape: tuple[int, ...] | None) -> tuple[Labelled, Labelled]:
     """Training images and test images; those of `validation-*.parquet` where there is no test file."""
     train = _files(folder, "train")
     test = _files(folder, "test") or _files(folder, "validation")
@@ -26,8 +27,8 @@ def _files(folder: Path, split: str) -> list[Path]:
     return sorted(folder.glob(f"**/{split}-*.parquet"))
 
 
-def _labelled(files: list[Path], image: str, label: str, input_shape: tuple[int, int, int]) -> Labelled:
-    channels, height, width = input_shape
+def _labelled(files: list[Path], image: str, label: str, input_shape: tuple[int, ...] | None) -> Labelled:
+    channels, height, width = image_shape(input_shape)
     images, labels = [], []
     for file in files:
         for row, (value, kind) in enumerate(_rows(file, image, label)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -81,7 +81,12 @@ class ImageSplit:
 
 
 def splits_of(
-    train: Labelled, test: Labelled, input_shape: tuple[int, int, int], class_count: int, validation: int, drawing: int
+    train: Labelled,
+    test: Labelled,
+    input_shape: tuple[int, ...] | None,
+    class_count: int,
+    validation: int,
+    drawing: int,
 ) -> Splits:
     """`validation` of the training images set aside at random by `drawing`; channels normalised as those that train.
 
@@ -91,19 +96,24 @@ def splits_of(
         raise DataError(
             f"validation takes {validation:,} of {len(train.labels):,} training images: leave some to train"
         )
-    image_shape(input_shape)
-    if input_shape[0] not in (1, 3):
-        raise DataError(f"images fit models with 1 or 3 input channels, got {input_shape[0]}: choose another model")
+    size = image_shape(input_shape)
+    if size[0] not in (1, 3):
+        raise DataError(f"images fit models with 1 or 3 input channels, got {size[0]}: choose another model")
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(drawing))
-    chosen = {"train": train.take(order[validation:]), "validation": train.take(order[:validation]), "test": test}
-    scaling = Scaling(input_shape, *_moments(chosen["train"].images, input_shape[0]))
-    parts = (ImageSplit(part, scaling) for part in chosen.values())
-    return Splits(*parts, class_count=class_count, fingerprint=fingerprint(chosen.values()))
+    return scaled([train.take(order[validation:]), train.take(order[:validation]), test], size, class_count)
+
+
+def scaled(parts: Sequence[Labelled], input_shape: tuple[int, int, int], class_count: int) -> Splits:
+    """Training, validation and test images as splits, their channels normalised as those that train."""
+    scaling = Scaling(input_shape, *_moments(parts[0].images, input_shape[0]))
+    train, validation, test = (ImageSplit(part, scaling) for part in parts)
+    return Splits(train, validation, test, class_count, fingerprint(parts))
 
 
 def _moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all training pixels, in [0, 1]; grey ones by their own."""
-    total, squares, count = 0.0, 0.0, 0
+    total = squares = torch.zeros((), dtype=torch.float64)
+    count = 0
     for part in images.split(4096):
         x = Scaling((channels, *part.shape[-2:]), (0.0,) * channels, (1.0,) * channels).inputs(part).double()
         total = total + x.sum((0, 2, 3))

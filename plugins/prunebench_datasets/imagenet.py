@@ -27,7 +27,7 @@ class Drawing(NamedTuple):
     seed: int
 
 
-def read(drawing: Drawing, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+def read(drawing: Drawing, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
     """Three disjoint streams over one folder of photographs, drawn at random once and for all."""
     place = validation_folder(folder) or _unpacked(folder)
     photographs = datasets.ImageFolder(place, transform=preparation(input_shape, drawing.resize, drawing.greyscale))
@@ -37,11 +37,11 @@ def read(drawing: Drawing, input_shape: tuple[int, int, int], folder: Path) -> S
         raise DataError(f"{place} has {len(photographs):,} photographs; {asked} leave none to train: ask for fewer")
     order = torch.randperm(len(photographs), generator=torch.Generator().manual_seed(drawing.seed)).tolist()
     test, validation, train = torch.tensor(order).split([drawing.test, drawing.validation, spare])
-    streams = (StreamSplit(Subset(photographs, rows.tolist())) for rows in (train, validation, test))
-    return Splits(*streams, class_count=CLASS_COUNT, fingerprint=_fingerprint(photographs, place, order))
+    streams = [StreamSplit(Subset(photographs, rows.tolist())) for rows in (train, validation, test)]
+    return Splits(streams[0], streams[1], streams[2], CLASS_COUNT, _fingerprint(photographs, place, order))
 
 
-def preparation(input_shape: tuple[int, int, int], resize: int, greyscale: bool) -> transforms.Compose:
+def preparation(input_shape: tuple[int, ...] | None, resize: int, greyscale: bool) -> transforms.Compose:
     """Shorter side to `resize`, the middle cut out, channels normalised as torchvision's trained weights expect."""
     channels, height, width = image_shape(input_shape)
     if channels != 3:

@@ -33,13 +33,13 @@ class Parts(NamedTuple):
     test: Part
 
 
-def splits_of(parts: Parts, input_shape: tuple[int, int, int], class_count: int) -> Splits:
+def splits_of(parts: Parts, input_shape: tuple[int, ...] | None, class_count: int) -> Splits:
     """The parts as float32 tensors of `input_shape`; the fingerprint is that of the stored bytes."""
-    splits = (TensorSplit(as_inputs(part.images, input_shape), part.labels) for part in parts)
-    return Splits(*splits, class_count=class_count, fingerprint=fingerprint(parts))
+    train, validation, test = (TensorSplit(as_inputs(part.images, input_shape), part.labels) for part in parts)
+    return Splits(train, validation, test, class_count, fingerprint(parts))
 
 
-def as_inputs(images: Tensor, input_shape: tuple[int, int, int]) -> Tensor:
+def as_inputs(images: Tensor, input_shape: tuple[int, ...] | None) -> Tensor:
     """Grey bytes (N, H, W) as float32 (N, C, H', W') in [-1, 1]: bilinear, the channel repeated for a colour model."""
     channels, height, width = image_shape(input_shape)
     if channels not in (1, 3):
@@ -66,5 +66,5 @@ def fingerprint(parts: Iterable[Iterable[Tensor]]) -> str:
     digest = hashlib.sha256()
     for tensor in (tensor for part in parts for tensor in part):
         digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-        digest.update(tensor.contiguous().numpy())
+        digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()

@@ -30,7 +30,7 @@ class ImageNet(Dataset):
         if self.test + self.validation >= 50_000:
             raise ValueError(f"test and validation take {self.test + self.validation:,} of 50,000: leave some to train")
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_datasets.imagenet import Drawing, read
 
         drawing = Drawing(self.test, self.validation, self.resize, self.greyscale, self.drawing)

@@ -42,7 +42,8 @@ def _split(dataset: Dataset, input_shape: tuple[int, ...] | None, values: np.nda
     y = torch.from_numpy(targets if dataset.class_count else _scaled(targets[:, None], rows[0])[:, 0])
     y = y.long() if dataset.class_count else y.float()
     parts = [TensorSplit(x[part], y[part]) for part in map(torch.from_numpy, rows)]
-    return Splits(*parts, class_count=dataset.class_count, fingerprint=_digest(x, y, *parts), outputs=_outputs(dataset))
+    digest = _digest(x, y, *parts)
+    return Splits(parts[0], parts[1], parts[2], dataset.class_count, digest, outputs=_outputs(dataset))
 
 
 def _outputs(dataset: Dataset) -> int:
@@ -51,7 +52,8 @@ def _outputs(dataset: Dataset) -> int:
 
 def _scaled(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     spread = values[train].std(0)
-    return (values - values[train].mean(0)) / np.where(spread > 0, spread, 1)
+    result: np.ndarray = (values - values[train].mean(0)) / np.where(spread > 0, spread, 1)
+    return result
 
 
 def _stratified(labels: np.ndarray) -> Rows:

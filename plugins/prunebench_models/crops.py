@@ -26,7 +26,7 @@ FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 DISTRIBUTIONS = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
-def read(input_shape: tuple[int, int, int], crops: int, drawing: int) -> Splits:
+def read(input_shape: tuple[int, ...] | None, crops: int, drawing: int) -> Splits:
     """Crops of 40 to 100 % of a photograph's shorter side, some mirrored, with the dense network's own answers."""
     if input_shape is None or len(input_shape) != 3:
         raise DataError(
@@ -42,9 +42,9 @@ def read(input_shape: tuple[int, int, int], crops: int, drawing: int) -> Splits:
     splits = [TensorSplit(_resized(held, input_shape), _answers(network, held)) for held in images.values()]
     digest = hashlib.sha256()
     for part in splits:
-        digest.update(part.images.numpy())
-        digest.update(part.labels.numpy())
-    return Splits(*splits, class_count=1000, fingerprint=digest.hexdigest())
+        digest.update(part.images.numpy().data)
+        digest.update(part.labels.numpy().data)
+    return Splits(splits[0], splits[1], splits[2], 1000, digest.hexdigest())
 
 
 def _photograph(package: str, name: str) -> Image.Image:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from prunebench import Anatomy, Attention, Block, Mlp, Part
+from prunebench import Anatomy, Attention, Block, Mlp, NotApplicable, Part
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -61,7 +61,8 @@ class SelfAttention(nn.Module):
         if causal and past is not None:
             raise ValueError("tokens come one at a time where there is a past")
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        result: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
+        return result
 
     def query_key_value(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values, (B, heads, T, head_dim); the first token stands at `start`."""
@@ -96,7 +97,8 @@ class GatedMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, width) to (B, T, width)."""
-        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        result: Tensor = self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        return result
 
 
 class DecoderBlock(nn.Module):
@@ -112,7 +114,8 @@ class DecoderBlock(nn.Module):
     def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """(B, T, width) to (B, T, width)."""
         x = x + self.self_attn(self.input_layernorm(x), past)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        result: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return result
 
 
 class Stack(nn.Module):
@@ -140,7 +143,25 @@ class Decoder(nn.Module):
         x = self.model.embed_tokens(tokens)
         for place, block in enumerate(self.model.layers):
             x = block(x, None if past is None else past[place])
-        return self.lm_head(self.model.norm(x))
+        result: Tensor = self.lm_head(self.model.norm(x))
+        return result
+
+
+def cached(network: nn.Module, tokens: Tensor) -> tuple[Tensor, Past]:
+    """What `network` is called with to read the last of `tokens` (B, T): it, (B, 1), and keys and values of the rest.
+
+    Raises `NotApplicable` where a block is no longer a `DecoderBlock`.
+    """
+    blocks = (
+        [block for block in network.model.layers if type(block) is DecoderBlock] if isinstance(network, Decoder) else []
+    )
+    if not isinstance(network, Decoder) or len(blocks) != len(network.model.layers):
+        raise NotApplicable("its blocks were replaced: what they keep of earlier tokens is not known")
+    x, past = network.model.embed_tokens(tokens[:, :-1]), Past()
+    for block in blocks:
+        past.append(block.self_attn.query_key_value(block.input_layernorm(x), 0)[1:])
+        x = block(x)
+    return tokens[:, -1:], past
 
 
 def initialised(network: Decoder, depth: int) -> Decoder:
@@ -164,6 +185,7 @@ def anatomy_of(network: nn.Module) -> Anatomy | None:
 
 
 def _block(name: str, block: nn.Module) -> Block:
+    assert isinstance(block, DecoderBlock)
     writers = (f"{name}.self_attn.o_proj", f"{name}.mlp.down_proj")
     norms = (f"{name}.input_layernorm", f"{name}.post_attention_layernorm")
     return Block(name, _attention(f"{name}.self_attn", block.self_attn), _mlp(f"{name}.mlp", block.mlp), norms, writers)
@@ -184,9 +206,9 @@ def _attention(name: str, attn: nn.Module) -> Attention | None:
     if parts is None:
         return None
     size = attn.head_dim
-    return Attention(
-        name, *parts, attn.q_proj.out_features // size, attn.k_proj.out_features // size, size, rotary=size
-    )
+    q, k, v, o = parts
+    heads, key_value_heads = attn.q_proj.out_features // size, attn.k_proj.out_features // size
+    return Attention(name, q, k, v, o, heads, key_value_heads, size, rotary=size)
 
 
 def _mlp(name: str, mlp: GatedMlp) -> Mlp | None:

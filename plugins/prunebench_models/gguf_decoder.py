@@ -92,7 +92,10 @@ def _weight(tensor: Any, sizes: Sizes) -> Tensor:
     heads = {"attn_q": sizes.heads, "attn_k": sizes.key_value_heads}.get(tensor.name.split(".")[-2])
     if heads is None:
         return value
-    return value.unflatten(0, (heads, sizes.head_dim // 2, 2)).transpose(1, 2).reshape(value.shape).contiguous()
+    result: Tensor = (
+        value.unflatten(0, (heads, sizes.head_dim // 2, 2)).transpose(1, 2).reshape(value.shape).contiguous()
+    )
+    return result
 
 
 @lru_cache(maxsize=2)

@@ -49,7 +49,8 @@ class Import(Model):
         """What the function returns, with the weights of the file."""
         from prunebench_models.imported_weights import built
 
-        return built(self.target, self.arguments or {}, outputs, self.weights)
+        result: nn.Module = built(self.target, self.arguments or {}, outputs, self.weights)
+        return result
 
 
 MODELS: list[type[Model]] = [Import]

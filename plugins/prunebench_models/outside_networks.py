@@ -58,7 +58,8 @@ def timm_network(arch: str, weights: str, class_count: int, channels: int, image
         ) from error
     if weights not in ("", "timm"):
         _load(network, Path(weights), arch)
-    return network
+    result: nn.Module = network
+    return result
 
 
 def _load(network: nn.Module, file: Path, arch: str) -> None:
@@ -105,7 +106,8 @@ class InvertedResidual(nn.Module):
         self.is_residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x) if self.is_residual else self.layers(x)
+        result: Tensor = x + self.layers(x) if self.is_residual else self.layers(x)
+        return result
 
 
 def lite0(class_count: int) -> nn.Sequential:

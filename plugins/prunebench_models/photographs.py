@@ -21,7 +21,7 @@ class PhotographCrops(Dataset):
     crops: int = param(40, "crops of each photograph", at_least=4, at_most=2_000)
     drawing: int = param(0, "seed of the crops", at_least=0)
 
-    def load(self, input_shape: tuple[int, int, int], folder: Path) -> Splits:
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         from prunebench_models.crops import read
 
         return read(input_shape, self.crops, self.drawing)

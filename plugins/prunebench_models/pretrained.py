@@ -95,7 +95,8 @@ def state(url: str, file: Path) -> dict[str, Tensor]:
         raise DataError(
             f"{file} is damaged or was changed ({reason}): delete it and it will be fetched again from {url}"
         )
-    return torch.load(file, map_location="cpu", weights_only=True)
+    result: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return result
 
 
 def _single_output(network: nn.Module) -> nn.Module:
@@ -104,5 +105,5 @@ def _single_output(network: nn.Module) -> nn.Module:
         if hasattr(network, name):
             setattr(network, name, None)
     if hasattr(network, "aux_logits"):
-        network.aux_logits = False
+        network.__dict__["aux_logits"] = False
     return network

@@ -30,7 +30,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(x)))))
-        return self.relu2(inner + self.shortcut(x))
+        result: Tensor = self.relu2(inner + self.shortcut(x))
+        return result
 
 
 def small_resnet(class_count: int, width: int, blocks: int) -> nn.Sequential:

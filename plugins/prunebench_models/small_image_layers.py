@@ -79,7 +79,8 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         active = self.relu1(self.norm1(x))
         beside = x if self.shortcut is None else self.shortcut(active)
-        return self.conv2(self.relu2(self.norm2(self.conv1(active)))) + beside
+        result: Tensor = self.conv2(self.relu2(self.norm2(self.conv1(active)))) + beside
+        return result
 
 
 def wide_resnet(class_count: int, blocks: int, widen: int) -> nn.Sequential:
@@ -113,7 +114,8 @@ def cifar_mobilenet_v2(class_count: int, width: float) -> nn.Module:
     ]
     network = mobilenet_v2(num_classes=class_count, width_mult=width, inverted_residual_setting=stages, dropout=0.0)
     network.features[0][0].stride = (1, 1)
-    return network
+    result: nn.Module = network
+    return result
 
 
 def _he(network: nn.Module) -> None:

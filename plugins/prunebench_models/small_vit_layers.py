@@ -19,11 +19,14 @@ class Attention(nn.Module):
         self.o = nn.Linear(width, width)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)  # (B, T, width) -> (B, heads, T, head_dim)
+        result: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)  # (B, T, width) -> (B, heads, T, head_dim)
+        return result
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed = functional.scaled_dot_product_attention(*(self._split(part(x)) for part in (self.q, self.k, self.v)))
-        return self.o(mixed.transpose(-3, -2).flatten(-2))  # (B, heads, T, head_dim) -> (B, T, width)
+        q, k, v = (self._split(part(x)) for part in (self.q, self.k, self.v))
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        result: Tensor = self.o(mixed.transpose(-3, -2).flatten(-2))  # (B, heads, T, head_dim) -> (B, T, width)
+        return result
 
 
 class Block(nn.Module):
@@ -40,7 +43,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        return x + self.down(self.act(self.up(self.norm2(x))))
+        result: Tensor = x + self.down(self.act(self.up(self.norm2(x))))
+        return result
 
 
 class VisionTransformer(nn.Module):
@@ -61,4 +65,5 @@ class VisionTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.patches(x).flatten(2).transpose(1, 2)  # (B, T, width)
         x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1) + self.positions
-        return self.head(self.norm(self.blocks(x))[:, 0])
+        result: Tensor = self.head(self.norm(self.blocks(x))[:, 0])
+        return result

@@ -11,7 +11,7 @@ from prunebench import Task
 from tensorly.cp_tensor import validate_cp_rank
 from tltorch import FactorizedConv, FactorizedLinear
 from tltorch.utils import get_tensorized_shape
-from torch import nn
+from torch import Tensor, nn
 
 from prunebench_peers.adapters import handed, require
 from prunebench_peers.randomness import seeded
@@ -89,6 +89,7 @@ def _prime_factor_count(number: int) -> int:
 def _replacement(layer: nn.Module, method: _Factorized) -> nn.Module:
     """The library's layer in the place of `layer`, decomposed in float32 or better, with a bias of its own."""
     weight = layer.weight
+    assert isinstance(weight, Tensor)
     wide = copy.deepcopy(layer).requires_grad_(False)
     wide = wide.float() if weight.dtype.itemsize < 4 else wide
     if isinstance(wide, nn.Conv2d):

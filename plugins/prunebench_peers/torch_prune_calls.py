@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prunebench import Task
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from prunebench_peers.adapters import require
@@ -22,10 +22,16 @@ def pruned(network: nn.Module, names: list[str], call: str, task: Task, **option
     return network
 
 
+def _weight(network: nn.Module, name: str) -> Tensor:
+    weight = network.get_submodule(name).weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def with_channels_to_spare(network: nn.Module, names: list[str], dim: int, amount: float, task: Task) -> list[str]:
     """The layers that lose at least one channel and keep one; never the classifier's outputs."""
     classifier = task.shapes[-1].name
-    reasons = {name: _refusal(network.get_submodule(name).weight.shape[dim], amount) for name in names}
+    reasons = {name: _refusal(_weight(network, name).shape[dim], amount) for name in names}
     if dim == 0 and classifier in reasons:
         reasons[classifier] = "its outputs are the classes"
     for name, why in reasons.items():

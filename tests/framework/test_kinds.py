@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from prunebench import pytest_plugin, testing
+from prunebench.engine.session import prepare, run_record
 from prunebench.plugins import hookspecs
 from prunebench.plugins.kinds import KINDS
 from prunebench.plugins.scaffold import TEMPLATES
@@ -44,3 +46,10 @@ def test_the_table_loads_no_contract():
     code = "import sys, prunebench.plugins.kinds; print('prunebench.plugins.contracts' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout.strip() == "False"
+
+
+def test_a_setting_called_control_makes_no_control(tmp_path):
+    prepared = prepare(Path(__file__).parents[2] / "grids" / "quickstart.toml", db=tmp_path / "r.duckdb")
+    controls = run_record(prepared).options["controls"]
+    assert {"dense", "random"} <= set(controls)
+    assert "lottery_ticket" not in controls, "its `control` is a setting: 'none' is no yes"

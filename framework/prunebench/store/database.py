@@ -14,7 +14,7 @@ from prunebench.store.journal import folder_of
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-SCHEMA = 5
+SCHEMA = 6
 PUBLISHED = "published"  # beside the journals: this database was once written by a merge
 CONFIG: dict[str, Any] = {
     "autoinstall_known_extensions": False,

@@ -61,7 +61,8 @@ def choose(criterion: str, count: int, moment: Tensor, down: Tensor, generator: 
         scores = torch.linalg.solve(moment + ridge * torch.eye(width).to(moment), moment).diagonal()
     else:
         scores = moment.diagonal().clamp(min=0).sqrt() * down.double().norm(dim=0)
-    return scores.argsort(descending=True, stable=True)[:count].sort().values
+    result: Tensor = scores.argsort(descending=True, stable=True)[:count].sort().values
+    return result
 
 
 def refitted(moment: Tensor, chosen: Tensor, ridge: float) -> Tensor:
@@ -73,7 +74,10 @@ def refitted(moment: Tensor, chosen: Tensor, ridge: float) -> Tensor:
     damped = own + ridge * own.diagonal().mean().clamp(min=torch.finfo(own.dtype).tiny) * torch.eye(len(own)).to(own)
     factor, failed = torch.linalg.cholesky_ex(damped)
     if int(failed):
-        return torch.linalg.lstsq(damped, moment[chosen], driver="gelsd" if own.device.type == "cpu" else None).solution
+        result: Tensor = torch.linalg.lstsq(
+            damped, moment[chosen], driver="gelsd" if own.device.type == "cpu" else None
+        ).solution
+        return result
     return torch.cholesky_solve(moment[chosen], factor)
 
 

@@ -126,7 +126,7 @@ def _is_over_space(node: fx.Node) -> bool:
 def _flattens(node: fx.Node) -> bool:
     first = node.kwargs.get("start_dim", node.args[1] if len(node.args) > 1 else 0)
     last = node.kwargs.get("end_dim", node.args[2] if len(node.args) > 2 else -1)
-    return first == 1 and last == -1
+    return bool(first == 1 and last == -1)
 
 
 def _views_flat(node: fx.Node) -> bool:
@@ -134,7 +134,7 @@ def _views_flat(node: fx.Node) -> bool:
     source, *sizes = node.args
     sizes = list(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (list, tuple)) else sizes
     is_flat = isinstance(source, fx.Node) and shape_of(node)[1:] == (entries(source),)
-    return is_flat and len(sizes) == 2 and (sizes[1] == -1 or isinstance(sizes[1], fx.Node))
+    return bool(is_flat and len(sizes) == 2 and (sizes[1] == -1 or isinstance(sizes[1], fx.Node)))
 
 
 def is_tensor(node: fx.Node) -> bool:

@@ -9,7 +9,7 @@ import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.channels.channel_graph import ChannelGraph, Group, channel_graph
+from prunebench_methods.channels.channel_graph import ChannelGraph, Group, channel_graph, in_its_type
 from prunebench_methods.channels.channel_removal import resize_reader, resize_scaler, resize_writer
 from prunebench_methods.shared.numerics import working
 from prunebench_methods.shared.replace import refuse_if_unusable, replace_module
@@ -37,8 +37,7 @@ class Design(NamedTuple):
 
 def redesigned(settings: Settings, network: nn.Module, task: Task) -> nn.Module:
     """The network in its new sizes, with fresh weights; raises `NotApplicable` where nothing would change."""
-    dtype = next((p.dtype for p in network.parameters()), torch.float32)
-    images = task.calibration.to(dtype)
+    images = in_its_type(network, task.calibration)
     graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1], task.shapes))
     chain = _chain(network, graph, settings.section)
     spectra = task.once(("map_spectra", settings.section), lambda: map_spectra(network, chain, graph.norms, images))
@@ -105,7 +104,8 @@ def _eigenvalues(moment: Tensor) -> Tensor:
     """Of the centred covariance, from sums of products with a column of ones behind."""
     count, sums = moment[-1, -1], moment[-1, :-1]
     covariance = moment[:-1, :-1] / count - torch.outer(sums, sums) / count**2
-    return torch.linalg.eigvalsh(covariance).flip(0).clamp_min(0)
+    result: Tensor = torch.linalg.eigvalsh(covariance).flip(0).clamp_min(0)
+    return result
 
 
 def significant(values: Tensor, variance: float) -> int:
@@ -134,12 +134,12 @@ def _can_be_dropped(layer: nn.Module) -> bool:
     """Whether what goes in has the size of what comes out."""
     if not isinstance(layer, nn.Conv2d):
         return False
-    same = layer.padding == "same" or all(
-        2 * pad == step * (side - 1)
-        for pad, step, side in zip(layer.padding, layer.dilation, layer.kernel_size, strict=True)
-        if not isinstance(pad, str)
-    )
-    return same and layer.padding != "valid" and set(layer.stride) == {1}
+    if isinstance(layer.padding, str):
+        pads = tuple(0 if layer.padding == "valid" else None for _ in layer.kernel_size)
+    else:
+        pads = layer.padding
+    around = zip(pads, layer.dilation, layer.kernel_size, strict=True)
+    return set(layer.stride) == {1} and all(pad is None or 2 * pad == step * (side - 1) for pad, step, side in around)
 
 
 def _record(graph: ChannelGraph, chain: list[Group], design: Design, task: Task) -> None:

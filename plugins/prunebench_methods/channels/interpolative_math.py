@@ -152,7 +152,7 @@ def predictor(gram: Tensor, kept: Tensor) -> Tensor:
     inner = gram[kept][:, kept]
     lower, failed = torch.linalg.cholesky_ex(inner)
     if failed:  # kept channels that are silent or depend on each other: the smallest of the solutions
-        result = torch.linalg.pinv(inner, hermitian=True) @ gram[kept]
+        result: Tensor = torch.linalg.pinv(inner, hermitian=True) @ gram[kept]
     else:
         result = torch.cholesky_solve(gram[kept], lower)
     result[:, kept] = torch.eye(len(kept), dtype=result.dtype)

@@ -45,7 +45,7 @@ def landings(
 
 
 def _landing(node: fx.Node, norm: str, modules: Mapping[str, nn.Module]) -> Landing:
-    source = node.args[0].name  # type: ignore[union-attr]
+    source = str(node.args[0].name)  # type: ignore[union-attr]
     end, other = node, ""
     if norm and getattr(modules[norm], "running_mean", None) is None:
         return Landing(source, node.name)

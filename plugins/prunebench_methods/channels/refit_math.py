@@ -87,7 +87,8 @@ def dense_answers(
 
 def batched(images: Tensor) -> Sequence[Tensor]:
     """Batches of which some can be held out, however few images there are."""
-    return images.split(min(BATCH, -(-len(images) // HELD)))
+    result: Sequence[Tensor] = images.split(min(BATCH, -(-len(images) // HELD)))
+    return result
 
 
 def _rows(values: Tensor) -> Tensor:
@@ -188,10 +189,10 @@ def _regressed(batches: Iterable[_Rows], now: Tensor, line: _Line, rounds: int) 
 
 
 def _set(layer: nn.Module, norm: nn.Module | None, numbers: Tensor) -> None:
-    shape = layer.weight.shape  # type: ignore[union-attr]
-    size = layer.weight[0].numel()  # type: ignore[index,union-attr]
+    shape = layer.weight.shape
+    size = layer.weight[0].numel()  # type: ignore[index]
     layer.weight = like(numbers[:, :size].reshape(shape), layer)  # type: ignore[arg-type]
     if layer.bias is not None:
         layer.bias = like(numbers[:, -1], layer)
     elif norm is not None:
-        norm.running_mean -= numbers[:, -1].to(norm.running_mean)  # type: ignore[operator,arg-type]
+        norm.running_mean -= numbers[:, -1].to(norm.running_mean)

@@ -52,7 +52,8 @@ class Whitened(nn.Module):
         self.shape = shape
 
     def forward(self, held: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(self.factor, held, upper=False, left=False).view(self.shape)
+        result: Tensor = torch.linalg.solve_triangular(self.factor, held, upper=False, left=False).view(self.shape)
+        return result
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """V of a weight."""
@@ -111,7 +112,8 @@ def refit_together(network: nn.Module, modules: Collection[str], answers: Answer
     network.requires_grad_(False)
     mixing = {name: layer for name, layer in layers.items() if _is_mixing(layer)}
     for name, factor in _factors(network, mixing, answers.batches).items():
-        parametrize.register_parametrization(mixing[name], "weight", Whitened(factor, mixing[name].weight.shape))
+        shape = _weight(mixing[name]).shape
+        parametrize.register_parametrization(mixing[name], "weight", Whitened(factor, shape))
     for layer in layers.values():
         layer.requires_grad_()
     progress = _descended(network, answers, steps)
@@ -121,6 +123,12 @@ def refit_together(network: nn.Module, modules: Collection[str], answers: Answer
         value.grad = None
         value.requires_grad_(before[name])
     return progress
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 def _is_mixing(layer: nn.Module) -> bool:
@@ -143,7 +151,10 @@ def _factors(network: nn.Module, layers: Mapping[str, nn.Module], batches: Seque
 
 def _factor(total: Tensor) -> Tensor:
     scaled = total / total.diagonal().mean().clamp_min(torch.finfo(total.dtype).tiny)
-    return torch.linalg.cholesky(scaled + DAMPING * torch.eye(len(total), dtype=total.dtype, device=total.device))
+    result: Tensor = torch.linalg.cholesky(
+        scaled + DAMPING * torch.eye(len(total), dtype=total.dtype, device=total.device)
+    )
+    return result
 
 
 def _descended(network: nn.Module, answers: Answers, steps: int) -> Progress:

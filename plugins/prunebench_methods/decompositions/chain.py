@@ -84,7 +84,7 @@ def _along(chosen: tuple[bool, bool], values: Sequence[int], otherwise: int) -> 
 def _padding(layer: nn.Conv2d, chosen: tuple[bool, bool]) -> str | tuple[int, int]:
     """`same` and `valid` hold for each axis apart, so that they can be handed on as they are."""
     if isinstance(layer.padding, str):
-        return layer.padding if any(chosen) else 0
+        return layer.padding if any(chosen) else (0, 0)
     return _along(chosen, layer.padding, 0)
 
 

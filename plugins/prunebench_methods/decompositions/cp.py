@@ -45,7 +45,7 @@ class Cp(Decomposition):
                 Piece(outputs, rank, (1, width), columns=True),
             )
         if self.form == "three":
-            middle = (Piece(rank, rank, (height, width), rank, rows=True, columns=True),)
+            middle: tuple[Piece, ...] = (Piece(rank, rank, (height, width), rank, rows=True, columns=True),)
         else:
             middle = (
                 Piece(rank, rank, (height, 1), rank, rows=True),

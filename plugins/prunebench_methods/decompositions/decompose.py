@@ -92,7 +92,7 @@ class Decomposition(Method):
             wanted = round((self.rank_ratio or 1.0) * exact)
         return rounded_up(wanted, self.round_to, exact)
 
-    def break_even(self, shape: LayerShape) -> int:
+    def break_even(self, shape: LayerShape) -> int | tuple[int, int]:
         """The largest rank at which the chain has fewer weights than the layer; may be 0."""
         return max(0, (shape.weight_count - 1) // weight_count(self.pieces(shape, 1)))
 
@@ -126,11 +126,11 @@ class Decomposition(Method):
         """The network with each convolution replaced by its chain; the others are recorded with the reason."""
         from prunebench_methods.decompositions.chain import chained
         from prunebench_methods.shared.gain import too_slow
-        from prunebench_methods.shared.replace import nothing_left, replace_module, select_layers, shapes_by_name
+        from prunebench_methods.shared.replace import nothing_left, replace_module, select_convolutions, shapes_by_name
 
         shapes = shapes_by_name(task)
         reasons = {name: self.why_left_alone(shape) for name, shape in shapes.items()}
-        for name, layer in select_layers(network, task, reasons).items():
+        for name, layer in select_convolutions(network, task, reasons).items():
             rank = self.rank_of(shapes[name])
             found = self.factors(layer, name, rank, task)
             chain = chained(layer, self.pieces(shapes[name], rank), found)

@@ -13,7 +13,7 @@ from prunebench_methods.decompositions.als import Settings, composed, fitted, mo
 from prunebench_methods.decompositions.chain import blank, chained, relative_error
 from prunebench_methods.decompositions.pieces import Factors, Piece
 from prunebench_methods.shared.numerics import like, working
-from prunebench_methods.shared.replace import replace_module, select_layers
+from prunebench_methods.shared.replace import replace_module, select_convolutions
 from prunebench_methods.shared.rewinding import beginning
 
 BIAS_SPREAD = 0.01  # of fresh biases: not zero, so that what is zero after training was made so
@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 
 def decomposed(network: nn.Module, task: Task, plan: Plan, sweeps: int) -> nn.Module:
     """Every filter replaced by the nearest product of three vectors, found in at most `sweeps` sweeps."""
-    layers = select_layers(network, task, plan.reasons)
+    layers = select_convolutions(network, task, plan.reasons)
     for name, layer in layers.items():
         found = rank_one_filters(layer, task.generator, sweeps)
         network = replace_module(network, name, chained(layer, plan.pieces[name], found))
@@ -48,7 +48,7 @@ def rank_one_filters(layer: nn.Conv2d, generator: torch.Generator, sweeps: int) 
 def trained_from_scratch(network: nn.Module, task: Task, plan: Plan, stages: int) -> nn.Module:
     """The initial network with fresh flattened convolutions, trained like the dense one."""
     network.load_state_dict(beginning(network, task))
-    layers = select_layers(network, task, plan.reasons)
+    layers = select_convolutions(network, task, plan.reasons)
     for name, layer in layers.items():
         modules = [_fresh(layer, piece, task.generator) for piece in plan.pieces[name]]
         network = replace_module(network, name, nn.Sequential(*modules))

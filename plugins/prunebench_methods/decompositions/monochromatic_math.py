@@ -12,14 +12,14 @@ from prunebench_methods.decompositions.chain import chained, relative_error
 from prunebench_methods.decompositions.pieces import Factors, Piece
 from prunebench_methods.shared.equal_clusters import clusters_of
 from prunebench_methods.shared.numerics import svd, working
-from prunebench_methods.shared.replace import replace_module, select_layers
+from prunebench_methods.shared.replace import replace_module, select_convolutions
 
 
 def with_colours(
     network: nn.Module, task: Task, chains: Mapping[str, Sequence[Piece]], reasons: Mapping[str, str], *, equal: bool
 ) -> nn.Module:
     """The layers in `chains` replaced by their two pieces; the others are recorded with the reason."""
-    for name, layer in select_layers(network, task, reasons).items():
+    for name, layer in select_convolutions(network, task, reasons).items():
         pieces = chains[name]
         found = colour_factors(layer, pieces[0].out_channels, task.generator, equal=equal)
         network = replace_module(network, name, chained(layer, pieces, found))
@@ -51,4 +51,5 @@ def colour_factors(layer: nn.Conv2d, colours: int, generator: torch.Generator, *
 def _centre(members: Tensor, all_vectors: Tensor) -> Tensor:
     """The mean direction; that of all filters for a colour without any."""
     mean = (members if len(members) else all_vectors).mean(dim=0)
-    return mean / torch.linalg.vector_norm(mean).clamp_min(torch.finfo(mean.dtype).tiny)
+    result: Tensor = mean / torch.linalg.vector_norm(mean).clamp_min(torch.finfo(mean.dtype).tiny)
+    return result

@@ -31,7 +31,8 @@ def _leading(tensor: Tensor, rank: int | None = None) -> Tensor:
     """The first left singular vectors of `tensor` as a matrix with its first axis for rows, completed to a basis."""
     matrix = tensor.flatten(1).double()
     vectors = torch.linalg.eigh(matrix @ matrix.T)[1].flip(1).to(tensor.dtype)
-    return vectors[:, :rank]
+    result: Tensor = vectors[:, :rank]
+    return result
 
 
 def tucker_factors(layer: nn.Conv2d, found: ChannelVectors, rank: tuple[int, int], sweeps: int) -> Factors:

@@ -111,10 +111,13 @@ def _narrowed(layer: Layer, weight: Tensor, kept: Tensor, mean: Tensor | None) -
 class Selected(nn.Module):
     """A layer on some of its inputs: `kept` (k,) along `axis`."""
 
+    kept: Tensor
+
     def __init__(self, kept: Tensor, axis: int, layer: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
         self.axis, self.layer = axis, layer
         self.register_buffer("kept", kept.clone())
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.layer(input.index_select(self.axis, self.kept))
+        result: Tensor = self.layer(input.index_select(self.axis, self.kept))
+        return result

@@ -117,4 +117,5 @@ class Unfolded(nn.Module):
         result = self.left @ (self.right @ columns)
         if self.bias is not None:
             result = result + self.bias[:, None]
-        return result.unflatten(-1, size)
+        answer: Tensor = result.unflatten(-1, size)
+        return answer

@@ -70,7 +70,7 @@ def pivot_layers(layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None)
     rank = left.shape[1]
     order, others = pivot_rows(left)
     rows = left[order[:rank]] @ right
-    biases = (None, None)
+    biases: tuple[Tensor | None, Tensor | None] = (None, None)
     if bias is not None:
         own = bias[order[:rank]]
         biases = (own, bias[order[rank:]] - others @ own)

@@ -26,8 +26,8 @@ def sample_products(method: RandomMatmul, network: nn.Module, task: Task) -> nn.
         task.note("as printed, without dividing by the probabilities, the estimator is biased")
     for name, layer in select_layers(network, task, method.reasons(task.shapes)).items():
         seed = int(torch.randint(1 << 62, (), generator=task.generator))
-        kind = SampledLinear if isinstance(layer, nn.Linear) else SampledConv2d
-        new = kind(layer, method.samples_of(shapes[name]), seed, method.variant, method.replacement)
+        settings = (method.samples_of(shapes[name]), seed, method.variant, method.replacement)
+        new = SampledLinear(layer, *settings) if isinstance(layer, nn.Linear) else SampledConv2d(layer, *settings)
         network = replace_module(network, name, new)
         task.layer(name, rank=None)
     return network
@@ -89,7 +89,8 @@ class Norms:
     def of(self, weight: Tensor) -> Tensor:
         """The norms in float32, on the weight's device."""
         if weight.is_inference():  # such tensors have no version to compare
-            return torch.linalg.vector_norm(weight.float(), dim=1)
+            result: Tensor = torch.linalg.vector_norm(weight.float(), dim=1)
+            return result
         if self.version != weight._version or self.found.device != weight.device:
             self.version, self.found = weight._version, torch.linalg.vector_norm(weight.detach().float(), dim=1)
         return self.found
@@ -155,7 +156,8 @@ class SampledConv2d(_Sampled):
         result = weight.T @ patches.index_select(1, chosen)  # (B, m, L)
         if self.bias is not None:
             result = result + self.bias[:, None]
-        return result.unflatten(-1, self._size(padded))
+        answer: Tensor = result.unflatten(-1, self._size(padded))
+        return answer
 
     def _size(self, padded: Tensor) -> list[int]:
         geometry = zip(padded.shape[2:], self.dilation, self.kernel_size, self.stride, strict=True)

@@ -117,7 +117,7 @@ def _fit_by_rows(fit: Fit, weight: Tensor, ridge: float, importance: Importance)
 def _fit_by_moments(
     fit: Fit, weight: Tensor, ridge: float, importance: Importance
 ) -> tuple[Solution, Responses, Tensor]:
-    assert fit.moments is not None
+    assert fit.moments is not None and isinstance(fit.target_total, Tensor)
     mean, target_mean = fit.moments.mean, fit.target_total / fit.row_count
     covariance = fit.moments.second()  # (n, n)
     cross = fit.cross / fit.row_count - torch.outer(target_mean, mean)  # (m, n)
@@ -155,11 +155,12 @@ def from_inputs(layer: Layer) -> bool:
     return isinstance(layer, nn.Linear) and layer.out_features > layer.in_features
 
 
-def responses(layer: Layer, outputs: Tensor, chosen: Tensor | None) -> Tensor:
+def responses(layer: nn.Module, outputs: Tensor, chosen: Tensor | None) -> Tensor:
     """(rows, m): the outputs in the order of `patches`, without the bias."""
     if isinstance(layer, nn.Linear):
         rows = outputs.reshape(outputs.shape[:-1].numel(), outputs.shape[-1])  # -1 is unknown where a layer has no rows
     else:
         flat = outputs.flatten(2)  # (B, m, L)
         rows = (flat if chosen is None else flat[:, :, chosen]).transpose(1, 2).flatten(0, 1)
-    return rows if layer.bias is None else rows - layer.bias.detach()
+    bias = layer.bias
+    return rows - bias.detach() if isinstance(bias, Tensor) else rows

@@ -52,7 +52,7 @@ class RandomMatched(Method):
             known = {field.name for field in fields(task.method(self.of, keep=self.keep))}
         except PruneBenchError as error:
             raise NotApplicable(f"random masks match the share `keep` of a method: {error}") from None
-        mine = {"keep": self.keep, "scope": self.scope, "section": self.section}
+        mine: dict[str, float | str] = {"keep": self.keep, "scope": self.scope, "section": self.section}
         return task.method(self.of, **{name: value for name, value in mine.items() if name in known})
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:

@@ -173,8 +173,9 @@ def _saved(network: nn.Module, bits: int) -> Iterator[tuple[int, int]]:
             continue
         weight, zeros = layer.weight, getattr(layer, "grid_zeros", None)
         dense = weight.numel() * weight.element_size()
-        whole = zeros is not None and zeros.dtype == torch.uint8
-        spare = zeros.numel() - packed_byte_count(zeros.numel(), bits) if whole else 0
+        spare = 0
+        if zeros is not None and zeros.dtype == torch.uint8:
+            spare = zeros.numel() - packed_byte_count(zeros.numel(), bits)
         bitmap = (
             packed_byte_count(weight.numel(), 1) + packed_byte_count(int(weight.count_nonzero()), bits) + HEADER_BYTES
         )

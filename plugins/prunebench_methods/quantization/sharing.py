@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from prunebench import Task
 from torch import Tensor, nn
@@ -49,7 +51,7 @@ def share(layers: dict[str, Layer], clusters: dict[str, int], start: str, task: 
     """
     for name, layer in layers.items():
         weight = working(layer.weight)
-        ordered = task.once(("ascending", name), lambda w=weight: _ascending(w)) if is_dense else _ascending(weight)
+        ordered = task.once(("ascending", name), partial(_ascending, weight)) if is_dense else _ascending(weight)
         book = shared(layer.weight.detach(), clusters[name], start, ordered, task.generator)
         parametrize.register_parametrization(layer, "weight", book, unsafe=True)
 

@@ -89,11 +89,14 @@ class Inputs:
 
     def factor(self, *, centred: bool = True) -> Tensor:
         """(q, n) in float64 whose F' F is the covariance, or the uncentred second moment; q is at most n."""
+        result: Tensor
         if self.moments:
             variances, directions = torch.linalg.eigh(self.moments.second(centred=centred))
-            return (directions * variances.clamp_min(0).sqrt()).T
+            result = (directions * variances.clamp_min(0).sqrt()).T
+            return result
         rows = torch.cat(self.rows).double()
-        return (rows - rows.mean(0) if centred else rows) / len(rows) ** 0.5
+        result = (rows - rows.mean(0) if centred else rows) / len(rows) ** 0.5
+        return result
 
     def components(self, *, centred: bool = True) -> tuple[Tensor, Tensor]:
         """Variances (k,), largest first, and their directions (n, k), for what varies at all."""

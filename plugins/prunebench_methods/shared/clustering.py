@@ -21,7 +21,8 @@ def centres_of_numbers(ascending: Tensor, clusters: int, start: str, generator: 
     values = ascending.double().cpu()  # where sums come out the same every time
     distinct = values.unique_consecutive()
     if len(distinct) <= clusters:
-        return distinct
+        result: Tensor = distinct
+        return result
     centres = _lloyd(values, _first_centres(values, distinct, clusters, start, generator))
     for _ in range(REVIVALS):
         revived = _revived(values, centres)

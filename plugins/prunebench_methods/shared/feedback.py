@@ -50,7 +50,8 @@ def inverse_root(moment: Tensor, damp: float) -> Tensor:
         damp *= RAISED
     upper = lower.flip(0, 1)
     identity = torch.eye(len(upper), dtype=upper.dtype, device=upper.device)
-    return torch.linalg.solve_triangular(upper, identity, upper=True)
+    result: Tensor = torch.linalg.solve_triangular(upper, identity, upper=True)
+    return result
 
 
 def sweep(weight: Tensor, root: Tensor, chooser: Chooser, block: int = BLOCK) -> Tensor:

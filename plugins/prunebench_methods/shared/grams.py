@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from prunebench import NotApplicable, Task, samples
@@ -68,7 +69,8 @@ class Gram:
         if self.products is not None:
             return None
         rows = torch.cat([part[:, group] for part in self.rows]).double()
-        return (rows - rows.mean(0) if centred else rows) / self.count**0.5
+        result: Tensor | None = (rows - rows.mean(0) if centred else rows) / self.count**0.5
+        return result
 
     def second(self, group: int, *, centred: bool = False) -> Tensor:
         """(n, n): the mean of x x', or the covariance; a new tensor in float64."""
@@ -112,7 +114,7 @@ def grams_of(network: nn.Module, task: Task, names: Iterable[str], *, until: str
             new.update(_grams_of(network, task, names[place:], until))
         return new[names[place]]
 
-    found = {name: task.once(("gram", name), lambda place=place: gram(place)) for place, name in enumerate(names)}
+    found = {name: task.once(("gram", name), partial(gram, place)) for place, name in enumerate(names)}
     for name, each in found.items():
         if not bool(torch.isfinite(each.diagonal()).all()):
             raise NotApplicable(f"the inputs of {name!r} over the calibration samples are not finite")

@@ -80,7 +80,8 @@ def decode(coded: Coded) -> Symbols:
     lengths = np.frombuffer(coded.lengths, dtype=np.uint8).astype(np.int64)
     codes = canonical_codes(lengths)
     symbol_of = {(int(lengths[symbol]), int(codes[symbol])): symbol for symbol in _canonical_order(lengths)}
-    found, code, width = [], 0, 0
+    found: list[int] = []
+    code, width = 0, 0
     bits = iter(np.unpackbits(np.frombuffer(coded.payload, dtype=np.uint8)).tolist())
     while len(found) < coded.count:
         code, width = code << 1 | next(bits), width + 1

@@ -34,7 +34,8 @@ class Importance:
             return columns
         base = self.floor**power
         beyond = (self.values + self.floor) ** power - base
-        return base * columns + self.directions @ (beyond[:, None] * (self.directions.T @ columns))
+        result: Tensor = base * columns + self.directions @ (beyond[:, None] * (self.directions.T @ columns))
+        return result
 
     def diagonal(self, weight: Tensor) -> Tensor:
         """(m,): what single responses of a layer with this weight (m, n) are worth."""

@@ -45,6 +45,7 @@ def working(values: Tensor) -> Tensor:
 def like(values: Tensor, layer: nn.Module) -> nn.Parameter:
     """A new parameter with the numbers, in the dtype and on the device of the layer's weight."""
     weight = layer.weight
+    assert isinstance(weight, Tensor)
     copy = values.detach().to(dtype=weight.dtype, device=weight.device, copy=True)
     return nn.Parameter(copy.contiguous(), requires_grad=weight.requires_grad)
 

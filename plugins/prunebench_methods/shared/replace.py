@@ -56,11 +56,17 @@ def select_layers(network: nn.Module, task: Task, reasons: Mapping[str, str]) ->
     return chosen
 
 
+def select_convolutions(network: nn.Module, task: Task, reasons: Mapping[str, str]) -> dict[str, nn.Conv2d]:
+    """`select_layers` where the reasons leave every linear layer alone."""
+    chosen = select_layers(network, task, reasons)
+    return {name: layer for name, layer in chosen.items() if isinstance(layer, nn.Conv2d)}
+
+
 def nothing_left(reasons: Mapping[str, str]) -> str:
     """One line that says why every layer was left alone: each different reason with the first layer it holds for."""
     if not reasons:
         return "the network has no linear or convolutional layer"
-    first = {why: name for name, why in reversed(reasons.items())}
+    first = {why: name for name, why in reversed(list(reasons.items()))}
     return "no layer to change: " + "; ".join(f"{name}: {why}" for why, name in reversed(first.items()))
 
 

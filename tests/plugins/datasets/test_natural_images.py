@@ -233,6 +233,8 @@ def test_parquet_that_is_not_that_is_named(tmp_path: Path) -> None:
     parquet(place / "train-0.parquet", [(good, -1)])
     with pytest.raises(DataError, match="whole number from 0, got -1"):
         HfImages(folder="set").load(SHAPE, tmp_path)
+    with pytest.raises(DataError, match=r"images need a model whose input_shape is \(C, H, W\), got None"):
+        HfImages(folder="set").load(None, tmp_path)
     with pytest.raises(DataError, match="it has image, label"):
         HfImages(folder="set", label="kind").load(SHAPE, tmp_path)
     (place / "train-0.parquet").write_text("a,b\n1,2\n")

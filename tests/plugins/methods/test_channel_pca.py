@@ -9,7 +9,7 @@ import torch
 from fake_task import FakeTask, accuracy, digits_task, fake_task, pruned, small_cnn, small_fcn
 from prunebench import NotApplicable
 from prunebench_methods.channels.channel_pca import ChannelPca
-from prunebench_methods.channels.channel_pca_math import significant
+from prunebench_methods.channels.channel_pca_math import _can_be_dropped, significant
 from torch import Tensor, nn
 
 
@@ -56,6 +56,12 @@ def test_a_layer_that_changes_the_size_of_its_maps_stays() -> None:
     net[3].stride, net[8] = (2, 2), nn.Linear(12 * 4, 20)
     network = pruned(ChannelPca(variance=0.999999, retrain=False), digits_task(net))
     assert widths(network) == [5, 4, 7]
+
+
+def test_a_layer_without_padding_by_name_stays() -> None:
+    net = redundant_net((5, 4, 7))
+    net[3].padding, net[6].padding = "valid", "same"
+    assert not _can_be_dropped(net[3]) and _can_be_dropped(net[6])
 
 
 def test_the_designed_network_learns_from_fresh_weights() -> None:

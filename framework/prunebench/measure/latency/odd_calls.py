@@ -42,16 +42,17 @@ def times_longer_when_new(comparison: Comparison, sides: tuple[Side, Side], cloc
     input is new. To be called in inference mode, after the timing proper.
     """
     first, second = (
-        _times_longer(side, way, clock, comparison) for side, way in zip(sides, comparison.ways, strict=True)
+        _times_longer(side, x, way, clock, comparison)
+        for side, x, way in zip(sides, comparison.inputs, comparison.ways, strict=True)
     )
     return first, second
 
 
-def _times_longer(side: Side, way: Way, clock: Clock, comparison: Comparison) -> float:
+def _times_longer(side: Side, own: Tree, way: Way, clock: Clock, comparison: Comparison) -> float:
     protocol, start = comparison.protocol, time.perf_counter()
     new_ms: list[float] = []
     again_ms: list[float] = []
-    for x in _new_inputs(comparison):
+    for x in _new_inputs(own, comparison.spare):
         if len(new_ms) >= LEAST_INPUTS and time.perf_counter() - start > SHARE * protocol.max_seconds:
             break
         other = Side(side.network, ready_input(x, protocol, comparison.device, way))
@@ -63,15 +64,15 @@ def _times_longer(side: Side, way: Way, clock: Clock, comparison: Comparison) ->
     return min(min(new_ms) / max(min(again_ms), LEAST_MS), median(new_ms) / max(median(again_ms), LEAST_MS))
 
 
-def _new_inputs(comparison: Comparison) -> Iterator[Tree]:
+def _new_inputs(own: Tree, beside: Tree | None) -> Iterator[Tree]:
     """Windows on the samples and those behind them: as many samples, of the same kind, none in its old place."""
-    batch = samples.count(comparison.x)
-    spare = comparison.x if comparison.spare is None else comparison.spare
+    batch = samples.count(own)
+    spare = own if beside is None else beside
     count = samples.count(spare)
     for shift in range(1, FRESH_INPUTS + 1):
-        both = samples.joined([comparison.x, samples.rows(spare, torch.arange(shift) % count)])
+        both = samples.joined([own, samples.rows(spare, torch.arange(shift) % count)])
         window = samples.rows(both, slice(shift, shift + batch))
-        if not _equal(window, comparison.x):
+        if not _equal(window, own):
             yield window
 
 
