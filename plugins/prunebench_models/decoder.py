@@ -199,7 +199,9 @@ def _parts(name: str, module: nn.Module, layers: tuple[str, ...]) -> list[Part] 
     return [Part(f"{name}.{layer}", bias="" if module.bias is None else "bias") for layer, module in pairs]
 
 
-def _attention(name: str, attn: SelfAttention) -> Attention | None:
+def _attention(name: str, attn: nn.Module) -> Attention | None:
+    if not isinstance(attn, SelfAttention):
+        return None
     parts = _parts(name, attn, ("q_proj", "k_proj", "v_proj", "o_proj"))
     if parts is None:
         return None
