@@ -149,13 +149,14 @@ def test_the_wheels_are_what_the_project_needs() -> None:
 
 
 @pytest.mark.slow
-def test_the_script_runs_its_quickest_steps_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_the_script_runs_its_quickest_step_and_goes_on(tmp_path: Path) -> None:
     command = ["bash", "benchmarks/card.sh", "run", "--device", "cpu", "--scale", "tenth", "--out", str(tmp_path)]
-    command += ["--only", "decompositions,memory", "--patience", "8", "--seconds", "280"]
+    command += ["--only", "decompositions", "--patience", "16", "--seconds", "550"]
     environment = {**os.environ, "PYTHON": sys.executable}
     first = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stdout + first.stderr
     kept = json.loads((tmp_path / "card.json").read_text())
-    assert [step["status"] for step in kept["steps"].values()] == ["ok", "ok"]
+    assert [step["status"] for step in kept["steps"].values()] == ["ok"]
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 0 and again.stdout.count("done before") == 2
+    assert again.returncode == 0 and again.stdout.count("done before") == 1
