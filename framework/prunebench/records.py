@@ -109,6 +109,9 @@ def _recipe_table(recipe: Recipe) -> dict[str, Any]:
     return table
 
 
+Runtime = Literal["torch", "torch_compile", "torch_export", "onnxruntime", "openvino"]
+
+
 @dataclass(frozen=True)
 class LatencyProtocol:
     """How the pruned network is timed against the dense one; no batch sizes means no timing."""
@@ -123,6 +126,8 @@ class LatencyProtocol:
     compile: bool = False
     in_place: bool = False  # activations overwrite their input wherever the output stays the same
     decode: int = 0  # of language models: one more token behind so many in a cache is timed as well; 0 for not
+    runtime: Runtime = "torch"  # what runs both networks
+    dynamic_batch: bool = False  # exported networks are left open in their batch size
 
 
 @dataclass(frozen=True)
@@ -143,10 +148,9 @@ class Protocol:
         table = msgspec.to_builtins(self)
         if not self.metrics:
             table.pop("metrics", None)  # msgspec does not write what it has not read
-        if not self.latency.in_place:
-            table["latency"].pop("in_place", None)
-        if not self.latency.decode:
-            table["latency"].pop("decode", None)
+        for key, usual in (("in_place", False), ("decode", 0), ("runtime", "torch"), ("dynamic_batch", False)):
+            if getattr(self.latency, key) == usual:
+                table["latency"].pop(key, None)
         table["train"], table["finetune"] = _recipe_table(self.train), _recipe_table(self.finetune)
         if self.threads == 1:
             table.pop("threads", None)

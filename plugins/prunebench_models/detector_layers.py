@@ -18,6 +18,7 @@ class GridDetectorNet(nn.Module):
         self.conv3 = nn.Conv2d(2 * width, 2 * width, 3, 1, 1)
         self.conv4 = nn.Conv2d(2 * width, 2 * width, 3, 1, 1)
         self.head = nn.Conv2d(2 * width, 4 + classes, 1)
+        assert self.head.bias is not None
         nn.init.constant_(self.head.bias[4:], -3.0)  # most cells see nothing
         steps = (torch.arange(side // 4) + 0.5) / (side // 4)
         rows, columns = torch.meshgrid(steps, steps, indexing="ij")

@@ -15,6 +15,7 @@ from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
 from prunebench.plugins.discovery import find_installed
 from prunebench.records import Choice, LatencyProtocol, Protocol, Recipe, Trial
+from prunebench.testing import check_dataset
 from prunebench.trial.runner import run_trial
 from prunebench.trial.workbench import Workbench
 from torch import nn
@@ -155,3 +156,7 @@ def test_a_sound_one_is_scored(tmp_path):
     result = ended(tmp_path, regression(""))
     assert result.status == "ok" and result.measurement.objective.name == "regression"
     assert result.measurement.score == result.measurement.scores["r2"]
+
+
+def test_the_kit_takes_rows_that_do_not_heed_a_shape_of_images():
+    assert check_dataset(regression("")) == []

@@ -54,6 +54,7 @@ def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = Fal
     heading, labels = "", short_labels(frame.select("method", "setting").iter_rows())
     for row in frame.head(longest).iter_rows(named=True):
         group = f"{printable(row['dataset'], 60)} · {printable(row['model'], 60)}"
+        group += f", in {row['runtime']}" if row.get("runtime") not in (None, "torch") else ""
         if group != heading:
             of = "" if is_classic else f", {score_heading(row)}"
             table.add_row(Text(group + of, style="bold"))

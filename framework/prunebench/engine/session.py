@@ -179,7 +179,7 @@ def _add_report(prepared: Prepared, db: Path, outcome: Outcome) -> None:
     """The page of the run; where it cannot be written, a note says why."""
     try:
         outcome.report = _report(prepared, db, outcome.run_id)
-    except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
+    except (PruneBenchError, ModuleNotFoundError) as error:  # a full disk, or no polars: the results are kept
         outcome.notes = (*outcome.notes, f"no report: {error}")
 
 

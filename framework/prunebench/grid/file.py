@@ -11,7 +11,7 @@ from typing import Any, cast
 from prunebench.errors import GridError
 from prunebench.grid.axes import axis, check_keys, key_name, short, tables, unknown_keys_together
 from prunebench.grid.blocks import Block, Entry, Exclusion
-from prunebench.grid.protocols import protocol_from, run_options
+from prunebench.grid.protocols import protocols_from, run_options
 from prunebench.records import NAME, Value
 
 FILE_LIMIT_BYTES = 1_000_000
@@ -85,8 +85,8 @@ class Reader:
 
     def _parts(self, table: dict[str, Any], name: str) -> dict[str, Any]:
         check_keys(table, TOP_KEYS, "the grid")
-        protocol, options = (
-            protocol_from(table.get("protocol", {}), self.warnings.append),
+        protocols, options = (
+            protocols_from(table.get("protocol", {}), self.warnings.append),
             run_options(table.get("run", {})),
         )
         name = table.get("name", name)
@@ -103,7 +103,8 @@ class Reader:
         return dict(
             name=name,
             blocks=self._blocks(blocks),
-            protocol=protocol,
+            protocol=protocols[0],
+            variants=protocols[1:],
             options=options,
             claims=tuple(_claim(claim, i + 1) for i, claim in enumerate(_listed(table, "claim", "the grid"))),
             scale=str(table.get("scale", "")),

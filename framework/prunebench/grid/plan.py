@@ -133,7 +133,8 @@ class _Planner:
                     if cells:
                         self._require_one_objective(dataset, model, where)
                     for method in [self._dense(), *cells] if cells else []:
-                        yield Trial(dataset_choice, model_choice, method, seed, self.grid.protocol)
+                        for protocol in self.grid.protocols:
+                            yield Trial(dataset_choice, model_choice, method, seed, protocol)
 
     def _require_one_objective(self, dataset: Draft, model: Draft, where: str) -> None:
         """Raise where a model says that it is for other objectives than the data set's: no cell of the two can run."""

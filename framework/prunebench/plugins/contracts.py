@@ -142,6 +142,14 @@ class Method(ABC):
         """Bytes by format, as this method would store `network`; the smallest is the row's `stored_bytes`."""
         return {}
 
+    def exported(self, network: nn.Module) -> tuple[nn.Module, str]:
+        """What another runtime is given of the pruned `network`, and "int8" where its own quantizer is to be applied.
+
+        By default the network as it is. A method whose layers only torch's kernels run returns a copy that computes
+        the same in floating point; `network` itself is left as it is.
+        """
+        return network, ""
+
 
 class Tokenizer(Protocol):
     """How a language model reads text; a data set of text is handed its model's by `Dataset.load_for`."""

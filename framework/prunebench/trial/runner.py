@@ -24,6 +24,8 @@ from prunebench.measure.latency.latency import latency
 from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
 from prunebench.measure.other_layers import other_records
+from prunebench.measure.runtimes.artifact import PROVIDERS
+from prunebench.measure.runtimes.pair import Given
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
 from prunebench.plugins.code import plugins_of
@@ -258,15 +260,30 @@ def _is_realised(trial: Trial, dense: Counts, after: Counts) -> bool:
 def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Latency, ...]:
     if not trial.protocol.latency.batch:
         return ()
-    other: nn.Module = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
-    asked = trial.protocol.latency
+    protocol, notes = trial.protocol.latency, list[str]()
     with bench.guard.watching(f"the network that {trial.method.use} made"), bench.turn.timing():
         bench.progress("time", None)
-        found = latency(dense.network, other, dense.calibration, asked, bench.device, trial.seed)
+        sides = _timed_sides(trial, dense, pruned)
+        found = latency(*sides, dense.calibration, protocol, bench.device, trial.seed, notes.append)
         if is_text(dense.calibration):
             length = dense.calibration.shape[1]
             found = tuple(replace(one, mode="prefill", token_count=length) for one in found)
-        return found + (_decoded(trial, bench, dense, pruned, other) if asked.decode else ())
+        if protocol.decode:
+            found += _decoded(trial, bench, dense, pruned, sides[1].network)
+    pruned.notes += notes
+    return found
+
+
+def _timed_sides(trial: Trial, dense: DenseNetwork, pruned: Pruned) -> tuple[Given, Given]:
+    """What is timed: the dense network against its own copy, or against what the method says a runtime is given."""
+    own = Given(dense.network, dense.network)
+    if trial.protocol.latency.runtime not in PROVIDERS:
+        other = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
+        return own, Given(other, other)
+    if trial.method.use == "dense":
+        return own, own
+    network, quantizer = pruned.methods[-1].exported(pruned.network) if pruned.methods else (pruned.network, "")
+    return own, Given(pruned.network, network, quantizer, dense.calibration)
 
 
 def _decoded(

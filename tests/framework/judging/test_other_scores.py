@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import math
+import random
 import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prunebench.cli.summary import headline_table
 from prunebench.judging.audit import audit
 from prunebench.judging.compare import compare
+from prunebench.measure.statistics import pack_values
 from prunebench.records import Choice, ObjectiveFacts
 from prunebench.report import Scope
 from prunebench.report.build import Extras, build
@@ -64,6 +67,53 @@ def path(tmp_path_factory) -> Path:
                 journal.append(result)
     store.merge()
     return store.path
+
+
+def judged(rank, seed, shift, weights=None):
+    """A result whose 60 samples have losses that `shift` moves, and maybe weights."""
+    draw = random.Random(7)
+    losses = [draw.expovariate(1) * (weights[i] if weights else 1) for i in range(60)]
+    moved = random.Random(rank or 0)
+    own = [x + shift * (weights[i] if weights else 1) + moved.gauss(0, 0.3) for i, x in enumerate(losses)]
+    of = samples.result(samples.trial(rank, seed, dataset=Choice("table")))
+    packed = [pack_values(np.float32(values)) if values else "" for values in (own, weights)]
+    made = replace(of.measurement, correct="", top1_accuracy=None, objective=R2, score=0.9, scores={"r2": 0.9},
+                   test_count=60, values=packed[0], weights=packed[1])  # fmt: skip
+    return replace(of, measurement=made), np.float32(own).astype(float)
+
+
+@pytest.mark.parametrize(("shift", "word"), [(0.5, "worse"), (-0.5, "better"), (0.0, "can't tell")])
+def test_values_are_compared_by_students_interval_as_scipy_has_it(tmp_path, shift, word):
+    from scipy.stats import ttest_rel
+
+    (dense, before), (pruned, after) = judged(None, 0, 0.0), judged(4, 0, shift)
+    found = compared(tmp_path, dense, pruned)
+    interval = ttest_rel(after, before).confidence_interval(0.95)
+    assert found["loss_difference"] == pytest.approx(float((after - before).mean()), rel=1e-6)
+    assert (found["loss_difference_low"], found["loss_difference_high"]) == pytest.approx(interval, rel=1e-6)
+    assert (found["verdict"], found["pair_count"], found["mcnemar_p"]) == (word, 60, None)
+
+
+def test_weighted_samples_have_the_interval_of_a_jackknife(tmp_path):
+    weights = [1 + i % 7 for i in range(60)]
+    (dense, before), (pruned, after) = judged(None, 0, 0.0, weights), judged(4, 0, 0.2, weights)
+    found = compared(tmp_path, dense, pruned)
+    odd, weight = after - before, np.array(weights, float)
+    without = [(odd.sum() - odd[i]) / (weight.sum() - weight[i]) for i in range(60)]
+    error = math.sqrt(59 / 60 * sum((x - np.mean(without)) ** 2 for x in without))
+    assert found["loss_difference"] == pytest.approx(odd.sum() / weight.sum(), rel=1e-6)
+    half = (found["loss_difference_high"] - found["loss_difference_low"]) / 2
+    assert half == pytest.approx(2.0009954 * error, rel=0.03)  # t of 59 degrees; the two errors agree to order 1/n
+
+
+def compared(folder, *of):
+    store = Store(folder / "results.duckdb")
+    with store.open_run(samples.run("paired")) as journal:
+        for result in of:
+            journal.append(result)
+    store.merge()
+    with open_results(store.path) as opened:
+        return opened.query("from comparison").row(0, named=True)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from prunebench import samples
 from prunebench.measure.latency.blocks import Side
 from prunebench.measure.latency.faults import InvalidOutput
+from prunebench.measure.runtimes.artifact import Artifact
 from prunebench.records import LatencyProtocol
 from prunebench.samples import Tree
 
@@ -76,6 +77,8 @@ def quiet(threads: int) -> Iterator[None]:
 
 def side(network: nn.Module, x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Side:
     """A copy in evaluation mode with an input of its own; neither shares memory with what it was made from."""
+    if isinstance(network, Artifact):
+        return Side(network.runner(x, protocol.threads, protocol.dynamic_batch), x)
     return Side(_network(network, protocol, device, way), ready_input(x, protocol, device, way))
 
 

@@ -21,6 +21,8 @@ def settled(asked: Comparison) -> tuple[Comparison, dict[str, Any]]:
     What is as the protocol says, and what is tried where the protocol says so; both networks stay as they are.
     """
     protocol = asked.protocol
+    if protocol.runtime != "torch":  # formats and activations are torch's own; what an exporter makes of them, it knows
+        return asked, {}
     with quiet(protocol.threads):
         dense_way, of_dense = _settled(asked, asked.dense, asked.inputs[0])
         pruned_way, of_pruned = _settled(asked, asked.pruned, asked.inputs[1])

@@ -133,3 +133,6 @@ create or replace macro loss_verdict(difference, error, n) as case
     when loss_high(difference, error, n) < 0 then 'better'
     else 'can''t tell'
 end;
+
+-- What ran both networks of a timing: torch, in rows from before there was a choice and in all that say nothing else.
+create or replace macro runtime_of(conditions) as coalesce(conditions ->> '$.runtime', 'torch');

@@ -12,6 +12,7 @@ select
     l.clock,
     l.model as model_number,
     l.environment as environment_number,
+    runtime_of(l.conditions) as runtime,
     count(*) as pair_count,
     quantile_disc(exp(abs(ln(l.speedup))) - 1, 0.9) as floor,
     is_decode(l.mode) as is_decode,
@@ -82,7 +83,8 @@ select
     l.token_count,
     l.context,
     l.cache_bytes,
-    l.dense_cache_bytes
+    l.dense_cache_bytes,
+    runtime_of(l.conditions) as runtime
     $parameters(r)
 from latency as l
 join labelled_trials as r using (result)
@@ -97,6 +99,7 @@ left join floors
     and floors.clock is not distinct from l.clock
     and floors.is_decode = is_decode(l.mode)
     and floors.context is not distinct from case when is_decode(l.mode) then l.context end
+    and floors.runtime = runtime_of(l.conditions)
 cross join lateral (
     select greatest(
         floors.floor,
@@ -180,3 +183,39 @@ from latency as l
 join labelled_trials as r using (result)
 cross join (values ('dense'), ('pruned')) as side(side)
 where not is_decode(l.mode) and (l.memory_format = 'fastest' or contains(l.conditions::varchar, '_in_place"'));
+
+-- Trial by batch size in whatever ran it: what was made of both networks, and how far it is from what torch answers.
+create or replace view runtimes as
+select
+    s.trial_id,
+    s.dataset_label,
+    s.model_label,
+    s.method,
+    s.method_label,
+    s.seed,
+    s.protocol_id,
+    s.environment_id,
+    s.is_dense,
+    s.runtime,
+    s.conditions ->> '$.runtime_version' as runtime_version,
+    s.conditions ->> '$.provider' as provider,
+    s.threads,
+    s.batch,
+    coalesce(cast(r.protocol_settings ->> '$.latency.dynamic_batch' as boolean), false) as dynamic_batch,
+    s.speedup,
+    s.speedup_low,
+    s.speedup_high,
+    s.verdict,
+    s.latency_ms,
+    s.dense_latency_ms,
+    s.flags,
+    cast(s.conditions ->> '$.pruned_file_bytes' as bigint) as file_bytes,
+    cast(s.conditions ->> '$.dense_file_bytes' as bigint) as dense_file_bytes,
+    cast(s.conditions ->> '$.pruned_difference' as double) as difference,
+    cast(s.conditions ->> '$.dense_difference' as double) as dense_difference,
+    cast(s.conditions ->> '$.tolerance' as double) as tolerance,
+    cast(s.conditions ->> '$.pruned_agrees' as boolean) as agrees,
+    s.conditions ->> '$.pruned_quantizer' as quantizer,
+    cast(s.conditions ->> '$.pruned_export_seconds' as double) as export_seconds
+from speedups as s
+join labelled_trials as r using (trial_id);

@@ -200,6 +200,7 @@ with grouped as (
         l.memory_format,
         l.compile,
         l.clock,
+        runtime_of(l.conditions) as runtime,
         count(*) as seed_count,
         avg(ln(l.speedup)) as log_speedup,
         half95(ln(l.speedup)) as log_speedup_half,
@@ -241,7 +242,8 @@ select
     g.latency_ms,
     g.dense_latency_ms,
     g.throughput,
-    g.contention
+    g.contention,
+    g.runtime
     $parameters(c)
 from grouped as g
 join cells as c
