@@ -7,6 +7,7 @@ import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from conv_speed import as_unfolded
 from prunebench import NotApplicable
 from prunebench.measure.counts import mac_count
@@ -16,12 +17,12 @@ from prunebench_methods.shared.replace import replace_module
 from torch import nn
 
 from card.kernels import int8_products, pairs_of_four
-from card.networks import images, method_of, network_of, pruned_by, relative_error, task_for
+from card.networks import classes_of, images, method_of, network_of, pruned_by, relative_error, task_for
 from card.pairs import Timed, as_they_are, by_protocol
 from card.record import Record
 
 NETWORKS = ("large_fcn", "alexnet", "resnet50", "densenet121", "vit_b_16")
-TENTH = ("large_fcn", "resnet18", "vit_b_16")  # on a CPU the others take minutes to be decomposed
+TENTH = ("simple_fcn", "small_resnet", "small_vit")  # on a CPU the others take minutes to be decomposed
 NARROW = 0.7  # of the width
 TARGET = 2.0  # times fewer multiply-accumulates
 Made = tuple[str, Callable[[], nn.Module]]
@@ -44,17 +45,19 @@ def run(record: Record) -> None:
 
 def _network(record: Record, name: str, batches: tuple[int, ...], seconds: float) -> None:
     network, shape = network_of(name, record.size)
-    calibration = images(record.size.of(64, 8), shape, "cpu")
-    outputs = 10 if name == "large_fcn" else 1000
-    task = task_for(network, calibration, record.device, outputs)
-    x = images(max(batches), shape, record.device)
+    calibration = images(record.size.of(16, 8), shape, "cpu")
+    outputs = classes_of(name)
+    task = task_for(network, calibration, record.place, outputs)
+    x = images(max(batches), shape, record.place)
     full = mac_count(network, task.example_input)
     for method, make in _ways(name, network, task):
+        if not record.has_time(f"{name}, {method}", 2 * len(batches) * seconds):
+            continue
         with record.case(f"{name}, {method}", declines=(NotApplicable,)):
             pruned = make()
             macs = full / mac_count(pruned, task.example_input)
             for batch in batches:
-                timed = by_protocol(network, pruned, x[:batch], batch, record.device, seconds)
+                timed = by_protocol(network, pruned, x[:batch], batch, record.place, seconds)
                 record.row(model=name, method=method, batch=batch, macs=round(macs, 2), **timed.values())
                 _believed(record, f"{name}, {method}, batch {batch}", timed)
     for method, pack in (("int8 products", int8_products), ("two of four", pairs_of_four)):
@@ -64,14 +67,15 @@ def _network(record: Record, name: str, batches: tuple[int, ...], seconds: float
 
 def _ways(name: str, network: nn.Module, task: TrialTask) -> Iterator[Made]:
     """Method by method, each solved for the same ratio where it has a knob to solve for."""
-    is_fcn, is_vit = name == "large_fcn", name.startswith("vit")
+    is_fcn, is_vit = name.endswith("_fcn"), "vit" in name
+    multiple = 16 if name in NETWORKS else 1
 
     def low_rank() -> nn.Module:
-        return pruned_by(method_of("low_rank", task, network, TARGET, round_to=16), network, task)
+        return pruned_by(method_of("low_rank", task, network, TARGET, round_to=multiple), network, task)
 
     yield "low_rank", low_rank
     if not is_fcn and not is_vit:
-        convolutions = {"section": "conv", "round_to": 16}
+        convolutions = {"section": "conv", "round_to": multiple}
         yield (
             "low_rank, unfolded",
             lambda: as_unfolded(
@@ -80,14 +84,14 @@ def _ways(name: str, network: nn.Module, task: TrialTask) -> Iterator[Made]:
         )
         yield (
             "spatial_svd",
-            lambda: pruned_by(method_of("spatial_svd", task, network, TARGET, round_to=16), network, task),
+            lambda: pruned_by(method_of("spatial_svd", task, network, TARGET, round_to=multiple), network, task),
         )
     if is_vit:
         yield "mlp_width", lambda: _anatomical(network, task)
     elif is_fcn:
         yield "narrower", lambda: narrower(network)
     else:
-        narrow: dict[str, Any] = {"keep": NARROW, "refit": False, "choose": "pivots", "round_to": 8}
+        narrow: dict[str, Any] = {"keep": NARROW, "refit": False, "choose": "pivots", "round_to": min(8, multiple)}
         yield (
             "interpolative_channels",
             lambda: pruned_by(method_of("interpolative_channels", task, network, **narrow), network, task),
@@ -121,9 +125,10 @@ def _packed(
     record: Record, name: str, network: nn.Module, x: Any, method: str, pack: Callable[..., Any], seconds: float
 ) -> None:
     """Kernels of the device for whole networks: their weights can be neither copied nor moved."""
-    dense, packed, given = pack(network, x, record.device)
-    error = relative_error(packed(given), dense(given))
-    timed = as_they_are(Side(dense, given), Side(packed, given), record.device, seconds)
+    dense, packed, given = pack(network, x, record.place)
+    with torch.inference_mode():
+        error = relative_error(packed(given), dense(given))
+    timed = as_they_are(Side(dense, given), Side(packed, given), record.place, seconds)
     record.row(model=name, method=method, batch=len(x), macs=None, error=error, **timed.values())
     _believed(record, f"{name}, {method}", timed)
 

@@ -63,7 +63,7 @@ def _timed(record: Record, name: str, network: nn.Module, x: Tensor, seconds: fl
     kinds = ("copy", "more work") if record.size.is_full or name in SMALL else ("copy",)
     pairs = {"copy": (network, network), "more work": (Passes(network, PASSES), Passes(network, PASSES + 1))}
     return {
-        kind: by_protocol(pairs[kind][0], copy.deepcopy(pairs[kind][1]), x, len(x), record.device, seconds)
+        kind: by_protocol(pairs[kind][0], copy.deepcopy(pairs[kind][1]), x, len(x), record.place, seconds)
         for kind in kinds
     }
 

@@ -1,7 +1,8 @@
 """Two sides of the database, paired trial by trial: has anything got worse?
 
 A side is a run, a version, a machine or a method. Runs, versions and machines are paired on the trial (the same
-question asked twice); methods on data set, model, protocol and seed, and on the setting where a side has several.
+question asked twice), or, where no trial is shared, on what was asked, across protocols; methods on data set, model,
+protocol and seed, at the nearest compression where a side has several settings.
 Differences are B minus A. A score is compared as its objective says, accuracies as differences of fractions and
 perplexities as ratios; all else as ratios, averaged as logarithms. Each objective has a line of its own.
 """
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import QueryError
+from prunebench.judging.pairing import Pairing, pairing, protocol_note
 from prunebench.measure.statistics import t_quantile
 from prunebench.store.ingest import quoted
 from prunebench.store.lookup import run_of
-from prunebench.store.sealed_client import sealed_queries, sealed_query
+from prunebench.store.sealed_client import sealed_queries
 
 KINDS = ("run", "version", "environment", "host", "method")
 LEAST_EFFECT = {"speedup": 0.01, "latency_ms": 0.01}  # what a machine cannot tell apart
@@ -99,9 +101,11 @@ def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Compari
     Raises where a side is empty.
     """
     sides = [_side(path, text) for text in (a, b)]
-    keys = _pairs_on(path, sides)
-    counts = [f"select count(*), count(*) filter (status = 'ok') from ({_rows_sql(side)})" for side in sides]
-    answers = sealed_queries(path, [_pairs_sql(sides, keys), _lost_sql(sides, keys), *counts], row_limit=1_000_000)
+    a_sql, b_sql = map(_rows_sql, sides)
+    paired = pairing(path, a_sql, b_sql, has_methods=any(kind == "method" for kind, _ in sides))
+    counts = [f"select count(*), count(*) filter (status = 'ok') from ({sql})" for sql in (a_sql, b_sql)]
+    asked = [_pairs_sql(a_sql, b_sql, paired), _lost_sql(a_sql, b_sql, paired.same), *counts]
+    answers = sealed_queries(path, asked, row_limit=1_000_000)
     for answer in answers:
         if answer.error:
             raise QueryError(answer.error)
@@ -114,11 +118,12 @@ def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Compari
     rows = [dict(zip(pairs.columns, row, strict=True)) for row in pairs.rows]
     lost_count = int(lost.rows[0][0])
     if not rows and not lost_count:
-        raise QueryError(f"{a!r} and {b!r} have no {keys} in common: nothing to compare")
+        raise QueryError(f"{a!r} and {b!r} have no {paired.keys} in common: nothing to compare")
     scores = [_difference(metric, own, tolerance) for metric, own in _scored(rows)]
     made = [*scores, *(_difference(metric, rows, LEAST_EFFECT.get(metric.name, 0.0)) for metric in METRICS)]
     a_count, b_count = (int(count.rows[0][1]) for count in counted)
-    notes = _notes(rows, lost_count)
+    protocols = protocol_note(path, ((row["a_protocol"], row["b_protocol"]) for row in rows))
+    notes = (*_notes(rows, lost_count), *filter(None, (paired.note, protocols)))
     return Comparison(a, b, a_count, b_count, len(rows), lost_count, tuple(d for d in made if d), notes)
 
 
@@ -142,7 +147,8 @@ def _rows_sql(side: tuple[str, str]) -> str:
     }[kind].replace("$v", quoted(value))
     return f"""
         select
-            r.trial_id, r.status, dataset.label as dataset, model.label as model, method.setting, r.protocol, r.seed,
+            r.trial_id, r.status, dataset.label as dataset, model.label as model, method.label as method,
+            method.setting, r.protocol, r.seed,
             environment.environment_id, coalesce(r.score, r.top1_accuracy) as score,
             score_name_of(r.objective) as score_name, score_title_of(r.objective) as score_title,
             score_unit_of(r.objective) as score_unit, larger_is_better(r.objective) as larger_is_better,
@@ -165,16 +171,7 @@ def _rows_sql(side: tuple[str, str]) -> str:
     """
 
 
-def _pairs_on(path: Path | str, sides: Sequence[tuple[str, str]]) -> str:
-    if all(kind != "method" for kind, _ in sides):
-        return "trial_id"
-    counts = [f"select count(distinct setting) from ({_rows_sql(side)})" for side in sides]
-    found = [sealed_query(path, sql).rows[0][0] for sql in counts]
-    keys = "dataset, model, protocol, seed"
-    return keys if max(found) <= 1 else f"{keys}, setting"
-
-
-def _pairs_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
+def _pairs_sql(a: str, b: str, paired: Pairing) -> str:
     names = ("score", *(metric.source for metric in METRICS))
     values = ", ".join(
         [f"a.{name} as a_{name}, b.{name} as b_{name}" for name in names] + [f"b.{fact} as {fact}" for fact in FACTS]
@@ -182,15 +179,14 @@ def _pairs_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
     return f"""
         select
             a.environment_id = b.environment_id as same_environment, a.seed as seed,
-            a.score_name = b.score_name as same_score, {values}
-        from ({_rows_sql(sides[0])}) as a
-        join ({_rows_sql(sides[1])}) as b using ({keys})
-        where a.status = 'ok' and b.status = 'ok'
+            a.score_name = b.score_name as same_score, a.protocol as a_protocol, b.protocol as b_protocol, {values}
+        from ({a}) as a
+        join ({b}) as b using ({paired.keys})
+        where a.status = 'ok' and b.status = 'ok' {paired.condition}
     """
 
 
-def _lost_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
-    a, b = map(_rows_sql, sides)
+def _lost_sql(a: str, b: str, keys: str) -> str:
     return f"select count(*) from ({a}) as a join ({b}) as b using ({keys}) where a.status = 'ok' and b.status <> 'ok'"
 
 

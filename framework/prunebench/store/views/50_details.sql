@@ -179,8 +179,12 @@ select
     run.command,
     run.grid,
     run.claims,
-    run.options
+    run.options,
+    origin.source as origin,
+    origin.publisher,
+    origin.content as origin_content
 from run
+left join origin on origin.run = run.id
 left join (
     select
         run,
