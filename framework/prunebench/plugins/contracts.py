@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypedDict, TypeVar, Unpack
 
 from prunebench.anatomy.parts import Anatomy
 from prunebench.errors import NotApplicable
@@ -30,6 +30,12 @@ T = TypeVar("T")
 API_VERSION = 1  # what this prunebench speaks; a plugin that declares none was written for 1
 
 
+class Later(TypedDict, total=False):
+    """What a field says besides its bounds."""
+
+    additive: bool
+
+
 def param(
     default: Any = dataclasses.MISSING,
     doc: str = "",
@@ -40,13 +46,16 @@ def param(
     below: float | None = None,
     choices: Sequence[Any] = (),
     unit: str = "",
-    additive: bool = False,
+    **later: Unpack[Later],
 ) -> Any:
     """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value.
 
     `additive` is for a field that a released plugin gains: at its default, which must be what the plugin did before, it
     is no part of a trial's identity, so that results from before still count.
     """
+    if unknown := set(later) - {"additive"}:
+        raise TypeError(f"param knows no {', '.join(sorted(unknown))}")
+    additive = later.get("additive", False)
     if additive and default is dataclasses.MISSING:
         raise ValueError("an additive field needs a default: what the plugin did before it had the field")
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
