@@ -22,8 +22,9 @@ FLOORS = [
         "checks of this machine; a network in hand; the kit as a pytest plugin; older names",
     ),
     (
-        ["engine", "export", "testing"],
-        "many trials on many devices: sessions, executors, workers, activity; networks as files; the kit for plugins",
+        ["engine", "export", "testing", "publishing"],
+        "many trials on many devices: sessions, executors, workers, activity; networks as files; the kit for plugins; "
+        "folders and sites of results",
     ),
     (["trial", "report"], "one trial, from the dense network to its result; charts and the page"),
     (["grid", "judging"], "text -> checked trials; audits, claims, comparisons"),
@@ -49,7 +50,7 @@ OWNERS = {
     "duckdb": {"store"},
     "altair": {"report"},
     "vl_convert": {"report"},
-    "polars": {"store", "report", "cli", "own"},
+    "polars": {"store", "report", "cli", "own", "publishing"},
     "ray": {"engine"},
     "tensorly": set(),
     "torchvision": set(),

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import prunebench
 import pytest
+from prunebench.cli.run import _close
+from prunebench.engine.session import Outcome
 
 GRID = """
 name = "small"
@@ -159,3 +161,12 @@ def test_a_report_that_cannot_be_written_hides_no_results(tmp_path):
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert (ended.returncode, "2 ok, 1 skipped" in ended.stdout) == (0, True), ended.stderr
     assert "bench: no report: report.html: cannot be written: No space left on device" in ended.stderr
+
+
+def test_without_polars_a_run_ends_with_a_line_in_place_of_its_table(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    outcome = Outcome("grid", tmp_path / "results.duckdb", 1, 0, run_id="run", statuses={"ok": 1}, seconds=2.0)
+    _close(outcome, as_json=False)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "no closing table: it needs polars (pip install polars)"
+    assert said[1].startswith("1 ok in 2 s; results in ")

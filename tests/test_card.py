@@ -74,6 +74,14 @@ def test_a_step_is_not_begun_where_too_little_time_is_left(driver: Driver, out: 
     assert kept and kept["status"] == "cut off" and "not begun" in kept["error"]
 
 
+def test_what_a_step_found_before_is_kept_where_no_time_is_left(driver: Driver, out: Path) -> None:
+    driver.seconds = 5.0
+    write(out / "memory.json", found("memory", "running", rows=[{"figure": 1}]))
+    assert driver.run((Step("memory", 30, "not begun"),)) == 1
+    kept = read(out / "memory.json")
+    assert kept and kept["status"] == "cut off" and kept["rows"] == [{"figure": 1}]
+
+
 @pytest.mark.parametrize("other", [{"device": "cuda"}, {"scale": "full"}, {"status": "failed"}])
 def test_only_what_passed_in_the_same_way_counts_as_done(driver: Driver, out: Path, other: dict[str, Any]) -> None:
     driver.seconds = 5.0
@@ -110,12 +118,24 @@ def test_what_is_left_out_for_lack_of_time_is_no_pass(tmp_path: Path) -> None:
     assert (made.status, made.left_out) == ("cut off", ["that"])
 
 
+def test_the_part_on_gpus_is_what_the_stored_result_makes() -> None:
+    kept = read(ROOT / "docs" / "make" / "card.json")
+    assert kept and list(kept["steps"]) == list(NAMES)
+    document = (ROOT / "docs" / "performance.md").read_text()
+    assert page.part(kept) in document, "bash benchmarks/card.sh page docs/make/card.json"
+    assert (page.NO_CARD in document) == (not kept["facts"]["card"])
+
+
 def test_the_page_marks_what_did_not_hold_and_what_waits_for_the_host() -> None:
     row = {"model": "m", "method": "low_rank", "macs": 2.0, "batch": 1, "speedup": 1.5, "low": 1.4, "high": 1.6}
     steps = {"speed": found("speed", "failed", rows=[{**row, "flags": ["launch-bound"]}], error="it ended")}
-    text = page.part({"facts": FACTS | {"card": ""}, "scale": "tenth", "seconds": 9.0, "steps": steps})
+    card = {"card": "a card", "memory_gib": 80, "driver": "580", "cuda": "13.0"}
+    text = page.part({"facts": FACTS | card, "scale": "full", "seconds": 9.0, "steps": steps})
     assert "| m | low_rank | 2.0 | 1.50 [1.40, 1.60] * |" in text
-    assert "failed: it ended" in text and "- speed: so: this" in text and page.NO_CARD in text
+    assert "failed: it ended" in text and "- speed: so: this" in text and page.NO_CARD not in text
+    assert "a card (80 GiB), driver 580, CUDA 13.0" in text
+    proof = page.part({"facts": FACTS, "scale": "tenth", "seconds": 9.0, "steps": steps})
+    assert page.NO_CARD in proof and "1.50" not in proof
 
 
 def test_the_wheels_are_what_the_project_needs() -> None:

@@ -18,7 +18,10 @@ NETWORKS = (
     "weight_norm old_weight_norm standardized_convolutions called_by_keyword convolutions_by_keyword "
     "lazy_layers layers_without_entries frozen bfloat16 scripted tuple_outputs dict_outputs"
 )
-METHODS = "low_rank magnitude int8 kmeans tucker2 interpolative_channels"
+METHODS = (
+    "low_rank magnitude int8 kmeans tucker2 interpolative_channels wanda sparsegpt gptq two_sided_low_rank "
+    "activation_pca column_select cp data_aware_low_rank"
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,12 @@ def test_a_cell_is_right_or_declined_with_a_reason(the_zoo: zoo.Zoo, network: st
     for setting in zoo.settings_of(the_zoo.methods()[method]):
         cell = the_zoo.cell(network, method, setting)
         assert cell["status"] == "ok" or (cell["status"] == "declined" and cell["reason"]), (setting, cell)
+
+
+def test_a_tenth_of_the_zoo_is_tried_here(the_zoo: zoo.Zoo) -> None:
+    settings = {name: len(zoo.settings_of(cls)) for name, cls in the_zoo.methods().items()}
+    tried = len(NETWORKS.split()) * sum(settings[name] for name in METHODS.split())
+    assert tried >= len(ZOO) * sum(settings.values()) / 10
 
 
 def test_the_zoo_holds_at_least_sixty_networks() -> None:

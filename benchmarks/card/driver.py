@@ -56,7 +56,8 @@ class Driver:
             return before
         left = self.seconds - (time.monotonic() - self.begun)
         if left < step.least:
-            found = self._failure(step, CUT_OFF, f"not begun: {left:.0f} s of {self.seconds:.0f} s were left")
+            late = f"{max(0.0, left):.0f} s of {self.seconds:.0f} s were left"
+            found = self._kept(step, before, late) or self._failure(step, CUT_OFF, f"not begun: {late}")
         else:
             found = self._process(step, min(step.seconds * self.patience, left))
         held = sum(check["holds"] for check in found["checks"])
@@ -65,8 +66,19 @@ class Driver:
         return found
 
     def _is_done(self, before: dict[str, Any]) -> bool:
-        same = before.get("device") == self.device and before.get("scale") == self.scale
-        return bool(same and before.get("status") == OK)
+        return self._is_alike(before) and before.get("status") == OK
+
+    def _is_alike(self, before: dict[str, Any]) -> bool:
+        return bool(before.get("device") == self.device and before.get("scale") == self.scale)
+
+    def _kept(self, step: Step, before: dict[str, Any] | None, late: str) -> dict[str, Any] | None:
+        """What an earlier run of the step found until it was cut off or failed; there is no time for another."""
+        if not before or not self._is_alike(before) or not before["rows"]:
+            return None
+        status = before["status"] if before["status"] in (FAILED, CUT_OFF) else CUT_OFF
+        found = {**before, "status": status, "error": before["error"] or f"begun before, not ended: {late}"}
+        write(self.out / f"{step.name}.json", found)
+        return found
 
     def _process(self, step: Step, seconds: float) -> dict[str, Any]:
         """A fresh process: what it does to the card, to itself or to its memory, the next one does not see."""

@@ -15,13 +15,15 @@ from prunebench.plugins.discovery import find_installed
 from prunebench.plugins.parameters import complete, create
 from prunebench.trial.targets import DenseCounts, solved
 from prunebench.trial.task import TrialTask
-from prunebench_models.convolutional import LeNet5
+from prunebench_models.convolutional import LeNet5, SmallResNet
 from prunebench_models.fully_connected import LargeFcn, SimpleFcn
+from prunebench_models.small_images import SmallVit
 from torch import Tensor, nn
 
 from card.record import Size
 
-OWN = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5(), "large_fcn": LargeFcn()}
+OWN = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5(), "large_fcn": LargeFcn(), "small_resnet": SmallResNet(),
+       "small_vit": SmallVit()}  # fmt: skip
 CLASSES = 1000
 CALIBRATION = (64, 4)  # images, full size and a tenth
 
@@ -30,11 +32,16 @@ def network_of(name: str, size: Size) -> tuple[nn.Module, tuple[int, ...]]:
     """The network in evaluation mode on the CPU, and the shape of one sample; the same weights every time."""
     torch.manual_seed(0)
     if name in OWN:
-        return OWN[name].build(10).eval(), tuple(OWN[name].input_shape)
+        return OWN[name].build(classes_of(name)).eval(), tuple(OWN[name].input_shape)
     pixels = size.of(224, 64)
     options = {"image_size": pixels} if name.startswith("vit") else {}
     made: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options)
     return made.eval(), (3, pixels, pixels)
+
+
+def classes_of(name: str) -> int:
+    """Outputs of the network."""
+    return 10 if name in OWN else CLASSES
 
 
 def images(count: int, shape: tuple[int, ...], device: str) -> Tensor:

@@ -13,7 +13,7 @@ from card.record import OK, read
 BEGIN, END = "<!-- made by benchmarks/card.sh page: begin -->", "<!-- made by benchmarks/card.sh page: end -->"
 NO_CARD = (
     "No card has run this yet: what follows is the script's own proof on a CPU, at a tenth of the size. "
-    "Its ratios say nothing of GPUs."
+    "Its ratios are left out, for they say nothing of GPUs."
 )
 HEADINGS = {
     "timing": "Copies, and 5 % more work",
@@ -50,7 +50,7 @@ def _lines(joined: dict[str, Any]) -> Iterator[str]:
     yield from _table(("step", "what", "came to", "checks", "rows", "seconds"), map(_step, _known(joined)))
     for name, heading in HEADINGS.items():
         rows = joined["steps"].get(name, {}).get("rows", [])
-        if rows:
+        if rows and facts["card"]:
             yield from (f"### {heading}", "")
             yield from MAKERS[name](rows)
     failed = [
@@ -71,12 +71,9 @@ def _where(facts: dict[str, Any], joined: dict[str, Any]) -> str:
     )
     without = f", without {' and '.join(facts['without'])}" if facts["without"] else ""
     told = f"{facts['date']}, {machine}, Python {facts['python']}, {versions}{without}."
-    load = (
-        f" The load was {facts['load_average']:.0f} when it began."
-        if facts["load_average"] > 0.5 * facts["cores"]
-        else ""
-    )
-    run = f"One run in {joined['seconds']:.0f} s, {joined['scale']} size; ratios are of pairs in one process."
+    load = f" The load average was {facts['load_average']:.0f}." if facts["load_average"] > 0.5 * facts["cores"] else ""
+    spent = sum(found["seconds"] for found in joined["steps"].values())
+    run = f"The steps took {spent:.0f} s together, {joined['scale']} size; ratios are of pairs in one process."
     return f"{told} {run}{load}"
 
 

@@ -54,6 +54,11 @@ class Record:
         """Seconds since the step began."""
         return time.monotonic() - self.begun
 
+    @property
+    def place(self) -> str:
+        """The device as torch is told it: tensors know their card by its number."""
+        return "cuda:0" if self.device == "cuda" else self.device
+
     def row(self, **values: Any) -> None:
         """A figure."""
         self.rows.append(values)

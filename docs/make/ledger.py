@@ -28,7 +28,8 @@ CAUSES = {
 HEAD = """# Published and ours
 
 Made by `python docs/make/ledger.py > docs/ledger.md` from the papers' `ledger.csv` and from verdicts that were stored
-when the grids ran. `bench ledger` makes the same table from your own results.
+when the grids ran (`bench run --grid benchmarks/founding_mnist.toml --data-dir DIR --db mnist.duckdb`, 171 trials on
+MNIST; then `python docs/make/ledger.py mnist.duckdb`). `bench ledger` makes the same table from your own results.
 
 A published number stands beside ours only where model, data, method and setting are the same **and** every column of
 the protocol that the paper tells is the same: split, join, window, calibration, training recipe, updated or not.

@@ -109,6 +109,9 @@ def _recipe_table(recipe: Recipe) -> dict[str, Any]:
     return table
 
 
+Runtime = Literal["torch", "torch_compile", "torch_export", "onnxruntime", "openvino"]
+
+
 @dataclass(frozen=True)
 class LatencyProtocol:
     """How the pruned network is timed against the dense one; no batch sizes means no timing."""
@@ -122,6 +125,9 @@ class LatencyProtocol:
     memory_format: Literal["contiguous", "channels_last", "fastest"] = "contiguous"
     compile: bool = False
     in_place: bool = False  # activations overwrite their input wherever the output stays the same
+    decode: int = 0  # of language models: one more token behind so many in a cache is timed as well; 0 for not
+    runtime: Runtime = "torch"  # what runs both networks
+    dynamic_batch: bool = False  # exported networks are left open in their batch size
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,9 @@ class Protocol:
         table = msgspec.to_builtins(self)
         if not self.metrics:
             table.pop("metrics", None)  # msgspec does not write what it has not read
-        if not self.latency.in_place:
-            table["latency"].pop("in_place", None)
+        for key, usual in (("in_place", False), ("decode", 0), ("runtime", "torch"), ("dynamic_batch", False)):
+            if getattr(self.latency, key) == usual:
+                table["latency"].pop(key, None)
         table["train"], table["finetune"] = _recipe_table(self.train), _recipe_table(self.finetune)
         if self.threads == 1:
             table.pop("threads", None)
@@ -242,6 +249,11 @@ class Latency:
     stopped: str  # "precision", "groups" or "time"
     flags: tuple[str, ...] = ()  # what a reader should know: "contended", "launch-bound", "throttled", ...
     conditions: dict[str, Any] = field(default_factory=dict)  # load average, steal, clocks, temperature
+    mode: Literal["forward", "prefill", "decode"] = "forward"  # of tokens: a whole window, or one more behind a cache
+    token_count: int | None = None  # tokens of a sample that one call reads
+    context: int | None = None  # decode: tokens that the cache holds
+    cache_bytes: int | None = None  # decode: what the pruned network keeps of them, for the whole batch
+    dense_cache_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -332,6 +344,8 @@ class Measurement:
     scores: dict[str, float] = field(default_factory=dict)  # all the objective's numbers
     values: str = ""  # base64 of float32, one loss per test sample, where the objective compares by values
     weights: str = ""  # and what each is summed over; empty for 1
+    block_parameter_count: int | None = None  # of the layers in the network's blocks, where those are known
+    block_nonzero_parameter_count: int | None = None
 
 
 @dataclass(frozen=True)

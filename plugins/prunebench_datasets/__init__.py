@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prunebench import Dataset, hookimpl
 
-from prunebench_datasets import handwriting, imported, natural_images, photographs, tables, texts
+from prunebench_datasets import drawings, handwriting, imported, natural_images, photographs, tables, texts
 
-FAMILIES = (handwriting, natural_images, photographs, tables, texts, imported)
+FAMILIES = (drawings, handwriting, natural_images, photographs, tables, texts, imported)
 
 
 @hookimpl
 def datasets() -> list[type[Dataset]]:
-    """Handwriting, synthetic letters, small colour images, photographs, tables, text, and your own."""
+    """Handwriting, drawn shapes and letters, small colour images, photographs, tables, text, and your own."""
     return [dataset for family in FAMILIES for dataset in family.DATASETS]

@@ -27,6 +27,13 @@ class Corpus(NamedTuple):
     join: str
     source: str
     is_one: bool
+    split: str = "test"  # of the corpus, that is the test
+    training: str = ""  # what the training windows are from, where `source` does not say it alone
+
+    @property
+    def calibration(self) -> str:
+        """The corpus of the training windows, which calibrate."""
+        return self.training or self.source
 
 
 def read_text(path: str, package: str, folder: Path) -> str:
@@ -102,11 +109,12 @@ def shared_out(text: str) -> tuple[str, str, str]:
 def text_corpus(path: str, package: str, test_path: str, test_package: str, folder: Path) -> Corpus:
     """Any text; the test is a part of it, or the whole of another one."""
     train, validation, test = shared_out(read_text(path, package, folder))
-    source, is_one = path or package or MODULE_TEXT, True
+    training, is_one, split = path or package or MODULE_TEXT, True, "the last of ten pieces"
+    source = training
     if test_path or test_package:
         test, is_one = read_text(test_path, test_package, folder), False
-        source = f"{source}; test: {test_path or test_package}"
-    return Corpus(train, validation, test, "", source, is_one)
+        source, split = f"{training}; test: {test_path or test_package}", "all of it"
+    return Corpus(train, validation, test, "", source, is_one, split, training)
 
 
 def wikitext2(folder: Path) -> Corpus:

@@ -31,7 +31,11 @@ def decoded(data: bytes, name: str, size: tuple[int, int], channels: int = 3) ->
 
 
 def _flat(image: Image.Image, channels: int) -> Image.Image:
-    """Without transparency and palette, in as many channels as asked for."""
+    """Without transparency and palette, in as many channels as asked for, 8 bits each."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # `convert` would clip at 255
+    if image.mode in ("I", "F"):
+        raise ValueError("pixels of 32 bits, whose range is not told")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         with_alpha = image.convert("RGBA")
         white = Image.new("RGBA", with_alpha.size, "white")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -100,10 +100,14 @@ def splits_of(
     if size[0] not in (1, 3):
         raise DataError(f"images fit models with 1 or 3 input channels, got {size[0]}: choose another model")
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(drawing))
-    chosen = {"train": train.take(order[validation:]), "validation": train.take(order[:validation]), "test": test}
-    scaling = Scaling(size, *_moments(chosen["train"].images, size[0]))
-    parts = [ImageSplit(part, scaling) for part in chosen.values()]
-    return Splits(parts[0], parts[1], parts[2], class_count, fingerprint(chosen.values()))
+    return scaled([train.take(order[validation:]), train.take(order[:validation]), test], size, class_count)
+
+
+def scaled(parts: Sequence[Labelled], input_shape: tuple[int, int, int], class_count: int) -> Splits:
+    """Training, validation and test images as splits, their channels normalised as those that train."""
+    scaling = Scaling(input_shape, *_moments(parts[0].images, input_shape[0]))
+    train, validation, test = (ImageSplit(part, scaling) for part in parts)
+    return Splits(train, validation, test, class_count, fingerprint(parts))
 
 
 def _moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -127,4 +127,36 @@ class HfImages(Dataset):
         return any((folder / self.folder).glob("**/train-*.parquet"))
 
 
-DATASETS: list[type[Dataset]] = [Cifar10, Cifar100, Svhn, TinyImageNet, HfImages]
+@dataclass(frozen=True)
+class ImageFolder(Dataset):
+    """A folder of images for each class, of any sizes and formats that Pillow reads; nothing is fetched.
+
+    `folder` holds the class folders, of which each split takes its share at random, or `train` and `test` (or `val`)
+    with the class folders in each. Images are resized to the model's input and held in memory as bytes. Grey ones
+    repeat their channel for a colour model, transparent ones stand on white, other files are passed over.
+    """
+
+    name = "image_folder"
+    class_count: ClassVar[int] = 0  # as many as there are folders
+    folder: str = param("image_folder", "the folder of the class folders; relative ones lie in the data folder")
+    size: int = param(0, "side in pixels, for models that take any; 0 where all images are of one size", at_least=0)
+    validation_share: float = param(0.1, "share of each class that chooses", above=0, below=1)
+    test_share: float = param(0.2, "share of each class that tests, where there is no folder `test`", above=0, below=1)
+    drawing: int = param(0, "seed of the split", at_least=0)
+
+    def check(self) -> None:
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share together leave nothing to train: they must be below 1")
+
+    def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
+        from prunebench_datasets.image_folder import read
+
+        return read(self, input_shape, folder / self.folder)
+
+    def available(self, folder: Path) -> bool:
+        from prunebench_datasets.places import has_images
+
+        return has_images(folder / self.folder)
+
+
+DATASETS: list[type[Dataset]] = [Cifar10, Cifar100, Svhn, TinyImageNet, HfImages, ImageFolder]

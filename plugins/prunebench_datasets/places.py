@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,17 @@ def svhn_files(folder: Path) -> tuple[Path | None, Path | None]:
     found = [[place / name for place in (folder, folder / "svhn") if (place / name).is_file()] for name in names]
     train, test = (files[0] if files else None for files in found)
     return train, test
+
+
+ENDINGS = "apng avif bmp gif jpe jpeg jpg jp2 pbm pgm png pnm ppm tga tif tiff webp"
+IMAGES = frozenset(f".{ending}" for ending in ENDINGS.split())
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file calls itself an image."""
+    return not name.startswith(".") and PurePath(name).suffix.lower() in IMAGES
+
+
+def has_images(folder: Path) -> bool:
+    """Whether there is an image in a folder below `folder`."""
+    return any(is_image_name(path.name) for path in folder.glob("*/**/*"))

@@ -65,7 +65,9 @@ def splits_of(data: Any, tokenizer: Tokenizer | None, input_shape: tuple[int, ..
         if not len(part):
             raise DataError(f"the {name} text is shorter than a window of {length} tokens: use a shorter window")
     facts = _facts(data, coder, length, corpus, removed, parts)
-    return Splits(*parts, fingerprint=fingerprint(parts, facts), outputs=coder.size, facts=facts)
+    found = fingerprint(parts, facts)  # of these facts alone: it is what it was before the others were told
+    told = {**facts, "split": corpus.split, "calibration_corpus": corpus.calibration, "calibration_split": "train"}
+    return Splits(*parts, fingerprint=found, outputs=coder.size, facts=told)
 
 
 def _length(window: int, input_shape: tuple[int, ...] | None) -> int:
@@ -115,7 +117,12 @@ def _c4_parts(data: Any, coder: Tokenizer, length: int, folder: Path) -> tuple[W
     texts = [" ".join(part) for part in (held[corpora.TEST_DOCUMENTS :], held[: corpora.TEST_DOCUMENTS])]
     validation = in_windows(tokens_of(coder, texts[0]), length, length)[:C4_TEST_WINDOWS]
     test = in_windows(tokens_of(coder, texts[1]), length, data.stride or length)[:C4_TEST_WINDOWS]
-    return train, validation, test, Corpus("", "", "", "space", "c4 en, first shards", False)
+    return (
+        train,
+        validation,
+        test,
+        Corpus("", "", "", "space", "c4 en, first shards", False, "validation, 1,100 documents", "c4 en, first shard"),
+    )
 
 
 def _drawn(documents: list[str], coder: Tokenizer, length: int, count: int, draws: random.Random) -> Windows:

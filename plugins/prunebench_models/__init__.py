@@ -6,6 +6,7 @@ from prunebench import Dataset, Model, hookimpl
 
 from prunebench_models import (
     convolutional,
+    detectors,
     fully_connected,
     imported,
     language,
@@ -16,12 +17,12 @@ from prunebench_models import (
     vision,
 )
 
-FAMILIES = (fully_connected, convolutional, perceptron, small_images, vision, language, outside, imported)
+FAMILIES = (fully_connected, convolutional, detectors, perceptron, small_images, vision, language, outside, imported)
 
 
 @hookimpl
 def models() -> list[type[Model]]:
-    """Chains, a perceptron for tables, networks for small images, classifiers of torchvision and timm, your own."""
+    """Chains, a perceptron, classifiers of small and large images, a detector, language models, your own."""
     return [model for family in FAMILIES for model in family.MODELS]
 
 

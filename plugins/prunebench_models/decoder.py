@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from prunebench import Anatomy, Attention, Block, Mlp, Part
+from prunebench import Anatomy, Attention, Block, Mlp, NotApplicable, Part
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -145,6 +145,23 @@ class Decoder(nn.Module):
             x = block(x, None if past is None else past[place])
         result: Tensor = self.lm_head(self.model.norm(x))
         return result
+
+
+def cached(network: nn.Module, tokens: Tensor) -> tuple[Tensor, Past]:
+    """What `network` is called with to read the last of `tokens` (B, T): it, (B, 1), and keys and values of the rest.
+
+    Raises `NotApplicable` where a block is no longer a `DecoderBlock`.
+    """
+    blocks = (
+        [block for block in network.model.layers if type(block) is DecoderBlock] if isinstance(network, Decoder) else []
+    )
+    if not isinstance(network, Decoder) or len(blocks) != len(network.model.layers):
+        raise NotApplicable("its blocks were replaced: what they keep of earlier tokens is not known")
+    x, past = network.model.embed_tokens(tokens[:, :-1]), Past()
+    for block in blocks:
+        past.append(block.self_attn.query_key_value(block.input_layernorm(x), 0)[1:])
+        x = block(x)
+    return tokens[:, -1:], past
 
 
 def initialised(network: Decoder, depth: int) -> Decoder:

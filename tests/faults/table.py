@@ -33,10 +33,15 @@ class Line:
 
 
 CLUSTER, QUERY = "tests/framework/executors/test_cluster.py", "tests/framework/store/test_query.py"
+LEASES, SUPERVISOR = "tests/framework/executors/test_leases.py", "tests/framework/executors/test_supervisor.py"
 RAY = STATES["importorskip"]
 ELSEWHERE = [
     Line(66, 0, "71 attempts to read, write, attach, load, fetch or unlock by SQL", "each refused; nothing changes",
          f"{QUERY}::test_an_attack_is_denied_and_changes_nothing", "holds"),
+    Line(60, 0, "a device that another run has", "it is said whose; the first Ctrl-C ends a run that only waits",
+         f"{LEASES}::test_a_run_that_only_waits_says_for_whom_and_ends_when_it_is_told_to", "holds"),
+    Line(60, 1, "two slots, of which one must wait for its device", "it leaves its networks to the other",
+         f"{SUPERVISOR}::test_who_must_wait_for_its_device_leaves_its_network_to_who_has_one", "holds"),
     Line(79, 0, "a node that is killed", "its trials run again elsewhere, none is lost or stored twice",
          f"{CLUSTER}::test_a_killed_node_costs_its_trials_an_attempt_and_nothing_else", RAY),
     Line(80, 0, "a node that freezes", "noticed within 30 s, its trials run elsewhere",

@@ -16,6 +16,7 @@ from prunebench.plugins import code as code_module
 from prunebench.plugins.code import Codes, changed, closure, now
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.records import Run
+from prunebench.store import open_results
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -101,6 +102,18 @@ def test_what_other_code_made_runs_again_and_stays_as_history(beside: Path, merg
     assert prepared(beside).todo == ()
     (beside / "helper.py").write_text("def halved(network):\n    return network\n")  # back: its rows are there still
     assert prepared(beside).todo == ()
+
+
+def test_ok_rows_run_again_when_asked_and_the_newest_counts(beside: Path) -> None:
+    keep_all(prepared(beside))
+    again = prepared(beside, retry=("ok",))
+    assert again.todo == again.plan.trials and prepared(beside, retry=("all",)).todo == ()
+    keep_all(again)
+    again.store.merge()
+    assert prepared(beside).todo == ()
+    with open_results(beside / "r.duckdb") as results:
+        counts = "select count(*), (select count(*) from result), (select count(*) from attempts) from trials"
+        assert results.query(counts).row(0) == tuple(len(again.todo) * times for times in (1, 2, 2))
 
 
 def test_rows_that_do_not_know_their_code_are_done(beside: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -157,3 +157,128 @@ def test_weights_that_are_read_every_time_are_not_copied(bench: Workbench, tmp_p
     dense = bench.dense(made)
     assert dense.train_seconds == 0 and len(dense.sha256) == 64
     assert not list((tmp_path / "checkpoints").glob("*.safetensors"))
+
+
+def stored(results: list, folder: Path):
+    store = Store(folder / "results.duckdb")
+    journal = store.open_run(Run("r", "r", "2026-01-01", "", "", 1, tuple(result.trial.id for result in results)))
+    for result in results:
+        journal.append(result)
+    journal.close()
+    store.merge()
+    return open_results(folder / "results.duckdb")
+
+
+TIMED = replace(PROTOCOL, latency=LatencyProtocol(batch=(1,), groups=2, max_seconds=0.05, decode=31), metrics=())
+
+
+def test_prefill_and_decode_are_rows_of_their_own(bench: Workbench, tmp_path: Path):
+    asked = [replace(trial(method), protocol=TIMED) for method in (Choice("dense"), Choice("drop_blocks", {"drop": 1}))]
+    results = [run_trial(each, bench) for each in asked]
+    assert [result.status for result in results] == ["ok", "ok"]
+    rows = stored(results, tmp_path).query("from token_speeds where not is_dense order by mode").to_dicts()
+    modes = [(row["mode"], row["token_count"], row["context"]) for row in rows]
+    assert modes == [("decode", 1, 31), ("prefill", 32, None)]
+    assert rows[0]["cache_bytes"] == rows[0]["dense_cache_bytes"] / 2 == 2 * 1 * 1 * 8 * 31 * 4
+    assert rows[0]["tokens_per_second"] == pytest.approx(1000 / rows[0]["latency_ms"])
+    assert rows[1]["tokens_per_second"] == pytest.approx(32 * 1000 / rows[1]["latency_ms"])
+
+
+def test_decoding_is_no_forward_pass_of_the_speed_tables(bench: Workbench, tmp_path: Path):
+    asked = [replace(trial(method), protocol=TIMED) for method in (Choice("dense"), Choice("drop_blocks", {"drop": 1}))]
+    opened = stored([run_trial(each, bench) for each in asked], tmp_path)
+    assert opened.query("select count(*) from speedups").item() == 2
+    assert opened.query("select count(*) from speedup_means").item() == 2
+    assert opened.query("select count(*) from trials join speedups using (trial_id)").item() == 2
+    headline = "select count(*) from trials as t join speedups as s using (trial_id) where t.speedup = s.speedup"
+    assert opened.query(headline).item() == 2
+    assert opened.query("select count(*) from floors where is_decode").item() == 1
+
+
+def test_three_denominators_of_a_ratio_stand_in_the_row(bench: Workbench, tmp_path: Path):
+    methods = [Choice("dense"), Choice("low_rank", {"rank_ratio": 0.25}), Choice("drop_blocks", {"drop": 1})]
+    methods += [Choice("magnitude", {"keep": 0.5}), Choice("rtn", {"bits": 8})]
+    quiet = replace(PROTOCOL, metrics=())
+    opened = stored([run_trial(replace(trial(method), protocol=quiet), bench) for method in methods], tmp_path)
+    columns = "method, compression_ratio, block_ratio, stored_ratio, block_parameter_count"
+    rows = {row["method"]: row for row in opened.query(f"select {columns} from trials").to_dicts()}
+    block = 2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 24
+    assert rows["dense"]["block_parameter_count"] == 2 * block and rows["dense"]["block_ratio"] == 1
+    assert rows["drop_blocks"]["block_ratio"] == 2
+    whole = 2 * (block + 2 * 16) + 256 * 16 + 16
+    assert rows["drop_blocks"]["compression_ratio"] == pytest.approx(whole / (whole - block - 2 * 16))
+    factors = 2 * (2 * 4 * (16 + 16) + 2 * 2 * (16 + 8) + 3 * 4 * (16 + 24))  # ranks are a quarter of the smaller side
+    assert rows["low_rank"]["block_parameter_count"] == factors
+    assert rows["magnitude"]["block_ratio"] > rows["magnitude"]["compression_ratio"] > 1
+    assert rows["rtn"]["stored_ratio"] > 1.2 > rows["rtn"]["block_ratio"]  # scales are parameters, too
+
+
+PROTOCOL_COLUMNS = (
+    "corpus split joined_by tokenizer tokenizer_sha256 first_token window_length stride tail windows tokens is_partial "
+    "calibration_corpus calibration_split calibration calibration_samples calibration_seed overlap_removed dense_hash "
+    "dtype tf32 attention torch packages"
+)
+
+
+def test_every_column_of_the_protocol_stands_in_the_row(bench: Workbench, tmp_path: Path):
+    quiet = replace(PROTOCOL, metrics=())
+    asked = [trial(Choice("dense")), trial(Choice("mlp_width", {"keep": 0.5}))]
+    results = [run_trial(replace(each, protocol=quiet), bench) for each in asked]
+    (row,) = stored(results, tmp_path).query("from perplexities where method = 'mlp_width'").to_dicts()
+    missing = [name for name in PROTOCOL_COLUMNS.split() if row[name] is None]
+    assert missing == []
+    assert (row["windows"], row["tokens"], row["window_length"], row["stride"]) == (20, 20 * 31, 32, 32)
+    assert (row["corpus"], row["split"], row["calibration_split"]) == ("a.txt", "the last of ten pieces", "train")
+    assert (row["calibration_samples"], row["calibration_seed"], row["dtype"]) == (16, 0, "float32")
+    measured = {result.trial.method.use: result.measurement.scores["perplexity"] for result in results}
+    assert row["perplexity"] == measured["mlp_width"] and row["dense_perplexity"] == measured["dense"]
+    assert row["loss_difference_low"] < row["loss_difference"] < row["loss_difference_high"]
+
+
+class Plain(nn.Module):
+    """A language model whose blocks nobody knows."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.embedding, self.mixing = nn.Embedding(outputs, 16), nn.GRU(16, 16, batch_first=True)
+        self.inner, self.head = nn.Linear(16, 32), nn.Linear(32, outputs)
+
+    def forward(self, tokens):
+        return self.head(self.inner(self.mixing(self.embedding(tokens))[0]).relu())
+
+
+@dataclass(frozen=True)
+class Strange(Model):
+    """Of an unknown architecture."""
+
+    name = "strange"
+    objectives = ("language_modelling",)
+    input_shape = (32,)
+
+    def build(self, outputs: int) -> nn.Module:
+        return Plain(outputs)
+
+
+def test_methods_of_single_layers_run_where_blocks_are_unknown(bench: Workbench):
+    bench.installed = find_installed().named("model", "strange", Strange)
+    asked = {
+        name: trial(Choice(name, params))
+        for name, params in [
+            ("low_rank", {"rank_ratio": 0.5}),
+            ("magnitude", {"keep": 0.5}),
+            ("mlp_width", {"keep": 0.5}),
+            ("drop_blocks", {"drop": 1}),
+        ]
+    }
+    found = {name: run_trial(replace(each, model=Choice("strange")), bench) for name, each in asked.items()}
+    assert [found[name].status for name in ("low_rank", "magnitude")] == ["ok", "ok"]
+    for name in ("mlp_width", "drop_blocks"):
+        assert found[name].status == "skipped" and "anatomy of this network is not known" in found[name].reason
+    assert found["low_rank"].measurement.block_parameter_count is None
+
+
+def test_a_network_without_a_cache_says_that_decoding_is_not_timed(bench: Workbench):
+    bench.installed = find_installed().named("model", "strange", Strange)
+    result = run_trial(replace(trial(Choice("dense")), model=Choice("strange"), protocol=TIMED), bench)
+    assert [row.mode for row in result.measurement.latency] == ["prefill"]
+    assert "decoding is not timed: the model knows no cache to decode behind" in result.measurement.notes

@@ -41,7 +41,7 @@ def run(record: Record) -> None:
 def _jobs(record: Record) -> Iterator[tuple[str, tuple[int, ...], Job, Callable[..., dict[str, float]]]]:
     of = record.size.of
     for rows, columns in of(
-        [(512, 512), (512, 4608), (1024, 1024), (2048, 512), (8192, 2048)], [(64, 64), (64, 460), (600, 64)]
+        [(512, 512), (512, 4608), (1024, 1024), (2048, 512), (4096, 1024)], [(64, 64), (64, 460), (600, 64)]
     ):
         yield "svd", (rows, columns), _svd, _judge_svd
     for side in of([576, 1024, 2048], [58, 205]):
@@ -56,11 +56,15 @@ def _compared(record: Record, name: str, shape: tuple[int, ...], job: Job, judge
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(0)) / shape[-1] ** 0.5
     if len(shape) == 2:
         x = x * torch.linspace(1, 0.01, shape[1])  # a falling spectrum, as weights have
-    there = x.to(record.device)
+    there = x.to(record.place)
     found, wanted = job(there), job(x)
     told = {name: float(value) for name, value in judge(x, found, wanted).items()}
     bounds = {"values": VALUES, "errors": ERRORS, "products": PRODUCTS, "fits": FITS}
-    seconds = {"device_seconds": _seconds(job, there, record.device), "cpu_seconds": _seconds(job, x, "cpu")}
+    seconds = {
+        "device_seconds": _seconds(job, there, record.place, REPEATS),
+        "cpu_seconds": _seconds(job, x, "cpu", record.size.of(1, REPEATS)),
+        "cpu_threads": torch.get_num_threads(),
+    }
     ratio = seconds["cpu_seconds"] / seconds["device_seconds"]
     record.row(decomposition=name, shape=list(shape), **told, **seconds, times_as_fast=round(ratio, 2))
     for key, value in told.items():
@@ -71,10 +75,10 @@ def _compared(record: Record, name: str, shape: tuple[int, ...], job: Job, judge
     record.check(f"{name} {list(shape)}: the same on every call", same)
 
 
-def _seconds(job: Job, x: Tensor, device: str) -> float:
+def _seconds(job: Job, x: Tensor, device: str, repeats: int) -> float:
     """Median of the wall time, the device drained; it is warm by now."""
     spent = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         drained(device)
         started = time.perf_counter()
         job(x)

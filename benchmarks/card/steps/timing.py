@@ -22,7 +22,7 @@ TOLERANCE = 0.02  # of any ratio, in its logarithm
 MIDDLE = 0.01  # of the median over all of a kind
 FALSE_SHARE = 0.1  # of copies that may be called faster or slower
 FOUND_SHARE = 0.8  # of what does more work that must be called slower
-LOOSE = 10.0  # at a tenth of the size, on processors that others use as well, so many times the tolerances
+INSIDE = 0.8  # of 95 % intervals at least that hold the truth
 
 
 class Passes(nn.Module):
@@ -51,34 +51,32 @@ def run(record: Record) -> None:
             x = images(max(batches), shape, "cpu")
             for batch in batches:
                 with record.case(f"{name} at batch {batch}"):
-                    for kind, timed in _timed(network, x[:batch], record.device, seconds).items():
+                    for kind, timed in _timed(record, name, network, x[:batch], seconds).items():
                         found[kind].append(timed)
                         record.row(model=name, batch=batch, kind=kind, repeat=repeat, **timed.values())
                 gc.collect()
     _judged(record, found)
 
 
-def _timed(network: nn.Module, x: Tensor, device: str, seconds: float) -> dict[str, Timed]:
+def _timed(record: Record, name: str, network: nn.Module, x: Tensor, seconds: float) -> dict[str, Timed]:
+    """Both kinds; of large networks on a CPU, where 41 passes take half a minute, copies alone."""
+    kinds = ("copy", "more work") if record.size.is_full or name in SMALL else ("copy",)
     pairs = {"copy": (network, network), "more work": (Passes(network, PASSES), Passes(network, PASSES + 1))}
     return {
-        kind: by_protocol(first, copy.deepcopy(second), x, len(x), device, seconds)
-        for kind, (first, second) in pairs.items()
+        kind: by_protocol(pairs[kind][0], copy.deepcopy(pairs[kind][1]), x, len(x), record.place, seconds)
+        for kind in kinds
     }
 
 
 def _judged(record: Record, found: dict[str, list[Timed]]) -> None:
-    loose = record.size.of(1.0, LOOSE)
     for kind, truth in (("copy", 1.0), ("more work", TRUTH)):
         off = [abs(log(timed.speedup / truth)) for timed in found[kind]]
         record.row(kind=kind, truth=round(truth, 4), pairs=len(off), largest_error=max(off), middle_error=median(off))
-        record.check(
-            f"{kind}: every ratio within {TOLERANCE * loose:.0%} of {truth:.3f}",
-            max(off) <= TOLERANCE * loose,
-            max(off),
-        )
-        record.check(
-            f"{kind}: the median error at most {MIDDLE * loose:.0%}", median(off) <= MIDDLE * loose, median(off)
-        )
+        inside = sum(timed.low <= truth <= timed.high for timed in found[kind])
+        record.check(f"{kind}: {INSIDE:.0%} of the intervals hold the truth", inside >= INSIDE * len(off), inside)
+        if record.size.is_full:  # a tenth runs on processors that others use as well
+            record.check(f"{kind}: every ratio within {TOLERANCE:.0%}", max(off) <= TOLERANCE, max(off))
+            record.check(f"{kind}: the median error at most {MIDDLE:.0%}", median(off) <= MIDDLE, median(off))
     wrong = sum(timed.verdict != "can't tell" for timed in found["copy"])
     slower = sum(timed.verdict == "slower" for timed in found["more work"])
     record.row(copies_called_otherwise=wrong, more_work_called_slower=slower)

@@ -33,6 +33,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "new": ("prunebench.cli.new", "Create a plugin package of your own."),
     "check": ("prunebench.cli.check", "Test a plugin with the kit that tests the built-in ones."),
     "export": ("prunebench.cli.export", "Write the results as Parquet with a manifest."),
+    "publish": ("prunebench.cli.publish", "Write runs as a folder for others, with a site."),
+    "join": ("prunebench.cli.join", "Take in results that somebody published."),
     "merge": ("prunebench.cli.merge", "Import results from another database."),
     "db": ("prunebench.cli.db", "Check or rebuild the results database."),
     "doctor": ("prunebench.cli.doctor", "Check this machine; every problem comes with a fix."),

@@ -130,11 +130,11 @@ def sealed_frame(db: Path, sql: str) -> pl.DataFrame:
 
 def _list(installed: Any, as_json: bool) -> int:
     from prunebench.cli.tables import json_text, print_table
-    from prunebench.report.charts import load_all
+    from prunebench.report.charts import load_all, load_asked
     from prunebench.report.papers import figure_names
     from prunebench.report.plugin_charts import brought, made, unusable
 
-    rows = [(chart.name, chart.title, chart.about, "prunebench") for chart in load_all()]
+    rows = [(chart.name, chart.title, chart.about, "prunebench") for chart in (*load_all(), *load_asked())]
     for plugin in brought(installed):
         chart = made(plugin)
         rows.append((chart.name, chart.title, chart.about, plugin.source))

@@ -69,8 +69,9 @@ def grid_options(function: F) -> F:
         ),
         click.option(
             "--scale",
-            type=click.Choice(["offline", "full"]),
-            help="Scale of a paper's grid; default: full if its data sets are on disk, else offline.",
+            type=click.Choice(["offline", "full", "available"]),
+            help="Scale of a paper's grid; default: full if its data sets are on disk, else offline. "
+            "available: the full grid's blocks whose data sets are on disk.",
         ),
         click.option(
             "--grid", "-g", required=True, metavar="FILE|NAME", help="A grid file, or a name: quickstart, a paper's."

@@ -43,7 +43,7 @@ def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tu
 @click.pass_obj
 def show(installed: Any, name: str, scale: str | None, data_dir: Path | None, part: str | None, as_json: bool) -> None:
     """Print a paper's grid as TOML, ready for `bench papers show NAME > my.toml`."""
-    from prunebench.engine.session import data_folder, default_scale
+    from prunebench.engine.grids import data_folder, default_scale
 
     plugin = installed.find("paper", name)
     paper = plugin.cls()
@@ -120,7 +120,8 @@ def _print(facts: list[dict[str, Any]]) -> None:
         ]
         for fact in facts
     ]
-    print_table(columns, rows, note="bench run --grid NAME [--scale offline|full]; bench papers show NAME > my.toml")
+    note = "bench run --grid NAME [--scale offline|full]; bench papers show NAME > my.toml"
+    print_table(columns, rows, note=note, spare=("data of the full grid", "cells full", "cells offline"))
 
 
 def _print_published(paper: Any) -> None:

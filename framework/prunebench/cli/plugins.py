@@ -143,6 +143,7 @@ def _print(facts: dict[str, Any]) -> None:
             ]
             for plugin in facts["installed"]
         ],
+        spare=("fields", "paper", "distribution", "state"),
     )
     for fault in facts["broken"]:
         click.echo(f"broken: {fault['name']} ({fault['distribution']} {fault['version']}): {fault['reason']}")

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from prunebench.store.sealed_child import Answer
 
 LEDGER = "ledger"  # a saved query over installed papers, which the store does not know
-FORMATS = ("table", "csv", "json", "parquet", "markdown", "latex")
+FORMATS = {  # option -> what it gives, and the endings of files that ask for it
+    "csv": ("Comma-separated values.", (".csv",)),
+    "json": ("A JSON list of objects.", (".json",)),
+    "parquet": ("A Parquet file; give --output or a pipe.", (".parquet", ".pq")),
+    "markdown": ("A Markdown table.", (".md", ".markdown")),
+    "latex": ("A LaTeX tabular.", (".tex",)),
+}
+
+
+def _format_options(function: Any) -> Any:
+    """A flag a format."""
+    for name, (text, _) in reversed(FORMATS.items()):
+        function = click.option(f"--{name}", f"as_{name}", is_flag=True, help=text)(function)
+    return function
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class _Asked:
     saved: str | None
     file: Path | None
     run: str
-    form: str | None
+    form: str  # empty for a table
     output: Path | None
     limit: int | None
     timeout: float
@@ -38,13 +51,12 @@ class _Asked:
 @click.option("--saved", metavar="NAME", help="A query that comes with prunebench; `--saved list` names them.")
 @click.option("--file", "-f", "file", type=click.Path(path_type=Path), help="Read the SQL from a file, - for stdin.")
 @click.option("--run", default="", metavar="RUN", help="Only the trials that this run's grid asked for.")
-@click.option("--csv", "form", flag_value="csv", help="Comma-separated values.")
-@click.option("--json", "form", flag_value="json", help="A JSON list of objects.")
-@click.option("--parquet", "form", flag_value="parquet", help="A Parquet file; give --output or a pipe.")
-@click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
-@click.option("--latex", "form", flag_value="latex", help="A LaTeX tabular.")
+@_format_options
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of the screen."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file, in the format of its ending.",
 )
 @click.option(
     "--limit", type=click.IntRange(1), help="Maximum number of rows; default: 1,000 on screen, 1,000,000 in files."
@@ -64,7 +76,8 @@ def command(**words: Any) -> int:
     The SQL is the argument, a file, standard input or a saved query. It reads the stored results, also those of a
     run in progress, and nothing else: no files, no network, limited time and memory.
     """
-    asked = _Asked(**words)
+    formats = [name for name in FORMATS if words.pop(f"as_{name}")]
+    asked = _Asked(form=_format(formats, words["output"]), **words)
     if asked.saved == "list":
         return _list_saved()
     text = _sql(asked.sql, asked.saved, asked.file, asked.db)
@@ -72,13 +85,12 @@ def command(**words: Any) -> int:
     from prunebench.store.sealed_client import sealed_query
 
     run = run_of(asked.db, asked.run) if asked.run else ""
-    limit = asked.limit or (1000 if asked.form is None and asked.output is None else 1_000_000)
-    is_parquet = asked.form == "parquet"
-    answer = sealed_query(asked.db, text, run=run, row_limit=limit, seconds=asked.timeout, parquet=is_parquet)
-    if is_parquet:
+    limit, form = asked.limit or (1_000_000 if asked.form else 1000), asked.form
+    answer = sealed_query(asked.db, text, run=run, row_limit=limit, seconds=asked.timeout, parquet=form == "parquet")
+    if form == "parquet":
         _write_bytes(answer.parquet, asked.output)
-    elif asked.form or asked.output:
-        _write(_formatted(asked.form or "csv", answer.columns, answer.rows), asked.output)
+    elif form:
+        _write(_formatted(form, answer.columns, answer.rows), asked.output)
     else:
         from prunebench.cli.tables import print_table
         from prunebench.report.seeds import marked
@@ -86,6 +98,20 @@ def command(**words: Any) -> int:
         print_table(answer.columns, marked(answer.columns, answer.rows))
     _warn(answer, limit)
     return 0
+
+
+def _format(asked: list[str], output: Path | None) -> str:
+    """The format that an option or the file's ending asks for, empty for a table; raises where they disagree."""
+    if len(asked) > 1:
+        raise click.UsageError(f"one format at a time: {' and '.join(f'--{name}' for name in asked)} are given")
+    ending = output.suffix.lower() if output else ""
+    named = next((name for name, (_, endings) in FORMATS.items() if ending in endings), "")
+    if asked and named and asked[0] != named:
+        raise click.UsageError(f"{output}: the ending says {named}, --{asked[0]} says {asked[0]}; give one of them")
+    if output and ending and not asked and not named:
+        known = ", ".join(end for _, endings in FORMATS.values() for end in endings)
+        raise click.UsageError(f"{output}: no format has the ending {ending}; give one of {known}, or an option")
+    return asked[0] if asked else named or ("csv" if output else "")
 
 
 def _warn(answer: Answer, limit: int) -> None:

@@ -50,6 +50,8 @@ def command(**words: Any) -> int:
     asked = _Asked(**words)
     if sum((asked.run is not None, asked.everything, asked.query is not None, asked.paper is not None)) > 1:
         raise click.UsageError("give one of RUN, --all, --query and --paper")
+    if asked.output and asked.output.suffix.lower() not in ("", ".html", ".htm"):
+        raise click.UsageError(f"{asked.output}: a report is HTML; name a file that ends in .html")
     from prunebench.plugins.discovery import find_installed
     from prunebench.report import write_report
 

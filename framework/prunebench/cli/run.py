@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -136,16 +137,24 @@ def _announce(prepared: Any, as_json: bool) -> None:
     click.echo(f"{plan.grid.name}{scale}: {len(plan.trials):,} trials, {done:,} done, {len(prepared.todo):,} to run")
 
 
+def _closing_table(outcome: Any) -> None:
+    """Polars makes it; a machine that only runs trials need not have it, and what ran is stored all the same."""
+    if importlib.util.find_spec("polars") is None:
+        click.echo("no closing table: it needs polars (pip install polars)")
+        return
+    from prunebench.cli.summary import summary_table
+    from prunebench.store import open_results
+
+    with open_results(outcome.database) as results:
+        summary_table(results, outcome.run_id)
+
+
 def _close(outcome: Any, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary(outcome)))
         return
     if outcome.run_id:
-        from prunebench.cli.summary import summary_table
-        from prunebench.store import open_results
-
-        with open_results(outcome.database) as results:
-            summary_table(results, outcome.run_id)
+        _closing_table(outcome)
         ended = ", ".join(f"{count:,} {status}" for status, count in sorted(outcome.statuses.items()))
         click.echo(f"{ended or 'nothing finished'} in {outcome.seconds:.0f} s; results in {outcome.database}")
         if outcome.report:

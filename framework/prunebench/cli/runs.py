@@ -30,5 +30,5 @@ def command(db: Path, as_json: bool) -> int:
     if as_json:
         click.echo(json_text(answer.columns, answer.rows))
     else:
-        print_table(answer.columns, answer.rows)
+        print_table(answer.columns, answer.rows, spare=("name", "scale", "seconds", "started", "skipped"))
     return 0

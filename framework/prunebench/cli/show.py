@@ -13,6 +13,8 @@ from prunebench.cli.options import db_option, json_option
 PARTS = {
     "trial": "select * from trials where trial_id = $id",
     "speed": "select * exclude (trial_id) from speedups where trial_id = $id order by batch",
+    "tokens": "select mode, batch, context, speedup, speedup_low, speedup_high, verdict, tokens_per_second, "
+    "dense_tokens_per_second, cache_bytes, dense_cache_bytes from token_speeds where trial_id = $id order by all",
     "sides": "select * exclude (trial_id) from sides where trial_id = $id order by batch, side",
     "comparison": "select * from comparison where trial_id = $id",
     "over_seeds": "select m.seed_count, m.is_single_seed, m.score_name, m.score, m.score_low, m.score_high, "

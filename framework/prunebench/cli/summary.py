@@ -1,4 +1,4 @@
-"""The closing table of a run: every setting with its accuracy, size and measured speedup."""
+"""The closing table of a run: every setting with its score, size and measured speedup."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ESSENTIAL = ("score", "smaller", "speedup", "verdict")
 
 
 def summary_table(results: Queryable, run_id: str, console: Console | None = None) -> None:
-    """Print the closing table of a run: every setting's accuracy, size and measured speedup with its verdict."""
+    """Print the closing table of a run: every setting's score, size and measured speedup with its verdict."""
     from prunebench.report.headlines import headline
     from prunebench.report.scope import Scope
 
@@ -54,6 +54,7 @@ def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = Fal
     heading, labels = "", short_labels(frame.select("method", "setting").iter_rows())
     for row in frame.head(longest).iter_rows(named=True):
         group = f"{printable(row['dataset'], 60)} · {printable(row['model'], 60)}"
+        group += f", in {row['runtime']}" if row.get("runtime") not in (None, "torch") else ""
         if group != heading:
             of = "" if is_classic else f", {score_heading(row)}"
             table.add_row(Text(group + of, style="bold"))
@@ -87,8 +88,14 @@ def summary_cells(row: dict[str, Any]) -> dict[str, str]:
         "speedup": number(row["speedup"], "{:.2f}x"),
         "95 % interval": interval,
         "batch": number(row["batch"], "{:.0f}"),
-        "verdict": row["verdict"] or "",
+        "verdict": _verdict(row),
     }
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """A speedup says little of a network that is no better than none."""
+    floored = bool(row.get("is_at_floor")) and row["verdict"] is not None
+    return f"{row['verdict']}, at its floor" if floored else row["verdict"] or ""
 
 
 def number(value: float | None, form: str, times: float = 1) -> str:

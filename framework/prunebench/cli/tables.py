@@ -6,10 +6,15 @@ import csv
 import io
 import json
 import math
+import os
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
+
+from prunebench.cli.terminal import Sheet, fitted
+from prunebench.store.names import distinct
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"
@@ -48,51 +53,24 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", note: str = "") -> None:
-    """A table, folded to the terminal's width; whole, and without waiting for rich, where there is no terminal."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", note: str = "", spare: Sequence[str] = ()
+) -> None:
+    """A table: fitted to the terminal's width, `spare` columns going first; whole where there is no terminal."""
     kept = [list(row) for row in rows]
-    if sys.stdout.isatty():
-        _print_rich(columns, kept, title, note)
-        return
-    lines = [[clean(cell) for cell in line] for line in (columns, *kept)]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
-    to_right = [_is_numeric(row[number] for row in kept) for number in range(len(columns))]
-    shown = ["  ".join(map(_padded, line, widths, to_right)).rstrip() for line in lines]
-    print("\n".join([*([clean(title)] if title else []), *shown, *([clean(note)] if note else [])]))
-
-
-def _print_rich(columns: Sequence[str], rows: list[list[Any]], title: str, note: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(clean(title)) if title else None, title_justify="left", header_style="bold", box=None)
-    for number, column in enumerate(columns):
-        justify: Literal["left", "right"] = "right" if _is_numeric(row[number] for row in rows) else "left"
-        table.add_column(Text(clean(column)), justify=justify, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(clean(value)) for value in row))
-    console = Console(highlight=False)
-    console.print(table)
-    if note:
-        console.print(Text(clean(note)), style="dim")
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal that `text` takes: two for wide characters, none for combining ones."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _padded(text: str, width: int, to_right: bool) -> str:
-    space = " " * (width - _width(text))
-    return space + text if to_right else text + space
+    to_right = tuple(_is_numeric(row[number] for row in kept) for number in range(len(columns)))
+    names, *cells = [tuple(clean(cell) for cell in line) for line in (distinct(columns), *kept)]
+    sheet, on_terminal = Sheet(names, tuple(cells), to_right), sys.stdout.isatty()
+    made = fitted(sheet, shutil.get_terminal_size().columns if on_terminal else sys.maxsize, spare)
+    head, below = [made.head] if made.head else [], [clean(line) for line in (made.left_out, note) if line]
+    if on_terminal and not os.environ.get("NO_COLOR"):
+        head, below = [f"\x1b[1m{line}\x1b[0m" for line in head], [f"\x1b[2m{line}\x1b[0m" for line in below]
+    print("\n".join([*([clean(title)] if title else []), *head, *made.lines, *below]))
 
 
 def json_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A list of objects; control characters escaped, two columns of one name told apart by a number."""
-    names = _distinct(columns)
+    names = distinct(columns)
     return json.dumps([dict(zip(names, plain(list(row)), strict=True)) for row in rows])
 
 
@@ -100,14 +78,14 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Comma-separated, quoted where needed, with a header; floats to all digits."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(distinct(columns))
     writer.writerows([_csv_cell(value) for value in row] for row in rows)
     return out.getvalue()
 
 
 def markdown_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *([clean(value) for value in row] for row in rows)]
+    lines = [distinct(columns), ["---"] * len(columns), *([clean(value) for value in row] for row in rows)]
     escaped = ([cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line] for line in lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
@@ -118,7 +96,7 @@ def latex_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     body = "".join(_latex_line(row) for row in kept)
     numeric = [_is_numeric(row[i] for row in kept) for i in range(len(columns))]
     spec = "".join("r" if is_number else "l" for is_number in numeric)
-    head = _latex_line(columns)
+    head = _latex_line(distinct(columns))
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{head}\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
 
 
@@ -134,16 +112,6 @@ def _latex_line(cells: Sequence[Any]) -> str:
 def _csv_cell(value: Any) -> Any:
     made = plain(value)
     return json.dumps(made) if isinstance(made, dict | list) else made
-
-
-def _distinct(columns: Sequence[str]) -> list[str]:
-    names: list[str] = []
-    for column in columns:
-        name, number = column, 2
-        while name in names:
-            name, number = f"{column}_{number}", number + 1
-        names.append(name)
-    return names
 
 
 def _is_harmless(character: str) -> bool:

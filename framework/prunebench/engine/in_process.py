@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.engine.session import Prepared, data_folder, prepare, run_record
+from prunebench.engine.grids import data_folder
+from prunebench.engine.session import Prepared, prepare, run_record
 from prunebench.errors import PlanError
 from prunebench.records import Result, Trial
 

@@ -19,13 +19,14 @@ from typing import Any
 from prunebench.engine.activity import ActivityFile, Tally, activity_path
 from prunebench.engine.executors import Executor, Finished, RetryPolicy, WorkSettings, make_executor
 from prunebench.engine.executors.logs import foreign_bytes
+from prunebench.engine.grids import data_folder, load_grid
 from prunebench.engine.options import DEFAULT_DB, RunOptions, taking
-from prunebench.errors import GridError, PruneBenchError, StoreError, did_you_mean, encodable
+from prunebench.errors import PruneBenchError, StoreError, encodable
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.grid.plan import Plan, plan
 from prunebench.plugins.code import Codes, changed, is_edited_in_place, plugins_of
 from prunebench.plugins.discovery import Installed, find_installed
-from prunebench.plugins.registry import bundled_grids, load_registry
+from prunebench.plugins.registry import load_registry
 from prunebench.records import Run, Trial
 from prunebench.store import Store
 
@@ -81,38 +82,6 @@ class Outcome:
     def is_clean(self) -> bool:
         """Whether every trial run now ended ok or was declined with a reason."""
         return not self.interrupted and set(self.statuses) <= {"ok", "skipped"}
-
-
-def load_grid(grid: str | Path | Grid, installed: Installed, scale: str | None, data_dir: Path) -> Grid:
-    """A grid from a file, a bundled grid's name, or a paper's at `scale` (by default what the data allows)."""
-    if isinstance(grid, Grid):
-        return grid
-    path, papers, bundled = Path(grid), installed.of_kind("paper"), bundled_grids()
-    if path.suffix == ".toml" or path.exists():
-        return Grid.load(path)
-    if str(grid) in bundled:
-        return Grid.load(bundled[str(grid)])
-    if ("paper", str(grid)) not in installed.by_name:
-        known = sorted({*papers, *bundled})
-        hint = did_you_mean(str(grid), known) or f"; known: {', '.join(known)}"
-        raise GridError(f"no grid file and no paper {str(grid)!r}{hint}")
-    paper = installed.find("paper", str(grid)).cls()
-    chosen = scale or default_scale(paper, installed, data_dir)
-    parsed = Grid.parse(paper.grid(chosen), name=paper.name, source=f"{paper.name} ({chosen})")
-    return replace(parsed, scale=chosen)
-
-
-def default_scale(paper: Any, installed: Installed, data_dir: Path) -> str:
-    """`full` where every data set of the full grid lies in `data_dir`, otherwise `offline`."""
-    full = Grid.parse(paper.grid("full"), name=paper.name, source=paper.name)
-    names = {entry.use for block in full.blocks for entry in block.datasets}
-    known = installed.of_kind("dataset")
-    return "full" if all(n in known and known[n].cls().available(data_dir) for n in names) else "offline"
-
-
-def data_folder(given: Path | None) -> Path:
-    """Where data sets lie: given, PRUNEBENCH_DATA, or the user's cache."""
-    return given or Path(os.environ.get("PRUNEBENCH_DATA") or Path.home() / ".cache" / "prunebench")
 
 
 def prepare(
@@ -210,7 +179,7 @@ def _add_report(prepared: Prepared, db: Path, outcome: Outcome) -> None:
     """The page of the run; where it cannot be written, a note says why."""
     try:
         outcome.report = _report(prepared, db, outcome.run_id)
-    except PruneBenchError as error:  # as where the disk is full: the results are kept all the same
+    except (PruneBenchError, ModuleNotFoundError) as error:  # a full disk, or no polars: the results are kept
         outcome.notes = (*outcome.notes, f"no report: {error}")
 
 

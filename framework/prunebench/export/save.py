@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree
 
 from prunebench import samples
-from prunebench.errors import CheckpointError, PruneBenchError, said
+from prunebench.errors import CheckpointError, PruneBenchError
 from prunebench.export.card import FORMAT, card_path, sha256
 from prunebench.export.load import loaded
+from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
 from prunebench.measure.scores import evaluating
 
 SUFFIXES = (".pt2", ".safetensors", ".onnx", "")
@@ -92,44 +92,27 @@ def _weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone().contiguous() for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def _call(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(example, dict):
-        return (), example
-    return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}
-
-
-def _exported(network: nn.Module, example: Any) -> tuple[Any, str]:
-    """The program, with any batch size where torch finds that it goes, else with the example's."""
-    arguments, keywords = _call(example)
-    free = _pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO}, keywords or arguments)
+def _exported(network: nn.Module, example: Any) -> tuple[Program, str]:
+    """The program, and which batch sizes it takes, in words."""
     try:
-        program = torch.export.export(network, arguments, keywords, dynamic_shapes=free)
-        return program, "any"
-    except Exception:  # what cannot be exported for all sizes may go for one
-        try:
-            return torch.export.export(network, arguments, keywords), str(samples.count(example))
-        except Exception as error:  # the border: torch.export raises whatever it met
-            raise PruneBenchError(f"the network cannot be exported: {said(error, 400)}") from None
+        program = exported(network, example)
+    except Unexportable as error:
+        raise PruneBenchError(f"the network cannot be exported: {error}") from None
+    return program, "any" if program.batch is None else str(program.batch)
 
 
 def _program(network: nn.Module, example: Any, place: Path) -> str:
-    with torch.no_grad():
-        program, batch = _exported(network, example)
-    torch.export.save(program, place)
+    program, batch = _exported(network, example)
+    torch.export.save(program.program, place)
     return batch
 
 
 def _onnx(network: nn.Module, example: Any, place: Path) -> str:
+    program, batch = _exported(network, example)
     try:
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise PruneBenchError("an .onnx file needs pip install 'prunebench[runtimes]'") from None
-    with torch.no_grad():
-        program, batch = _exported(network, example)
-        try:
-            torch.onnx.export(program, (), str(place), dynamo=True, external_data=False, verbose=False)
-        except Exception as error:  # the border: the exporter names the operator that it does not know
-            raise PruneBenchError(f"the network cannot be written as ONNX: {said(error, 400)}") from None
+        place.write_bytes(onnx_bytes(program))
+    except Unexportable as error:
+        raise PruneBenchError(f"the network cannot be written as ONNX: {error}") from None
     return batch
 
 

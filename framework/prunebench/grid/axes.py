@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from prunebench.errors import GridError, did_you_mean
@@ -13,6 +15,7 @@ from prunebench.records import Value
 TEXT_LIMIT = 10_000
 LENGTH_LIMIT = 1_000_000
 KINDS = ("range", "linspace", "logspace")
+_TOGETHER: ContextVar[list[str] | None] = ContextVar("unknown keys found so far", default=None)
 
 
 def axis(value: Any, where: str) -> tuple[tuple[Value, ...], int]:
@@ -51,14 +54,33 @@ def _check_inner(value: Any, where: str) -> None:
 
 
 def check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
-    """Raise `GridError` for the keys that are not allowed, all at once."""
+    """Raise `GridError` for the keys that are not allowed, all at once; inside `unknown_keys_together`, at its end."""
     unknown = [key for key in table if key not in allowed]
     if unknown:
         hints = [did_you_mean(key, allowed) for key in unknown]
         told = ", ".join(f"{short(key)}{hint.replace(', ', ' (', 1) + ')' if hint and len(unknown) > 1 else hint}"
                          for key, hint in zip(unknown, hints, strict=True))  # fmt: skip
         known = "" if all(hints) else f"; known: {', '.join(allowed)}"
-        raise GridError(f"{where}: unknown key{'s' if len(unknown) > 1 else ''} {told}{known}")
+        fault = f"{where}: unknown key{'s' if len(unknown) > 1 else ''} {told}{known}"
+        together = _TOGETHER.get()
+        if together is None:
+            raise GridError(fault)
+        together.append(fault)
+
+
+@contextlib.contextmanager
+def unknown_keys_together() -> Iterator[None]:
+    """Inside, unknown keys are collected; at the end one `GridError` says all of them, before what else is wrong."""
+    found: list[str] = []
+    token = _TOGETHER.set(found)
+    try:
+        yield
+    except GridError as error:
+        raise (GridError("; ".join(found)) if found else error) from None
+    finally:
+        _TOGETHER.reset(token)
+    if found:
+        raise GridError("; ".join(found))
 
 
 def short(value: object, limit: int = 60) -> str:

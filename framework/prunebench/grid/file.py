@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from prunebench.errors import GridError
-from prunebench.grid.axes import axis, check_keys, key_name, short, tables
+from prunebench.grid.axes import axis, check_keys, key_name, short, tables, unknown_keys_together
 from prunebench.grid.blocks import Block, Entry, Exclusion
-from prunebench.grid.protocols import protocol_from, run_options
+from prunebench.grid.protocols import protocols_from, run_options
 from prunebench.records import NAME, Value
 
 FILE_LIMIT_BYTES = 1_000_000
@@ -80,7 +80,15 @@ class Reader:
         """What `Grid` is made of; `name` is used where the table gives none."""
         if not table:
             raise GridError("the file is empty: a grid needs at least one [[block]]")
+        with unknown_keys_together():
+            return self._parts(table, name)
+
+    def _parts(self, table: dict[str, Any], name: str) -> dict[str, Any]:
         check_keys(table, TOP_KEYS, "the grid")
+        protocols, options = (
+            protocols_from(table.get("protocol", {}), self.warnings.append),
+            run_options(table.get("run", {})),
+        )
         name = table.get("name", name)
         if not isinstance(name, str) or not NAME.fullmatch(name) or name.endswith(".") or RESERVED.fullmatch(name):
             raise GridError(
@@ -94,19 +102,26 @@ class Reader:
             raise GridError("no [[block]]: 0 trials")
         return dict(
             name=name,
-            blocks=tuple(self._block(block, f"block {i + 1}") for i, block in enumerate(blocks)),
-            protocol=protocol_from(table.get("protocol", {}), self.warnings.append),
-            options=run_options(table.get("run", {})),
+            blocks=self._blocks(blocks),
+            protocol=protocols[0],
+            variants=protocols[1:],
+            options=options,
             claims=tuple(_claim(claim, i + 1) for i, claim in enumerate(_listed(table, "claim", "the grid"))),
             scale=str(table.get("scale", "")),
             title=str(table.get("title", "")),
             warnings=tuple(self.warnings),
         )
 
-    def _block(self, table: Any, where: str) -> Block:
-        if not isinstance(table, dict):
-            raise GridError(f"{where}: must be a table [[block]], got {short(table)}")
-        check_keys(table, BLOCK_KEYS, where)
+    def _blocks(self, tables: list[Any]) -> tuple[Block, ...]:
+        """All of them, their keys first: a misspelt one is said with those of the others."""
+        named = [(f"block {number}", table) for number, table in enumerate(tables, 1)]
+        for where, table in named:
+            if not isinstance(table, dict):
+                raise GridError(f"{where}: must be a table [[block]], got {short(table)}")
+            check_keys(table, BLOCK_KEYS, where)
+        return tuple(self._block(table, where) for where, table in named)
+
+    def _block(self, table: dict[str, Any], where: str) -> Block:
         for key in ("dataset", "model", "method"):
             if key not in table:
                 raise GridError(f"{where}: no {key}; a block needs dataset, model and method")

@@ -33,11 +33,17 @@ class Grid:
     text: str = ""  # the TOML it was read from
     source: str = ""  # the file or paper, for messages
     warnings: tuple[str, ...] = ()
+    variants: tuple[Protocol, ...] = ()  # the same in the other runtimes that `latency.runtime` lists
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """One, or one per runtime."""
+        return (self.protocol, *self.variants)
 
     @property
     def count(self) -> int:
         """Cells before exclusions and duplicates."""
-        return sum(block.count for block in self.blocks)
+        return sum(block.count for block in self.blocks) * len(self.protocols)
 
     @classmethod
     def load(cls, path: str | Path) -> Grid:

@@ -7,6 +7,7 @@ of every (data set, model, seed) comes first in its group, because every ratio i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from prunebench.grid.exclusions import idle_reason
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
 from prunebench.plugins.contracts import Dataset, Method, Model
 from prunebench.plugins.discovery import Installed, Plugin
-from prunebench.plugins.parameters import complete, create, defaults, field_types, require_solvable
+from prunebench.plugins.parameters import complete, create, defaults, field_types, require_known, require_solvable
 from prunebench.plugins.registry import Registry
 from prunebench.records import DENSE, Choice, Trial, Value, short_hash
 
@@ -68,6 +69,7 @@ class _Planner:
             with self._place("protocol, metrics"):
                 metric = self.installed.find("metric", name, self.registry.advice("metric", name)).cls
                 create(metric, complete(metric, {}))
+        self._require_known_fields()
         groups: dict[str, dict[str, Trial]] = {}
         doubled = 0
         for number, block in enumerate(self.grid.blocks, 1):
@@ -91,6 +93,31 @@ class _Planner:
         except (PlanError, PluginError) as error:
             raise type(error)(f"{self.grid.source or self.grid.name}: {where}: {error}") from None
 
+    def _require_known_fields(self) -> None:
+        """Raise for all settings that are no field of their plugin, where there are several: one call says them all."""
+        told: dict[str, None] = {}
+        for number, block in enumerate(self.grid.blocks, 1):
+            axes = (("dataset", block.datasets), ("model", block.models), ("method", block.methods))
+            for kind, entries in axes:
+                for entry in (stage for given in entries for stage in (given.stages or (given,))):
+                    if fault := self._unknown_fields(kind, entry):
+                        told[f"block {number}, {kind}: {fault}"] = None
+        if len(told) > 1:
+            raise PlanError(f"{self.grid.source or self.grid.name}: {'; '.join(told)}")
+
+    def _unknown_fields(self, kind: str, entry: Entry) -> str:
+        """What is wrong with the names of the settings; a plugin that is not there is said elsewhere."""
+        try:
+            plugin = self.installed.find(kind, entry.use)
+            names = [name for name in entry.axes if not self._is_target(plugin, name)]
+        except (PlanError, PluginError):
+            return ""
+        try:
+            require_known(plugin.cls, names, [item.name for item in dataclasses.fields(plugin.cls)])
+        except PlanError as error:
+            return str(error)
+        return ""
+
     def _trials(self, block: Block, where: str) -> Iterator[Trial]:
         methods = self._drafted("method", block.methods, where)
         datasets = self._drafted("dataset", block.datasets, where)
@@ -103,8 +130,21 @@ class _Planner:
             for model, model_choice in models:
                 for seed in block.seeds:
                     cells = list(self._cells(block, dataset, model, methods, seed))
+                    if cells:
+                        self._require_one_objective(dataset, model, where)
                     for method in [self._dense(), *cells] if cells else []:
-                        yield Trial(dataset_choice, model_choice, method, seed, self.grid.protocol)
+                        for protocol in self.grid.protocols:
+                            yield Trial(dataset_choice, model_choice, method, seed, protocol)
+
+    def _require_one_objective(self, dataset: Draft, model: Draft, where: str) -> None:
+        """Raise where a model says that it is for other objectives than the data set's: no cell of the two can run."""
+        named = self.installed.find("dataset", dataset.use).cls.objective
+        wanted = self.installed.find("model", model.use).cls.objectives
+        if wanted and named not in wanted:
+            words = " or ".join(wanted)
+            why = f"the model {model.use} is for {words}, the data set {dataset.use} for {named}"
+            with self._place(where):
+                raise PlanError(f"{why}: give them blocks of their own, or exclude the pair with its reason")
 
     def _cells(
         self, block: Block, dataset: Draft, model: Draft, methods: list[tuple[Draft, Choice]], seed: int

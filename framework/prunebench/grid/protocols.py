@@ -48,6 +48,21 @@ def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -
     return _without_doubles(result, warn)
 
 
+def protocols_from(table: Any, warn: Callable[[str], None] = lambda text: None) -> tuple[Protocol, ...]:
+    """As `protocol_from`, one per runtime that `latency.runtime` lists."""
+    latency = table.get("latency") if isinstance(table, dict) else None
+    runtimes = latency.get("runtime") if isinstance(latency, dict) else None
+    if not isinstance(latency, dict) or not isinstance(runtimes, list):
+        return (protocol_from(table, warn),)
+    if not runtimes:
+        raise GridError("protocol.latency.runtime: the axis is empty: 0 trials")
+    each = [runtime for place, runtime in enumerate(runtimes) if runtime not in runtimes[:place]]
+    if len(each) < len(runtimes):
+        warn(f"protocol.latency.runtime: {len(runtimes) - len(each)} duplicate value(s) left out")
+    tables = [{**table, "latency": {**latency, "runtime": runtime}} for runtime in each]
+    return tuple(protocol_from(one, warn if place == 0 else lambda text: None) for place, one in enumerate(tables))
+
+
 def _without_doubles(protocol: Protocol, warn: Callable[[str], None]) -> Protocol:
     """A batch size that is given twice is timed once, as a value of an axis is one trial."""
     batch = protocol.latency.batch
@@ -120,11 +135,33 @@ def _check_protocol(protocol: Protocol) -> None:
         _at_least("protocol.latency.batch", batch, 1)
     for key in ("threads", "rounds", "groups"):
         _at_least(f"protocol.latency.{key}", getattr(latency, key), 1)
+    _at_least("protocol.latency.decode", latency.decode, 0)
     if not (latency.max_seconds > 0 and math.isfinite(latency.max_seconds)):
         raise GridError(f"protocol.latency.max_seconds must be above 0, got {latency.max_seconds}")
+    _check_runtime(latency)
     _at_least("protocol.calibration", protocol.calibration, 1)
     _within("protocol.threads", protocol.threads, 1, THREAD_LIMIT)
     _at_least("protocol.evaluation_limit", protocol.evaluation_limit, 0)
+
+
+def _check_runtime(latency: LatencyProtocol) -> None:
+    """What only torch itself can do is not asked of another runtime."""
+    usual = LatencyProtocol()
+    asked = [
+        key
+        for key in ("memory_format", "in_place", "compile", "decode")
+        if getattr(latency, key) != getattr(usual, key)
+    ]
+    if latency.runtime in ("onnxruntime", "openvino") and latency.dtype != "float32":
+        asked.append("dtype")
+    if latency.runtime == "torch_compile":
+        asked = [key for key in asked if key in ("compile", "decode")]
+    if asked and latency.runtime != "torch":
+        raise GridError(f'protocol.latency.{asked[0]} is for runtime = "torch", got runtime = "{latency.runtime}"')
+    if latency.dynamic_batch and latency.runtime not in ("onnxruntime", "openvino"):
+        raise GridError(
+            f'protocol.latency.dynamic_batch is for runtime = "onnxruntime" or "openvino", got "{latency.runtime}"'
+        )
 
 
 def _within(key: str, value: int, least: int, most: int) -> None:

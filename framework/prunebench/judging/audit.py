@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from prunebench.judging.facts import Facts, facts_of
+from prunebench.judging.titles import worded
 
 Status = Literal["satisfied", "partly", "missing", "does not apply"]
 TOY_DATASETS = ("mnist", "digits", "letters", "toy")  # parts of names: MNIST and its kin do not count as a data set
@@ -32,7 +33,9 @@ class Point:
 def audit(path: Path | str, run_id: str) -> list[Point]:
     """The checklist over the trials that the run's grid asked for, in order; raises where there is no such run."""
     facts = facts_of(path, run_id)
-    return [Point(number, title, *judge(facts)) for number, (title, judge) in enumerate(CHECKLIST, start=1)]
+    return [
+        Point(number, worded(title, facts.titles), *judge(facts)) for number, (title, judge) in enumerate(CHECKLIST, 1)
+    ]
 
 
 Judged = tuple[Status, str, str]
@@ -60,8 +63,9 @@ def _both_ratios(facts: Facts) -> Judged:
 def _top5(facts: Facts) -> Judged:
     t = facts.totals
     if not t["with_top5"]:
-        return "does not apply", "top-5 is kept with more than five classes only", ""
-    return _shared(t["trials"], t["trials"] - t["with_top5"], f"top-5 for {t['with_top5']} of {t['trials']} trials", "")
+        return "does not apply", "top-5 is kept of classification with more than five classes only", ""
+    found = f"top-5 for {t['with_top5']} of {t['classified']} trials"
+    return _shared(t["classified"], t["classified"] - t["with_top5"], found + " of classification", "")
 
 
 def _curves(facts: Facts) -> Judged:
@@ -75,6 +79,7 @@ def _curves(facts: Facts) -> Judged:
 def _raw_accuracy(facts: Facts) -> Judged:
     t = facts.totals
     found = f"dense accuracy beside {t['pruned'] - t['without_dense']} of {t['pruned']} pruned trials"
+    found = worded(found, facts.titles)
     return _shared(t["pruned"], t["without_dense"], found, '{ use = "dense" },')
 
 
@@ -161,7 +166,9 @@ def _beyond_accuracy(facts: Facts) -> Judged:
         name for name in metrics.split(", ") if any(part in name for part in ("corrupt", "shift", "distance", "logit"))
     ]
     return _any(
-        found, "metrics beyond test accuracy", "a plugin that measures shifted data or distance to the dense network"
+        found,
+        worded("metrics beyond test accuracy", facts.titles),
+        "a plugin that measures shifted data or distance to the dense network",
     )
 
 
@@ -203,7 +210,7 @@ def _controls(facts: Facts, names: Iterable[str], mend: str) -> Judged:
 
 
 def _any(found: list[str], what: str, mend: str) -> Judged:
-    return ("satisfied", f"{what}: {', '.join(found)}", "") if found else ("missing", f"no {what}", mend)
+    return ("satisfied", f"{what}: {', '.join(found)}", "") if found else ("missing", f"not found: {what}", mend)
 
 
 def _graded(count: int, wanted: int, found: str, mend: str) -> Judged:

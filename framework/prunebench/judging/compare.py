@@ -1,34 +1,59 @@
 """Two sides of the database, paired trial by trial: has anything got worse?
 
 A side is a run, a version, a machine or a method. Runs, versions and machines are paired on the trial (the same
-question asked twice); methods on data set, model, protocol and seed, and on the setting where a side has several.
-Differences are B minus A; accuracies as differences of fractions, all else as ratios, averaged as logarithms.
+question asked twice), or, where no trial is shared, on what was asked, across protocols; methods on data set, model,
+protocol and seed, at the nearest compression where a side has several settings.
+Differences are B minus A. A score is compared as its objective says, accuracies as differences of fractions and
+perplexities as ratios; all else as ratios, averaged as logarithms. Each objective has a line of its own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from prunebench.errors import QueryError
+from prunebench.judging.pairing import Pairing, pairing, protocol_note
 from prunebench.measure.statistics import t_quantile
 from prunebench.store.ingest import quoted
 from prunebench.store.lookup import run_of
-from prunebench.store.sealed_client import sealed_queries, sealed_query
+from prunebench.store.sealed_client import sealed_queries
 
 KINDS = ("run", "version", "environment", "host", "method")
-LEAST_EFFECT = {"top1_accuracy": 0.0, "speedup": 0.01, "latency_ms": 0.01}  # what a machine cannot tell apart
-METRICS = {  # name -> (is a ratio, larger is better, decides the exit code)
-    "top1_accuracy": (False, True, True),
-    "compression_ratio": (True, True, True),
-    "speedup": (True, True, True),
-    "latency_ms": (True, False, False),
-    "prune_seconds": (True, False, False),
-    "stored_bytes": (True, False, True),
-}
+LEAST_EFFECT = {"speedup": 0.01, "latency_ms": 0.01}  # what a machine cannot tell apart
+TIMED = ("speedup", "latency_ms", "prune_seconds")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is compared: a column, and how. `title` and `unit` are told of scores, whose name an objective chooses."""
+
+    name: str
+    is_ratio: bool = True
+    larger_is_better: bool = True
+    decides: bool = True  # the exit code
+    column: str = ""  # where it is not `name`
+    title: str = ""
+    unit: str = ""
+
+    @property
+    def source(self) -> str:
+        """The column that it is read from."""
+        return self.column or self.name
+
+
+METRICS = (
+    Metric("compression_ratio"),
+    Metric("speedup"),
+    Metric("latency_ms", larger_is_better=False, decides=False),
+    Metric("prune_seconds", larger_is_better=False, decides=False),
+    Metric("stored_bytes", larger_is_better=False),
+)
+FACTS = ("score_name", "score_title", "score_unit", "larger_is_better", "compared")
 
 
 @dataclass(frozen=True)
@@ -46,6 +71,9 @@ class Difference:
     high: float | None
     verdict: str  # better, worse, same, can't tell
     is_regression: bool
+    title: str = ""  # of a score, for people
+    unit: str = ""
+    larger_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,11 +96,16 @@ class Comparison:
 
 
 def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Comparison:
-    """A against B; `tolerance` is the accepted loss of accuracy (fraction). Raises where a side is empty."""
+    """A against B; `tolerance` is the loss of score to accept, in its own unit or, of ratios, as a share.
+
+    Raises where a side is empty.
+    """
     sides = [_side(path, text) for text in (a, b)]
-    keys = _pairs_on(path, sides)
-    counts = [f"select count(*), count(*) filter (status = 'ok') from ({_rows_sql(side)})" for side in sides]
-    answers = sealed_queries(path, [_pairs_sql(sides, keys), _lost_sql(sides, keys), *counts], row_limit=1_000_000)
+    a_sql, b_sql = map(_rows_sql, sides)
+    paired = pairing(path, a_sql, b_sql, has_methods=any(kind == "method" for kind, _ in sides))
+    counts = [f"select count(*), count(*) filter (status = 'ok') from ({sql})" for sql in (a_sql, b_sql)]
+    asked = [_pairs_sql(a_sql, b_sql, paired), _lost_sql(a_sql, b_sql, paired.same), *counts]
+    answers = sealed_queries(path, asked, row_limit=1_000_000)
     for answer in answers:
         if answer.error:
             raise QueryError(answer.error)
@@ -85,10 +118,12 @@ def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Compari
     rows = [dict(zip(pairs.columns, row, strict=True)) for row in pairs.rows]
     lost_count = int(lost.rows[0][0])
     if not rows and not lost_count:
-        raise QueryError(f"{a!r} and {b!r} have no {keys} in common: nothing to compare")
-    made = [_difference(name, rows, tolerance) for name in METRICS]
+        raise QueryError(f"{a!r} and {b!r} have no {paired.keys} in common: nothing to compare")
+    scores = [_difference(metric, own, tolerance) for metric, own in _scored(rows)]
+    made = [*scores, *(_difference(metric, rows, LEAST_EFFECT.get(metric.name, 0.0)) for metric in METRICS)]
     a_count, b_count = (int(count.rows[0][1]) for count in counted)
-    notes = _notes(rows, lost_count)
+    protocols = protocol_note(path, ((row["a_protocol"], row["b_protocol"]) for row in rows))
+    notes = (*_notes(rows, lost_count), *filter(None, (paired.note, protocols)))
     return Comparison(a, b, a_count, b_count, len(rows), lost_count, tuple(d for d in made if d), notes)
 
 
@@ -112,9 +147,14 @@ def _rows_sql(side: tuple[str, str]) -> str:
     }[kind].replace("$v", quoted(value))
     return f"""
         select
-            r.trial_id, r.status, dataset.label as dataset, model.label as model, method.setting, r.protocol, r.seed,
-            environment.environment_id, r.top1_accuracy, dense.parameter_count / nullif(r.nonzero_parameter_count, 0)
-            as compression_ratio, r.speedup, r.latency_ms, r.prune_seconds, r.stored_bytes
+            r.trial_id, r.status, dataset.label as dataset, model.label as model, method.label as method,
+            method.setting, r.protocol, r.seed,
+            environment.environment_id, coalesce(r.score, r.top1_accuracy) as score,
+            score_name_of(r.objective) as score_name, score_title_of(r.objective) as score_title,
+            score_unit_of(r.objective) as score_unit, larger_is_better(r.objective) as larger_is_better,
+            coalesce(r.objective ->> '$.compared', 'difference') as compared,
+            dense.parameter_count / nullif(r.nonzero_parameter_count, 0) as compression_ratio,
+            r.speedup, r.latency_ms, r.prune_seconds, r.stored_bytes
         from result as r
         join run on run.id = r.run
         join choice as dataset on dataset.id = r.dataset
@@ -131,27 +171,22 @@ def _rows_sql(side: tuple[str, str]) -> str:
     """
 
 
-def _pairs_on(path: Path | str, sides: Sequence[tuple[str, str]]) -> str:
-    if all(kind != "method" for kind, _ in sides):
-        return "trial_id"
-    counts = [f"select count(distinct setting) from ({_rows_sql(side)})" for side in sides]
-    found = [sealed_query(path, sql).rows[0][0] for sql in counts]
-    keys = "dataset, model, protocol, seed"
-    return keys if max(found) <= 1 else f"{keys}, setting"
-
-
-def _pairs_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
-    values = ", ".join(f"a.{name} as a_{name}, b.{name} as b_{name}" for name in METRICS)
+def _pairs_sql(a: str, b: str, paired: Pairing) -> str:
+    names = ("score", *(metric.source for metric in METRICS))
+    values = ", ".join(
+        [f"a.{name} as a_{name}, b.{name} as b_{name}" for name in names] + [f"b.{fact} as {fact}" for fact in FACTS]
+    )
     return f"""
-        select a.environment_id = b.environment_id as same_environment, a.seed as seed, {values}
-        from ({_rows_sql(sides[0])}) as a
-        join ({_rows_sql(sides[1])}) as b using ({keys})
-        where a.status = 'ok' and b.status = 'ok'
+        select
+            a.environment_id = b.environment_id as same_environment, a.seed as seed,
+            a.score_name = b.score_name as same_score, a.protocol as a_protocol, b.protocol as b_protocol, {values}
+        from ({a}) as a
+        join ({b}) as b using ({paired.keys})
+        where a.status = 'ok' and b.status = 'ok' {paired.condition}
     """
 
 
-def _lost_sql(sides: Sequence[tuple[str, str]], keys: str) -> str:
-    a, b = map(_rows_sql, sides)
+def _lost_sql(a: str, b: str, keys: str) -> str:
     return f"select count(*) from ({a}) as a join ({b}) as b using ({keys}) where a.status = 'ok' and b.status <> 'ok'"
 
 
@@ -159,28 +194,40 @@ def _notes(rows: Sequence[dict[str, Any]], lost_count: int) -> tuple[str, ...]:
     notes = [f"{lost_count} trials that are ok in A ended otherwise in B"] if lost_count else []
     if any(not row["same_environment"] for row in rows):
         notes.append("speed is compared only between pairs of the same environment")
+    if any(not row["same_score"] for row in rows):
+        notes.append("pairs whose two sides are scored by different objectives are left out of the scores")
     if len({row["seed"] for row in rows}) == 1:
         notes.append("every pair has one and the same seed: another seed may tell otherwise")
     return tuple(notes)
 
 
-def _difference(name: str, rows: Sequence[dict[str, Any]], tolerance: float) -> Difference | None:
-    """The metric over the pairs that have it on both sides; None where there are none."""
-    is_ratio, larger_is_better, decides = METRICS[name]
-    timed = name in ("speedup", "latency_ms", "prune_seconds")
-    kept = [row for row in rows if row["same_environment"] or not timed]
-    found = [(row[f"a_{name}"], row[f"b_{name}"], row["seed"]) for row in kept]
+def _scored(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[Metric, list[dict[str, Any]]]]:
+    """The pairs of each objective, and what they are scored by."""
+
+    def facts(row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in FACTS)
+
+    alike = sorted((row for row in rows if row["same_score"]), key=lambda row: tuple(map(str, facts(row))))
+    for (name, title, unit, larger, compared), own in groupby(alike, facts):
+        yield Metric(name, compared == "ratio", larger, True, "score", title, unit or ""), list(own)
+
+
+def _difference(metric: Metric, rows: Sequence[dict[str, Any]], least: float) -> Difference | None:
+    """The metric over the pairs that have it on both sides, less than `least` not counted; None without a pair."""
+    kept = [row for row in rows if row["same_environment"] or metric.name not in TIMED]
+    found = [(row[f"a_{metric.source}"], row[f"b_{metric.source}"], row["seed"]) for row in kept]
+    is_ratio = metric.is_ratio
     found = [(a, b, seed) for a, b, seed in found if None not in (a, b) and (not is_ratio or (a > 0 and b > 0))]
     if not found:
         return None
     values = [(a, b) for a, b, _ in found]
     effects = [math.log(b / a) if is_ratio else b - a for a, b in values]
     mean, half = _mean_and_half_width(effects)
-    least = tolerance if name == "top1_accuracy" else math.log1p(LEAST_EFFECT.get(name, 0.0))
-    verdict = _verdict(mean if larger_is_better else -mean, half, least)
+    gain = mean if metric.larger_is_better else -mean
+    verdict = _verdict(gain, half, math.log1p(least) if is_ratio else least)
     back = math.exp if is_ratio else float
     return Difference(
-        metric=name,
+        metric=metric.name,
         pair_count=len(values),
         seed_count=len({seed for _, _, seed in found}),
         a=sum(a for a, _ in values) / len(values),
@@ -190,7 +237,10 @@ def _difference(name: str, rows: Sequence[dict[str, Any]], tolerance: float) -> 
         low=None if half is None else back(mean - half),
         high=None if half is None else back(mean + half),
         verdict=verdict,
-        is_regression=decides and verdict == "worse",
+        is_regression=metric.decides and verdict == "worse",
+        title=metric.title,
+        unit=metric.unit,
+        larger_is_better=metric.larger_is_better,
     )
 
 

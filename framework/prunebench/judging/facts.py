@@ -19,6 +19,11 @@ class Facts:
     pairs: list[dict[str, Any]]  # a data set and model each
 
     @property
+    def titles(self) -> set[str]:
+        """What the networks are scored by."""
+        return {title for pair in self.pairs for title in pair["titles"]}
+
+    @property
     def methods(self) -> set[str]:
         """Names of the methods with results."""
         return {cell["method"] for cell in self.cells}
@@ -51,7 +56,8 @@ SQL = {
             count(*) filter (not is_dense and theoretical_speedup is null) as without_theory,
             count(*) filter (not is_dense and speedup is null) as without_speedup,
             count(*) filter (not is_dense and prune_seconds is null) as without_prune_seconds,
-            count(top5_accuracy) as with_top5, count(distinct protocol_id) as protocols,
+            count(top5_accuracy) as with_top5, count(*) filter (objective = 'classification') as classified,
+            count(distinct protocol_id) as protocols,
             count(*) filter (not realised and not is_dense) as masked
         from trials where status = 'ok'
     """,
@@ -101,7 +107,8 @@ SQL = {
     """,
     "pairs": """
         select
-            dataset_label, any_value(dataset) as dataset, model_label, count(distinct protocol_id) as protocols
+            dataset_label, any_value(dataset) as dataset, model_label, count(distinct protocol_id) as protocols,
+            list(distinct score_title) as titles
         from trials where status = 'ok' group by dataset_label, model_label order by all
     """,
 }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from prunebench import samples
+from prunebench.anatomy.parts import Anatomy
 from prunebench.measure import weights
 from prunebench.measure.macs import Macs, counted_macs
 from prunebench.measure.plain import is_layer, is_tied, read_outside, why_left_alone
@@ -58,6 +59,30 @@ def counted(network: nn.Module, dense: nn.Module | None = None) -> dict[str, Ten
         if holds_weights and value.numel() > known.get(name, 0):
             found[name] = value
     return found
+
+
+def block_counts(anatomy: Anatomy | None, network: nn.Module, dense: nn.Module) -> tuple[int, int] | None:
+    """Parameters of the layers in the blocks of `network`, and those not zero; None where blocks are not known.
+
+    `anatomy` is that of `dense`, from which `network` was made; blocks may have gone, and layers become several. Norms
+    are left out, as embeddings and the head are: papers on language models say "ratio" of this count.
+    """
+    if anatomy is None or not anatomy.blocks:
+        return None
+    places = {block.name.rpartition(".")[0] for block in anatomy.blocks}
+    norms = {norm.removeprefix(f"{block.name}.") for block in anatomy.blocks for norm in block.norms}
+    tensors = counted(network, dense)
+    held = [weights.values_of(tensors[name]) for name in tensors if _is_in_block(name, places, norms)]
+    return sum(value.numel() for value in held), sum(int(torch.count_nonzero(value)) for value in held)
+
+
+def _is_in_block(name: str, places: set[str], norms: set[str]) -> bool:
+    """Whether the tensor belongs to a layer of a block, and to none of its norms."""
+    for place in places:
+        if name.startswith(f"{place}."):
+            inside = name.removeprefix(f"{place}.").partition(".")[2]  # behind the block's number
+            return not any(inside.startswith(f"{norm}.") for norm in norms)
+    return False
 
 
 def mac_count(network: nn.Module, example_input: Tree) -> int | None:

@@ -16,7 +16,18 @@ import torch
 from prunebench.measure.latency.conditions import weather
 from prunebench.records import Provenance, Value
 
-PACKAGES = ("torch", "torchvision", "numpy", "tensorly", "scikit-learn", "duckdb", "safetensors", "pillow")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "tensorly",
+    "scikit-learn",
+    "duckdb",
+    "safetensors",
+    "pillow",
+    "transformers",
+    "tokenizers",
+)
 
 
 def provenance(

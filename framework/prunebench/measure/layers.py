@@ -91,7 +91,7 @@ def _record(
         "mac_count_after": macs.get(shape.name, 0) if after is not None else None,
         "weight_error": errors.weight,
         "output_error": errors.output,
-        "left_alone": "" if is_changed else UNCHANGED,
+        "left_alone": "" if is_changed else shape.left_alone or UNCHANGED,
         **{key: notes[key] for key in NOTED if notes.get(key) is not None},
     }
     return LayerRecord(

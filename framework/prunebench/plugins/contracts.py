@@ -142,6 +142,14 @@ class Method(ABC):
         """Bytes by format, as this method would store `network`; the smallest is the row's `stored_bytes`."""
         return {}
 
+    def exported(self, network: nn.Module) -> tuple[nn.Module, str]:
+        """What another runtime is given of the pruned `network`, and "int8" where its own quantizer is to be applied.
+
+        By default the network as it is. A method whose layers only torch's kernels run returns a copy that computes
+        the same in floating point; `network` itself is left as it is.
+        """
+        return network, ""
+
 
 class Tokenizer(Protocol):
     """How a language model reads text; a data set of text is handed its model's by `Dataset.load_for`."""
@@ -197,9 +205,25 @@ class Model(ABC):
 
         return recognised(network)
 
+    def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...] | None:
+        """What `network` is called with to read the last of `tokens` (B, T) behind all before it; None without a cache.
+
+        `network(*found)` must answer that token's logits (B, 1, vocabulary), as `network(tokens)[:, -1:]` does, and
+        leave `found` as it is: the last token (B, 1), then a tree of tensors (B, ...) that the network keeps of the
+        first T - 1. `network` may have been pruned. Raises `NotApplicable` where it can no longer be called that way.
+        """
+        return None
+
     def tokenizer(self) -> Tokenizer | None:
         """How the model reads text; None for a model that reads no text, or whatever tokens the data set has."""
         return None
+
+    def facts(self, network: nn.Module) -> Mapping[str, Value]:
+        """What two numbers of this model must share to be compared, by name: `revision`, `attention`, `weights`.
+
+        They stand in a row beside what the data set says of itself, where it says anything.
+        """
+        return {}
 
     def remarks(self) -> tuple[str, ...]:
         """What a reader of every row of this model should know, as of weights that came quantized."""

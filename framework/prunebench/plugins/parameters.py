@@ -36,7 +36,7 @@ def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[s
     Without additive fields (`param(…, additive=True)`) that stand at their default, which the plugin itself fills in.
     """
     kinds = field_types(cls)
-    _require_known(cls, list(given), list(kinds))
+    require_known(cls, list(given), list(kinds))
     values: dict[str, Value] = {}
     known = defaults(cls)
     for item in dataclasses.fields(cls):
@@ -63,7 +63,7 @@ def _says_nothing(cls: type[Any], name: str, value: Value, freed: str) -> bool:
     return bool(item.metadata.get("additive")) and name != freed and value == _json(item.default)
 
 
-def _require_known(cls: type[Any], names: list[str], known: list[str]) -> None:
+def require_known(cls: type[Any], names: list[str], known: list[str]) -> None:
     """Raise `PlanError` for all names that are no fields, at once."""
     unknown = [name for name in names if name not in known]
     if len(unknown) == 1:

@@ -43,7 +43,7 @@ FINDER = (
     '<p><button type="button" id="more" hidden></button></p>'
 )
 HINT = (
-    "Drag over an accuracy chart to select settings; shift and drag to pan, ctrl and wheel to zoom, double-click to go "
+    "Drag over a chart of scores to select settings; shift and drag to pan, ctrl and wheel to zoom, double-click to go "
     "back."
 )
 
@@ -147,7 +147,7 @@ def _sections(
 
 def _results(material: Material, settings: pl.DataFrame, page: Page) -> str:
     if settings.is_empty():
-        return paragraph("No trial has been measured, so that there is no accuracy to show.", "empty")
+        return paragraph("No trial has been measured, so that there is no score to show.", "empty")
     flags = about_flags(material.ask("flags").to_dicts())
     told = [sections.glance(settings, list(page.parts)), *sections.cautions(settings, list(page.parts), flags)]
     return "\n".join(part for part in told if part)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from prunebench.errors import PluginError
+from prunebench.judging.titles import worded
 from prunebench.plugins.chart import Chart
 from prunebench.report.charts.marks import HEIGHT, SeriesLook, steered
 from prunebench.report.score import CLASSIC, score_of_row
@@ -76,7 +77,13 @@ def score_of(rows: pl.DataFrame) -> tuple[str, str, bool]:
 
 def _title(chart: Chart, frame: pl.DataFrame) -> alt.TitleParams:
     """The chart's title, and under it which of its settings rest on one seed."""
-    return alt.TitleParams(chart.title, offset=16, subtitle=about_seeds(frame) or alt.Undefined)
+    return alt.TitleParams(titled(chart, frame), offset=16, subtitle=about_seeds(frame) or alt.Undefined)
+
+
+def titled(chart: Chart, frame: pl.DataFrame) -> str:
+    """The chart's title in the words of what its rows are scored by."""
+    titles = frame["score_title"].unique().to_list() if "score_title" in frame.columns else []
+    return worded(chart.title, titles)
 
 
 def about_seeds(frame: pl.DataFrame) -> str:

@@ -44,11 +44,11 @@ class Page:
 def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) -> dict[str, Any]:
     """A chart as the page's script takes it: specification, data by column, the query."""
     from prunebench.report.charts.tradeoff import Tradeoff
-    from prunebench.report.draw import panel_spec, score_of
+    from prunebench.report.draw import panel_spec, score_of, titled
 
     return {
         "name": chart.name,
-        "title": printable(chart.title),
+        "title": printable(titled(chart, frame)),
         "about": printable(chart.about),
         "empty": printable(chart.empty),
         "wide": chart.is_wide,
@@ -65,7 +65,7 @@ def placed(chart: Chart, frame: Any, sql: str, page: Page, note: str = "") -> li
     for name, rows in _by_score(chart, frame):
         entry = {**chart_entry(chart, rows, sql, page.series), "name": name}
         page.charts.append(msgspec.Raw(msgspec.json.encode(entry)))
-        places.append(figure(chart, note, name))
+        places.append(figure(chart, note, name, entry["title"]))
     return places
 
 
@@ -79,13 +79,13 @@ def _by_score(chart: Chart, frame: Any) -> list[tuple[str, Any]]:
     return [(f"{chart.name}-{place}" if place else chart.name, rows) for place, (_, rows) in enumerate(groups)]
 
 
-def figure(chart: Chart, note: str, name: str = "") -> str:
+def figure(chart: Chart, note: str, name: str = "", title: str = "") -> str:
     """The place where the page's script draws a chart."""
     name = name or chart.name
     more = f" {note}" if note else ""
     return (
         f'<figure id="chart-{name}" aria-labelledby="chart-{name}-title"><figcaption>'
-        f'<h3 id="chart-{name}-title">{esc(chart.title)}</h3><p>{esc(chart.about + more)}</p></figcaption>'
+        f'<h3 id="chart-{name}-title">{esc(title or chart.title)}</h3><p>{esc(chart.about + more)}</p></figcaption>'
         '<div class="panels"></div><div class="tools"></div><div class="drawer"></div></figure>'
     )
 

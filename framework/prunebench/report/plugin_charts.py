@@ -8,11 +8,11 @@ from __future__ import annotations
 from prunebench.errors import PruneBenchError, did_you_mean
 from prunebench.plugins.chart import Chart
 from prunebench.plugins.discovery import Installed, Plugin, find_installed
-from prunebench.report.charts import ALIASES, NAMES, POINTS, load
+from prunebench.report.charts import ALIASES, ASKED, NAMES, POINTS, load
 from prunebench.report.guard import guarded
 from prunebench.report.papers import figure_names, find_figure
 
-BUNDLED = {*NAMES, *ALIASES}
+BUNDLED = {*NAMES, *ASKED, *ALIASES}
 TAKEN = {*BUNDLED, POINTS}
 
 
@@ -41,7 +41,7 @@ def find_chart(name: str, installed: Installed | None = None) -> Chart:
         return made(found.find("chart", name))
     if figure := guarded(name, lambda: find_figure(name, found)):
         return figure
-    known = [*NAMES, *found.of_kind("chart"), *(figure for figure, _, _ in figure_names(found))]
+    known = [*NAMES, *ASKED, *found.of_kind("chart"), *(figure for figure, _, _ in figure_names(found))]
     raise PruneBenchError(f"no chart {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
 
 

@@ -43,10 +43,10 @@ class Results(Rows):
     def charts(self) -> dict[str, str]:
         """Every chart's name and title, those of plugins last."""
         from prunebench.plugins.discovery import find_installed
-        from prunebench.report.charts import load_all
+        from prunebench.report.charts import load_all, load_asked
         from prunebench.report.plugin_charts import brought
 
-        bundled = {chart.name: chart.title for chart in load_all()}
+        bundled = {chart.name: chart.title for chart in (*load_all(), *load_asked())}
         return bundled | {plugin.name: plugin.cls.title for plugin in brought(find_installed())}
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-CLASSIC = ("top-1 accuracy", "fraction", True)  # title, unit, larger is better: of rows that do not say
-SHORT = {"top-1 accuracy": "top-1"}
+from prunebench.judging.titles import ACCURACY
+
+CLASSIC = (ACCURACY, "fraction", True)  # title, unit, larger is better: of rows that do not say
+SHORT = {ACCURACY: "top-1"}
 
 
 def is_share(unit: str | None) -> bool:
@@ -31,10 +33,3 @@ def score_of_row(row: Mapping[str, Any]) -> tuple[str, str, bool]:
     if row.get("score_title") is None:
         return CLASSIC
     return str(row["score_title"]), str(row.get("score_unit") or ""), bool(row.get("larger_is_better", True))
-
-
-def axis_title(title: str) -> str:
-    """With a capital, unless it is a symbol."""
-    return (
-        title[:1].upper() + title[1:] if title[1:2].isalpha() or title[1:2] == "-" or title.startswith("top") else title
-    )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 FEW = 30  # rows up to which those that reach nothing are not folded away
-WITHIN, WIDELY = 0.01, 0.05  # of accuracy: what readers may call "as accurate" and "nearly as accurate"
+WITHIN, WIDELY = 0.01, 0.05  # of results that do not say what is "as good" as dense, and "nearly"
 FAULTS = ("failed", "timeout", "killed", "oom")
 WORDS = {
     "skipped": "declined",
@@ -107,7 +107,8 @@ def _furthest(group: pl.DataFrame, name: str) -> str:
     row = next(group.drop_nulls(name).sort(name, descending=True).head(1).iter_rows(named=True), None)
     if row is None:
         return "–"
-    return f"{row[name]:.2f}×" + (f" {ONE_SEED}" if row["is_marked"] else "")
+    floored = " (at its floor)" if row.get("is_at_floor") else ""
+    return f"{row[name]:.2f}×" + (f" {ONE_SEED}" if row["is_marked"] else "") + floored
 
 
 def refused(groups: pl.DataFrame, missing: int) -> str:

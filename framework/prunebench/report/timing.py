@@ -20,6 +20,7 @@ FLAGS = {
     "launch-bound": "the host could not queue the work fast enough (launch-bound)",
     "throttled": "the card slowed itself down (throttled)",
     "few-blocks": "there was time for fewer than ten pairs of blocks (few-blocks)",
+    "outputs-differ": "the runtime's outputs are further than the tolerance from torch's (outputs-differ)",
     "one-process": "fresh processes could not load the networks (one-process)",
 }
 
@@ -44,6 +45,8 @@ def _unusual(settings: str) -> Iterator[str]:
         yield "activations in place"
     if asked.get("compile"):
         yield "compiled"
+    if asked.get("runtime", "torch") != "torch":
+        yield f"by {asked['runtime']}{' for any batch size' if asked.get('dynamic_batch') else ''}"
     if asked.get("threads", 1) > 1:
         yield f"on {asked['threads']} threads"
     if asked.get("rounds", 1) > 1:

@@ -14,7 +14,7 @@ from prunebench.store.journal import folder_of
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-SCHEMA = 5
+SCHEMA = 7
 PUBLISHED = "published"  # beside the journals: this database was once written by a merge
 CONFIG: dict[str, Any] = {
     "autoinstall_known_extensions": False,
@@ -54,6 +54,7 @@ TABLES = [
     "curve",
     "stage",
     "metric",
+    "origin",
 ]
 
 
@@ -133,9 +134,9 @@ def schema_of(connection: DuckDBPyConnection, name: str, path: Path) -> int:
     return int(row[0])
 
 
-def migrate(connection: DuckDBPyConnection, version: int = 0) -> None:
-    """Bring the current schema from `version` (0: empty) to SCHEMA, each step recorded in its own transaction."""
-    for number in range(version + 1, SCHEMA + 1):
+def migrate(connection: DuckDBPyConnection, version: int = 0, upto: int = SCHEMA) -> None:
+    """Bring the current schema from `version` (0: empty) to `upto`, each step recorded in its own transaction."""
+    for number in range(version + 1, upto + 1):
         connection.execute("begin")
         for statement in statements(f"migrations/{number:04}.sql"):
             connection.execute(statement)

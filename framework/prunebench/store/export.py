@@ -15,6 +15,7 @@ from prunebench.errors import StoreError, did_you_mean
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
 from prunebench.store.ingest import quoted
+from prunebench.store.names import quoted_name
 from prunebench.store.views import column_comments
 
 if TYPE_CHECKING:
@@ -63,9 +64,13 @@ def _write(database: Path, folder: Path, views: Sequence[str], run_id: str) -> d
 def _write_view(connection: DuckDBPyConnection, view: str, folder: Path) -> dict[str, Any]:
     """Write one view; its line of the manifest."""
     path = folder / f"{view}.parquet"
-    connection.execute(f"copy (select * from {view}) to {quoted(str(path))} (format parquet, compression zstd)")
-    row = connection.execute(f"select count(*) from {view}").fetchone()
     described = connection.execute(f"describe {view}").fetchall()
+    texts = [f"cast({quoted_name(c[0])} as varchar) as {quoted_name(c[0])}" for c in described if c[1] == "JSON"]
+    as_text = f" replace ({', '.join(texts)})" if texts else ""  # other readers take Parquet's JSON type for bytes
+    connection.execute(
+        f"copy (select *{as_text} from {view}) to {quoted(str(path))} (format parquet, compression zstd)"
+    )
+    row = connection.execute(f"select count(*) from {view}").fetchone()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     comments = column_comments()

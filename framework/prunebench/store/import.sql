@@ -92,6 +92,13 @@ join other.main.run as theirs on theirs.id = o.run
 join run on run.run_id = theirs.run_id
 where run.run_id in (select run_id from new_run);
 
+insert into origin
+select run.id, o.* exclude (run)
+from other.main.origin as o
+join other.main.run as theirs on theirs.id = o.run
+join run on run.run_id = theirs.run_id
+where run.run_id in (select run_id from new_run);
+
 drop table temp.new_run;
 
 create or replace temp table result_of as
@@ -152,12 +159,13 @@ insert into superseded
 select id
 from (
     select
-        id,
+        result.id,
         row_number() over (
             partition by trial_id
-            order by status = 'ok' desc, started_at desc nulls last, attempt desc, id desc
+            order by status = 'ok' desc, result.started_at desc nulls last, attempt desc, run.run_id desc, result.id desc
         ) as place
     from result
+    join run on run.id = result.run
     where trial_id in (select trial_id from result join result_of on result_of.ours = result.id and is_new)
 )
 where place > 1 and id not in (select result from superseded);

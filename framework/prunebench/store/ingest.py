@@ -29,6 +29,8 @@ _LATENCY = {
     "round_index": ["INTEGER"],
     "flags": ["VARCHAR"],
     "conditions": "JSON",
+    "mode": "VARCHAR",
+    **dict.fromkeys(("token_count", "context", "cache_bytes", "dense_cache_bytes"), "BIGINT"),
 }
 _LAYER = {
     **dict.fromkeys(("name", "kind", "left_alone"), "VARCHAR"),
@@ -53,6 +55,7 @@ _MEASUREMENT = {
     **dict.fromkeys(("test_count", "parameter_count", "nonzero_parameter_count", "mac_count"), "BIGINT"),
     **dict.fromkeys(("stored_bytes", "gzip_bytes", "peak_memory_bytes"), "BIGINT"),
     "counting_rule": "INTEGER",
+    **dict.fromkeys(("block_parameter_count", "block_nonzero_parameter_count"), "BIGINT"),
     **dict.fromkeys(("top1_accuracy", "top5_accuracy", "loss", "top1_accuracy_before_finetune"), _FLOATS),
     **dict.fromkeys(("prune_seconds", "finetune_seconds", "train_seconds"), _FLOATS),
     **dict.fromkeys(("storage", "achieved", "solved"), "JSON"),

@@ -138,12 +138,13 @@ select
     nullif(m.achieved, '{}'), nullif(m.solved, '{}'), nullif(m.storage, '{}'), m.notes,
     h.batch, h.speedup, h.speedup_low, h.speedup_high, h.latency_ms, h.dense_latency_ms,
     case when m is not null then coalesce(m.counting_rule, 1) end,
-    nullif(m.objective, 'null'), m.score, m.score_before_finetune, nullif(m.scores, '{}')
+    nullif(m.objective, 'null'), m.score, m.score_before_finetune, nullif(m.scores, '{}'),
+    m.block_parameter_count, m.block_nonzero_parameter_count
 from (
     select
         *, r.result.measurement as m,
         list_reverse(list_sort(list_transform(
-            r.result.measurement.latency,
+            list_filter(r.result.measurement.latency, lambda l: coalesce(l.mode, 'forward') <> 'decode'),
             lambda l: {
                 'batch': l.batch, 'speedup': l.speedup, 'speedup_low': l.speedup_low, 'speedup_high': l.speedup_high,
                 'latency_ms': l.latency_ms, 'dense_latency_ms': l.dense_latency_ms
@@ -191,11 +192,12 @@ select
     l.batch, l.threads, l.device, l.dtype, l.memory_format, l.compile, l.clock, l.calls_per_block,
     l.dense_ms, l.pruned_ms, l.dense_wall_ms, l.pruned_wall_ms, l.round_index, l.cold_dense_ms, l.cold_pruned_ms,
     l.speedup, l.speedup_low, l.speedup_high, l.latency_ms, l.latency_p90_ms, l.latency_p99_ms, l.dense_latency_ms,
-    l.throughput, l.contention, l.seconds, l.stopped, l.flags, l.conditions
+    l.throughput, l.contention, l.seconds, l.stopped, l.flags, l.conditions,
+    coalesce(l.mode, 'forward'), l.token_count, l.context, l.cache_bytes, l.dense_cache_bytes
 from (
     select id, model, environment, r.keys.is_dense as is_dense, unnest(r.result.measurement.latency) as l from fresh
 )
-order by id, l.batch;
+order by id, coalesce(l.mode, 'forward') = 'decode', l.batch;
 
 insert into to.layer
 select

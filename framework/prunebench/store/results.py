@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import QueryError
+from prunebench.store.names import distinct, quoted_name
 
 if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyConnection
+
+
+UNKNOWN = ("INTERVAL", "BIT", "JSON")  # types that polars does not know, or hands on as bytes
 
 
 class Results:
@@ -80,17 +84,17 @@ def open_results(path: str | Path = "runs/results.duckdb", run: str = "") -> Res
 
 
 def frame(connection: DuckDBPyConnection, sql: str, params: Sequence[Any] = (), limit: int = 0) -> pl.DataFrame:
-    """The rows of `sql` (the first `limit`); intervals and bit strings, which polars does not know, come as text."""
+    """The rows of `sql` (the first `limit`); intervals, bit strings and JSON come as text."""
     import polars as pl
 
     relation = connection.sql(sql, params=list(params)) if params else connection.sql(sql)
     if relation is None:
         raise QueryError("the statement returns no rows; write a select")
+    kinds, names = [str(kind) for kind in relation.types], distinct(relation.columns)
+    if names != relation.columns or any(any(word in kind for word in UNKNOWN) for kind in kinds):
+        numbered = enumerate(zip(names, kinds, strict=True), start=1)
+        relation = relation.project(", ".join(_readable(number, name, kind) for number, (name, kind) in numbered))
     relation = relation.limit(limit) if limit else relation
-    kinds = [str(kind) for kind in relation.types]
-    if any("INTERVAL" in kind or "BIT" in kind for kind in kinds):
-        named = [(name.replace('"', '""'), kind) for name, kind in zip(relation.columns, kinds, strict=True)]
-        relation = relation.project(", ".join(_readable(name, kind) for name, kind in named))
     return pl.DataFrame(_Stream(relation.__arrow_c_stream__()))
 
 
@@ -104,8 +108,10 @@ class _Stream:
         return self._capsule
 
 
-def _readable(name: str, kind: str) -> str:
-    return f'cast("{name}" as varchar) as "{name}"' if "INTERVAL" in kind or "BIT" in kind else f'"{name}"'
+def _readable(number: int, name: str, kind: str) -> str:
+    """The column at place `number` under a name of its own."""
+    column = f"cast(#{number} as varchar)" if any(word in kind for word in UNKNOWN) else f"#{number}"
+    return f"{column} as {quoted_name(name)}"
 
 
 def _close(connection: DuckDBPyConnection) -> None:

@@ -37,6 +37,12 @@ somebody holds it for writing, merges wait. Queries see the published file and w
 On network file systems the locks and the leases this rests on are untried.
 """
 
+_INNER = """\
+### Inner views
+
+The views above are made from these. They are in the file, change without notice, and are not exported.
+"""
+
 
 def schema_markdown() -> str:
     """The documented views column by column, then the tables."""
@@ -55,6 +61,9 @@ def schema_markdown() -> str:
         _HEAD,
         "## Views",
         *(_view(name, of[name]) for name in view_statements() if name in column_comments()["view"]),
+        _INNER,
+        *(f"- `{name}`: {text}." for name, text in column_comments()["inner"].items()),
+        "",
     ]
     return "\n".join([*parts, "## Tables\n", _tables(), ""])
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from prunebench.errors import PruneBenchError, QueryError
+from prunebench.store.names import distinct, quoted_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -116,7 +117,7 @@ def _run(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:
     if any("HUGEINT" in str(column[1]) for column in description):  # what a sum of integers is
         rows = [[_in_64_bits(value) for value in row] for row in rows]
     return Answer(
-        columns=[column[0] for column in description],
+        columns=distinct([column[0] for column in description]),
         types=[str(column[1]) for column in description],
         rows=rows[: request.row_limit],
         is_cut=len(rows) > request.row_limit,
@@ -131,8 +132,11 @@ def _in_64_bits(value: Any) -> Any:
 def _as_text(connection: DuckDBPyConnection, sql: str) -> str:
     """The same query with its times of a zone as text."""
     relation = connection.sql(sql)
-    named = [(name.replace('"', '""'), str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
-    texts = [f'cast("{name}" as varchar) as "{name}"' if "TIME ZONE" in kind else f'"{name}"' for name, kind in named]
+    numbered = enumerate(zip(distinct(relation.columns), map(str, relation.types), strict=True), start=1)
+    texts = [
+        f"{f'cast(#{number} as varchar)' if 'TIME ZONE' in kind else f'#{number}'} as {quoted_name(name)}"
+        for number, (name, kind) in numbered
+    ]
     return relation.project(", ".join(texts)).sql_query()
 
 

@@ -148,12 +148,18 @@ def splits(dtype: torch.dtype = torch.float32) -> Splits:
     return Splits(train, validation, test, CLASSES, "made up")
 
 
-def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> TrialTask:
-    """A real task for `dense`, on the CPU, with brief training."""
+def task(
+    dense: nn.Module,
+    seed: int = 0,
+    memory: Memory | None = None,
+    data: Splits | None = None,
+    objective: str = "classification",
+) -> TrialTask:
+    """A real task for `dense`, on the CPU, with brief training, on `data` or, left out, on made-up images."""
     dtype = next((p.dtype for p in dense.parameters()), torch.float32)
-    data = splits(dtype)
+    data = data or splits(dtype)
     calibration = data.train.head(96)[0]
-    objective: Objective = find_installed().find("objective", "classification").cls()
+    made_for: Objective = find_installed().find("objective", objective).cls()
 
     def make(name: str, params: dict[str, Value]) -> Method:
         cls = find_installed().find("method", name).cls
@@ -175,7 +181,7 @@ def task(dense: nn.Module, seed: int = 0, memory: Memory | None = None) -> Trial
         shapes=layer_shapes(dense, calibration[:1]),
         class_count=data.class_count,
         outputs=data.output_count,
-        objective=objective,
+        objective=made_for,
         memory=memory if memory is not None else Memory(),
         initial=initial,
         make=make,

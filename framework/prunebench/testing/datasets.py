@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from prunebench import samples
 from prunebench.errors import DataError
 from prunebench.plugins.contracts import Dataset
@@ -88,10 +90,19 @@ def _named_findings(dataset: Dataset) -> list[Finding]:
 def _shapes(dataset: Dataset, folder: Path) -> tuple[tuple[int, ...] | None, ...]:
     """Two shapes of images where the data can be had as such, else the data's own."""
     try:
-        dataset.load(SHAPES[0], folder)
+        loaded = dataset.load(SHAPES[0], folder)
     except DataError:
         return (None,)
-    return SHAPES
+    return (None,) if _is_table(loaded) else SHAPES
+
+
+def _is_table(loaded: object) -> bool:
+    """Whether inputs are rows (B, F), which need not heed a shape of images."""
+    try:
+        inputs = loaded.train.head(1)[0]  # type: ignore[attr-defined]
+        return isinstance(inputs, torch.Tensor) and inputs.ndim == 2
+    except Exception:  # what is wrong is found later, with its name
+        return False
 
 
 def _rows(split: Split) -> set[str]:

@@ -1,4 +1,4 @@
-"""`check_method`: what every method must hold, tried on three networks."""
+"""`check_method`: what every method must hold, tried on networks of images, a table and a text."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from prunebench.randomness import seeded
 from prunebench.records import Value
 from prunebench.testing import bench, kept
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings, located
+from prunebench.testing.other_tasks import other_findings
 from prunebench.trial.masks import fold_masks, private_copy
 from prunebench.trial.targets import DenseCounts, totals
 
@@ -69,6 +70,7 @@ def check_method(
     for where in working:
         findings += [Finding(*finding) for finding in _loosest(cls, where)]
     findings += [Finding(*finding) for finding in _odd(cls, method)]
+    findings += other_findings(cls, method)
     if speed and working:
         findings += [Finding(*finding) for finding in _speed(method)]
     return list(dict.fromkeys(findings))

@@ -81,7 +81,11 @@ def _split_faults(
     if not faults:
         faults = [*_shape_faults(name, inputs, shape), *_class_form_faults(name, targets, class_count)]
     if not faults:
-        faults = [*_label_faults(name, targets, class_count), *_value_faults(name, inputs)]
+        faults = [
+            *_label_faults(name, targets, class_count),
+            *_value_faults(name, inputs),
+            *_target_faults(name, targets),
+        ]
     return faults, targets if isinstance(targets, Tensor) else None
 
 
@@ -146,6 +150,16 @@ def _value_faults(name: str, inputs: Any) -> Iterator[DataFault]:
     for leaf in samples.leaves(inputs):
         if leaf.is_floating_point():
             yield from _number_faults(name, leaf)
+
+
+def _target_faults(name: str, targets: Any) -> Iterator[DataFault]:
+    """Numbers to predict that are none: the loss would be none either."""
+    for leaf in samples.leaves(targets):
+        if leaf.is_floating_point() and not leaf.isfinite().all():
+            sample = int((~leaf.reshape(len(leaf), -1).isfinite().all(1)).nonzero()[0])
+            seen = f"the targets of {name} have NaN or infinity, first in sample {sample}"
+            yield DataFault("targets", seen, "leave samples without a target out")
+            return
 
 
 def _number_faults(name: str, leaf: Tensor) -> Iterator[DataFault]:

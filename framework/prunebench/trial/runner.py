@@ -16,12 +16,16 @@ from torch import nn
 from prunebench import samples
 from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
 from prunebench.grid.plan import instance
-from prunebench.measure.counts import Counts, counting_notes, counts
+from prunebench.measure.counts import Counts, block_counts, counting_notes, counts
 from prunebench.measure.environment import provenance
+from prunebench.measure.latency.decoding import decode_latency, is_text
 from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency.latency import latency
 from prunebench.measure.layers import layer_records
 from prunebench.measure.memory import peak_memory_bytes
+from prunebench.measure.other_layers import other_records
+from prunebench.measure.runtimes.artifact import PROVIDERS
+from prunebench.measure.runtimes.pair import Given
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
 from prunebench.plugins.code import plugins_of
@@ -228,7 +232,12 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
     stored_bytes, gzip_bytes, storage = sizes(pruned.network, formats)
     few = samples.rows(dense.calibration, slice(64))
     records = layer_records(dense.network, pruned.network, pruned.layer_notes, few, dense.shapes)
+    listed = [shape.name for shape in dense.shapes]
+    records += tuple(other_records(dense.network, pruned.network, listed, pruned.layer_notes))
+    blocks = block_counts(dense.anatomy(dense.network), pruned.network, dense.network) or (None, None)
     return {
+        "block_parameter_count": blocks[0],
+        "block_nonzero_parameter_count": blocks[1],
         "parameter_count": after.parameter_count,
         "nonzero_parameter_count": after.nonzero_parameter_count,
         "mac_count": after.mac_count,
@@ -251,10 +260,42 @@ def _is_realised(trial: Trial, dense: Counts, after: Counts) -> bool:
 def _timings(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Latency, ...]:
     if not trial.protocol.latency.batch:
         return ()
-    other: nn.Module = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
+    protocol, notes = trial.protocol.latency, list[str]()
     with bench.guard.watching(f"the network that {trial.method.use} made"), bench.turn.timing():
         bench.progress("time", None)
-        return latency(dense.network, other, dense.calibration, trial.protocol.latency, bench.device, trial.seed)
+        sides = _timed_sides(trial, dense, pruned)
+        found = latency(*sides, dense.calibration, protocol, bench.device, trial.seed, notes.append)
+        if is_text(dense.calibration):
+            length = dense.calibration.shape[1]
+            found = tuple(replace(one, mode="prefill", token_count=length) for one in found)
+        if protocol.decode:
+            found += _decoded(trial, bench, dense, pruned, sides[1].network)
+    pruned.notes += notes
+    return found
+
+
+def _timed_sides(trial: Trial, dense: DenseNetwork, pruned: Pruned) -> tuple[Given, Given]:
+    """What is timed: the dense network against its own copy, or against what the method says a runtime is given."""
+    own = Given(dense.network, dense.network)
+    if trial.protocol.latency.runtime not in PROVIDERS:
+        other = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
+        return own, Given(other, other)
+    if trial.method.use == "dense":
+        return own, own
+    network, quantizer = pruned.methods[-1].exported(pruned.network) if pruned.methods else (pruned.network, "")
+    return own, Given(pruned.network, network, quantizer, dense.calibration)
+
+
+def _decoded(
+    trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned, other: nn.Module
+) -> tuple[Latency, ...]:
+    """One more token behind a cache; a network that cannot be asked so has no such row, and a note says why."""
+    asked, tokens = trial.protocol.latency, dense.calibration
+    try:
+        return decode_latency(dense.network, other, tokens, dense.decoding, asked, bench.device, trial.seed)
+    except NotApplicable as reason:
+        pruned.notes.append(f"decoding is not timed: {said(reason)}")
+        return ()
 
 
 def _measurement(
@@ -317,7 +358,7 @@ def _provenance(trial: Trial, bench: Workbench) -> Provenance:
         dataset_fingerprint=dense.splits.fingerprint if is_known and dense else "",
         plugins=_sources(trial, bench),
         code=bench.codes.of_trial(trial),
-        data=dense.splits.facts if is_known and dense else {},
+        data=dense.facts if is_known and dense else {},
     )
 
 

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from prunebench.plugins.contracts import Dataset, Model, Objective
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
-from prunebench.records import CurvePoint, Trial
+from prunebench.records import CurvePoint, Trial, Value
 from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
@@ -67,6 +67,8 @@ class DenseNetwork:
     structure: tuple[Any, ...]  # as in `guards`
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
     remarks: tuple[str, ...] = ()  # on the model and the data, for every row
+    decoding: Callable[[nn.Module, Tensor], tuple[Any, ...] | None] = lambda network, tokens: None  # of its model
+    facts: Mapping[str, Value] = field(default_factory=dict)  # what two numbers must share to be compared
 
     @property
     def example(self) -> Tree:
@@ -200,6 +202,8 @@ class Workbench:
             structure(network),
             model.anatomy,
             (*model.remarks(), *facts_note(splits), *self._advice[reading(trial, model)]),
+            model.decoding,
+            _facts(model, network, calibration, splits, trial.seed),
         )
 
     def objective(self, trial: Trial) -> Objective:
@@ -297,6 +301,22 @@ def facts_note(splits: Splits) -> tuple[str, ...]:
     """What two numbers must have in common to be compared, as one note."""
     told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in splits.facts.items() if value != "")
     return (f"data: {told}",) if told else ()
+
+
+def _facts(model: Model, network: nn.Module, calibration: Tree, splits: Splits, seed: int) -> dict[str, Value]:
+    """What data sets with a protocol say, the model, and how this trial draws and computes; empty for others."""
+    if not splits.facts:
+        return {}
+    kinds = sorted({str(one.dtype).removeprefix("torch.") for one in network.parameters() if one.is_floating_point()})
+    on_card = any(one.device.type == "cuda" for one in network.parameters())
+    return {
+        **splits.facts,
+        **model.facts(network),
+        "dtype": ", ".join(kinds),
+        "tf32": on_card and torch.get_float32_matmul_precision() != "highest",
+        "calibration_samples": samples.count(calibration),
+        "calibration_seed": seed,
+    }
 
 
 def objective_of(installed: Installed, dataset: Dataset) -> Objective:

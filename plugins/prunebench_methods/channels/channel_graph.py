@@ -71,6 +71,14 @@ def channel_graph(network: nn.Module, example: Tensor, shapes: Sequence[LayerSha
     return _Analysis(graph, {shape.name: shape.left_alone for shape in shapes}).graph()
 
 
+def in_its_type(network: nn.Module, inputs: object) -> Tensor:
+    """Inputs in the network's number format, tokens as they are; raises `NotApplicable` for more than one tensor."""
+    if not isinstance(inputs, Tensor):
+        raise NotApplicable("it follows one input through the network, and this one is given several")
+    dtype = next((p.dtype for p in network.parameters()), torch.float32)
+    return inputs.to(dtype) if inputs.is_floating_point() else inputs
+
+
 class _Analysis:
     """One walk over the traced graph; spaces are numbers, joined as in a union of sets."""
 

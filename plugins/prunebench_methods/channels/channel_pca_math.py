@@ -9,7 +9,7 @@ import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.channels.channel_graph import ChannelGraph, Group, channel_graph
+from prunebench_methods.channels.channel_graph import ChannelGraph, Group, channel_graph, in_its_type
 from prunebench_methods.channels.channel_removal import resize_reader, resize_scaler, resize_writer
 from prunebench_methods.shared.numerics import working
 from prunebench_methods.shared.replace import refuse_if_unusable, replace_module
@@ -37,8 +37,7 @@ class Design(NamedTuple):
 
 def redesigned(settings: Settings, network: nn.Module, task: Task) -> nn.Module:
     """The network in its new sizes, with fresh weights; raises `NotApplicable` where nothing would change."""
-    dtype = next((p.dtype for p in network.parameters()), torch.float32)
-    images = task.calibration.to(dtype)
+    images = in_its_type(network, task.calibration)
     graph: ChannelGraph = task.once("channel_graph", lambda: channel_graph(network, images[:1], task.shapes))
     chain = _chain(network, graph, settings.section)
     spectra = task.once(("map_spectra", settings.section), lambda: map_spectra(network, chain, graph.norms, images))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prunebench_methods.channels import interpolative_math as mathematics
 from prunebench_methods.channels.channel_budget import channel_costs, shared_widths, uniform_widths
-from prunebench_methods.channels.channel_graph import ChannelGraph, Group, Slot, channel_graph
+from prunebench_methods.channels.channel_graph import ChannelGraph, Group, Slot, channel_graph, in_its_type
 from prunebench_methods.channels.channel_removal import Shrinking
 from prunebench_methods.channels.interpolative_math import Order
 from prunebench_methods.channels.landings import landings
@@ -140,8 +140,7 @@ def _always_the_same() -> torch.Generator:
 
 
 def _images(network: nn.Module, task: Task, count: int) -> Tensor:
-    dtype = next((p.dtype for p in network.parameters()), torch.float32)
-    return task.calibration[:count].to(dtype)
+    return in_its_type(network, task.calibration)[:count]
 
 
 def _removable(settings: Settings, network: nn.Module, graph: ChannelGraph, task: Task) -> list[Group]:

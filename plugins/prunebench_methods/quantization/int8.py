@@ -54,6 +54,12 @@ class Int8(Method):
 
         return storage_formats(network)
 
+    def exported(self, network: nn.Module) -> tuple[nn.Module, str]:
+        """Floating-point layers with the weights that the integers stand for; the runtime's quantizer does the rest."""
+        from prunebench_methods.quantization import int8_layers
+
+        return int8_layers.in_floating_point(network), "int8"
+
 
 def _with_scales(counts: LayerCounts, scales: int) -> LayerCounts:
     parameters, nonzero = counts.parameter_count + scales, counts.nonzero_parameter_count + scales

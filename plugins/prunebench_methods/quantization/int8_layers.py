@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,10 @@ class Int8Layer(nn.Module):
         """float32 inputs -> float32 results, with the weight packed as the processor wants it."""
         raise NotImplementedError
 
+    def floating(self) -> nn.Module:
+        """The layer that this one rounds: a linear layer, or a convolution."""
+        raise NotImplementedError
+
     def extra_repr(self) -> str:
         return f"{tuple(self.codes.shape)}, int8, input_scale={self.input_scale:.4g}, zero_point={self.zero_point}"
 
@@ -87,6 +92,12 @@ class Int8Linear(Int8Layer):
             packed = torch.ops.quantized.linear_prepack(weight, self.float_bias())
         product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
         return lambda x: product(x, self.input_scale, self.zero_point, packed)
+
+    def floating(self) -> nn.Linear:
+        """With the weight that the codes stand for."""
+        outputs, inputs = self.codes.shape
+        layer = nn.Linear(inputs, outputs, bias=self.bias is not None)
+        return _filled(layer, self.dequantized(), self.bias)
 
 
 class Int8Conv2d(Int8Layer):
@@ -109,11 +120,40 @@ class Int8Conv2d(Int8Layer):
         facts = (packed, scales, torch.zeros(len(scales), dtype=torch.int32), self.float_bias(), *self.geometry)
         return lambda x: onednn.qconv2d_pointwise(self.coded(x), *code, *facts, 1.0, 0, torch.float32, "none", [], "")
 
+    def floating(self) -> nn.Module:
+        """With the weight that the codes stand for, and the border in a layer of its own where the kernel has none."""
+        outputs, inputs, *kernel = self.codes.shape
+        stride, padding, dilation, groups = self.geometry
+        layer: nn.Conv2d = nn.Conv2d(
+            inputs * groups, outputs, kernel, stride, padding, dilation, groups, bias=self.bias is not None
+        )
+        filled = _filled(layer, self.dequantized(), self.bias)
+        return nn.Sequential(Border(self.border, self.mode), filled) if self.border else filled
+
     def coded(self, x: Tensor) -> Tensor:
         """The inputs as 8-bit codes, with the border that the kernel does not know."""
         if self.border:
             x = functional.pad(x, self.border, mode=self.mode)
         return x.mul(1 / self.input_scale).add_(self.zero_point).round_().clamp_(0, self.levels).to(torch.uint8)
+
+
+class Border(nn.Module):
+    """A border around images (N, C, H, W), as a convolution with another padding mode than zeros has."""
+
+    def __init__(self, border: Sequence[int], mode: str) -> None:
+        super().__init__()
+        self.border, self.mode = list(border), mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x, self.border, mode=self.mode)
+
+
+def _filled(layer: Any, weight: Tensor, bias: Tensor | None) -> Any:
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    return layer
 
 
 def quantized_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,3 +259,12 @@ def quantized_tensors_allowed() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.quantize_per_tensor, torch.quantize_per_channel and other")
         yield
+
+
+def in_floating_point(network: nn.Module) -> nn.Module:
+    """A copy whose integer layers compute in floating point, with the weights that their codes stand for."""
+    made = copy.deepcopy(network)
+    layers = {name: layer for name, layer in made.named_modules() if isinstance(layer, Int8Layer)}
+    for name, layer in layers.items():
+        made = replace_module(made, name, layer.floating())
+    return made.eval()

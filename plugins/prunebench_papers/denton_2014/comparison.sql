@@ -31,6 +31,7 @@ ours as (
     from layers
     join trials using (trial_id)
     where trials.status = 'ok' and trials.method in ('low_rank', 'monochromatic', 'bicluster')
+        and layers.kind in ('linear', 'conv2d')
         and layers.parameter_count_after < layers.parameter_count_before
     group by all
 )

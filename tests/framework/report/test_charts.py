@@ -1,9 +1,12 @@
 """Charts: the numbers of their queries, and what they draw."""
 
+import json
 import re
 import statistics
+from dataclasses import replace
 
 import polars as pl
+import prunebench
 import pytest
 from prunebench.errors import PruneBenchError, QueryError
 from prunebench.report import Scope
@@ -180,3 +183,27 @@ def test_an_unknown_chart_is_refused_with_the_known_ones():
         find_chart("latncy")
     assert load("pareto").name == "accuracy_compression"
     assert len({chart.title for chart in load_all()}) == len(NAMES)
+
+
+def test_runtimes_are_drawn_side_by_side_with_the_promise(tmp_path):
+    def run_in(runtime, result):
+        conditions = {"runtime": runtime, "pruned_file_bytes": 100, "pruned_agrees": True}
+        timings = tuple(replace(one, conditions=conditions) for one in result.measurement.latency)
+        latency = replace(result.trial.protocol.latency, runtime=runtime)
+        trial = replace(result.trial, protocol=replace(result.trial.protocol, latency=latency))
+        return replace(result, trial=trial, measurement=replace(result.measurement, latency=timings))
+
+    plain = [result for result in synthetic.grid_results() if result.measurement and result.measurement.latency]
+    there = [run_in("onnxruntime", result) for result in plain]
+    path = store_results(tmp_path, [*plain, *there])
+    drawn = json.dumps(prunebench.open_results(path).chart("runtimes").to_dict())
+    assert '"tick"' in drawn and '"onnxruntime"' in drawn
+    with open_results(path) as found:
+        rows = found.query(load("runtimes").sql)
+        torch, other = (rows.filter(pl.col("runtime") == name) for name in ("torch", "onnxruntime"))
+        assert torch.height == other.height > 0
+        assert torch["speedup"].to_list() == other["speedup"].to_list()
+        seen = found.query("select distinct runtime, file_bytes, agrees from runtimes order by runtime")
+        assert seen.rows() == [("onnxruntime", 100, True), ("torch", None, None)]
+        floors = found.query("select distinct runtime from floors order by runtime")
+        assert floors["runtime"].to_list() == ["onnxruntime", "torch"]

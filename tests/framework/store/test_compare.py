@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from prunebench.cli.compare import command
 from prunebench.errors import QueryError
 from prunebench.judging.compare import compare
-from prunebench.records import Provenance, Result
+from prunebench.records import Choice, Protocol, Provenance, Recipe, Result
 from prunebench.store import Store
 
 
@@ -117,8 +117,34 @@ def test_a_side_that_is_empty_or_shares_nothing_is_an_error(two, fill) -> None:
     with pytest.raises(QueryError, match="'method:none': no results"):
         compare(store.path, "a", "method:none")
     fill(scored(16, 0, 0.5), run=samples.run("apart"))
-    with pytest.raises(QueryError, match="have no trial_id in common"):
+    with pytest.raises(QueryError, match="have no dataset, model, method, seed in common"):
         compare(store.path, "a", "apart")
+
+
+def test_runs_of_other_protocols_pair_by_setting_and_say_the_keys(fill) -> None:
+    other = Protocol(train=Recipe(epochs=77), finetune=Recipe(epochs=3))
+    for name, protocol, accuracy in (("a", Protocol(), 0.9), ("b", other, 0.8)):
+        rows = [samples.result(samples.trial(4, seed, protocol=protocol), accuracy) for seed in range(3)]
+        store = fill(*rows, run=samples.run(name))
+    made = compare(store.path, "a", "b")
+    assert made.pair_count == 3
+    (said,) = [note for note in made.notes if note.startswith("the protocols")]
+    assert said == "the protocols of A and B differ in finetune.epochs (A 0, B 3), train.epochs (A 10, B 77)"
+    assert any("no trial in common" in note for note in made.notes)
+
+
+def test_methods_with_several_settings_pair_at_the_nearest_compression(fill) -> None:
+    """Dense parameters are 2,000: random leaves 990 and 240; low rank 1,000, 500 and 100. Only 990 has a near one."""
+    rows = [samples.result(samples.trial(None))]
+    kept = {("low_rank", 2): 1000, ("low_rank", 4): 500, ("low_rank", 8): 100, ("random", 2): 990, ("random", 3): 240}
+    for (method, rank), count in kept.items():
+        of = samples.result(samples.trial(method=Choice(method, {"rank": rank})))
+        rows.append(replace(of, measurement=replace(of.measurement, nonzero_parameter_count=count)))
+    made = compare(fill(*rows).path, "method:low_rank", "method:random")
+    assert made.pair_count == 1
+    (ratio,) = [d for d in made.differences if d.metric == "compression_ratio"]
+    assert (ratio.a, ratio.b) == pytest.approx((2.0, 2000 / 990))
+    assert any("nearest compression" in note for note in made.notes)
 
 
 def test_a_single_pair_that_differs_cannot_tell(fill) -> None:

@@ -16,7 +16,7 @@ import store_samples as samples
 from click.testing import CliRunner, Result
 from prunebench.cli.query import command
 from prunebench.errors import PruneBenchError, QueryError
-from prunebench.store import Store
+from prunebench.store import Store, open_results
 from prunebench.store.queries import saved_queries, saved_query
 from prunebench.store.sealed_child import Request, answers_to
 from prunebench.store.sealed_client import sealed_query
@@ -234,6 +234,38 @@ def test_nothing_in_a_cell_reaches_the_terminal_raw(ask: Ask) -> None:
 
 def test_columns_of_one_name_are_told_apart_in_json(ask: Ask) -> None:
     assert json.loads(ask("select 1 as a, 2 as a, 3 as a_2", "--json").output) == [{"a": 1, "a_2": 2, "a_2_2": 3}]
+
+
+def test_equal_names_are_told_apart_alike_in_parquet_and_python(ask: Ask, database: Path, tmp_path: Path) -> None:
+    sql, names = "select 1 as a, 2 as A, 3 as a", ["a", "A_2", "a_3"]
+    assert ask(sql, "-o", str(tmp_path / "x.parquet")).exit_code == 0
+    assert pl.read_parquet(tmp_path / "x.parquet").columns == names
+    assert ask(sql, "--csv").output.splitlines()[0].split(",") == ask(sql).output.split()[:3] == names
+    with open_results(database) as results:
+        assert results.query(sql).columns == names
+
+
+def test_a_file_has_the_format_of_its_ending(ask: Ask, tmp_path: Path) -> None:
+    sql = "select method_label as m, params from trials limit 1"
+    begins = {"csv": b"m,params", "json": b"[{", "md": b"| m |", "tex": b"\\begin{tabular}", "parquet": b"PAR1"}
+    for ending, start in begins.items():
+        file = tmp_path / f"x.{ending}"
+        assert ask(sql, "-o", str(file)).exit_code == 0
+        assert file.read_bytes().startswith(start), ending
+    assert pl.read_parquet(tmp_path / "x.parquet").schema["params"] == pl.String
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--csv", "--json"], "one format at a time: --csv and --json are given"),
+        (["--csv", "-o", "x.parquet"], "the ending says parquet, --csv says csv"),
+        (["-o", "x.xlsx"], "no format has the ending .xlsx; give one of .csv"),
+    ],
+)
+def test_two_formats_or_an_unknown_one_are_refused(ask: Ask, options: list[str], said: str) -> None:
+    answer = ask("select 1 as a", *options)
+    assert answer.exit_code != 0 and said in answer.stderr
 
 
 def test_sql_comes_from_an_argument_a_file_or_standard_input(ask: Ask, tmp_path: Path) -> None:

@@ -202,3 +202,48 @@ def test_rotary_angles_depend_on_the_distance_alone():
     near, far = (decoder.rotated(x, *decoder.turns(start, 1, 8, 1e4, x)) for start in (3, 103))
     next_near, next_far = (decoder.rotated(x, *decoder.turns(start, 1, 8, 1e4, x)) for start in (5, 105))
     torch.testing.assert_close((near * next_near).sum(), (far * next_far).sum(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_folder_without_weights_is_one_line(tmp_path: Path):
+    folder = saved(tmp_path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(DataError, match="there are no weights; save it as safetensors") as error:
+        CausalLm(folder=str(folder), window=16).build(19)
+    assert "\n" not in str(error.value)
+
+
+def test_a_gated_repository_is_one_line(monkeypatch):
+    transformers = pytest.importorskip("transformers")
+
+    def gated(*args, **options):
+        raise OSError(
+            "You are trying to access a gated repo.\nMake sure to have access to it at the hub.\n401 Client Error."
+        )
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", gated)
+    with pytest.raises(DataError, match="owner/closed: You are trying to access a gated repo") as error:
+        CausalLm(repo="owner/closed", fetch=True).build(19)
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_weights_are_one_line(tmp_path: Path):
+    folder = saved(tmp_path)
+    (folder / "model.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(DataError, match=str(folder)) as error:
+        CausalLm(folder=str(folder), window=16).build(19)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_kind_of_model_is_one_line(tmp_path: Path):
+    folder = saved(tmp_path)
+    (folder / "config.json").write_text('{"model_type": "nobody_knows", "architectures": ["NobodyForCausalLM"]}')
+    with pytest.raises(DataError, match="nobody_knows") as error:
+        CausalLm(folder=str(folder), window=16).build(19)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_says_what_its_numbers_rest_on(tmp_path: Path):
+    model = CausalLm(folder=str(saved(tmp_path)), window=16)
+    facts = model.facts(model.build(19))
+    assert facts["attention"] == "transformers sdpa" and facts["weights"].startswith("folder, sha256 ")
+    assert TinyGpt().facts(small()) == {"attention": "torch scaled_dot_product_attention"}

@@ -190,4 +190,5 @@ def _headline(m: Measurement) -> str:
     if m.top1_accuracy is not None:
         return f"top-1 {m.top1_accuracy:.2%}"
     title = m.objective.title if m.objective else "score"
-    return title if m.score is None else f"{title} {m.score:.4g}"
+    is_share = m.objective is not None and m.objective.unit == "fraction"
+    return title if m.score is None else f"{title} {m.score:.2%}" if is_share else f"{title} {m.score:.4g}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -22,6 +23,9 @@ from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.latency.rounds import NotPortable, in_fresh_processes
 from prunebench.measure.latency.sides import Comparison, quiet
 from prunebench.measure.latency.ways import settled
+from prunebench.measure.runtimes.artifact import PROVIDERS
+from prunebench.measure.runtimes.exporting import Unexportable
+from prunebench.measure.runtimes.pair import Given, ready
 from prunebench.measure.statistics import speedup_interval
 from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.records import Latency, LatencyProtocol
@@ -38,25 +42,54 @@ MakeInput = Callable[[int], Tree]
 
 
 def latency(
-    dense: nn.Module,
-    pruned: nn.Module,
+    dense: nn.Module | Given,
+    pruned: nn.Module | Given,
     make_input: MakeInput | Tree,
     protocol: LatencyProtocol,
     device: torch.device | str,
     seed: int,
+    decline: Callable[[str], None] | None = None,
 ) -> tuple[Latency, ...]:
     """One record a batch size of the protocol; both networks are copied and left as they are.
 
     `make_input` gives the input for a batch size, or is a tree of samples, which are begun again where they are too
     few. Raises `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and
-    `ChangedWeights` where its forward pass changes its own weights.
+    `ChangedWeights` where its forward pass changes its own weights. What a runtime other than torch cannot be given has
+    no record: `decline` is told why, or `Unexportable` is raised.
     """
-    target = torch.device(device)
-    inputs = ((batch, *_inputs(make_input, batch)) for batch in protocol.batch)
-    return tuple(
-        _measured(Comparison(dense, pruned, x, protocol, target, seed + batch, spare=spare))
-        for batch, x, spare in inputs
-    )
+    found = []
+    for batch in protocol.batch:
+        try:
+            found.append(_at_batch(dense, pruned, _inputs(make_input, batch), protocol, torch.device(device), seed))
+        except Unexportable as error:
+            if decline is None:
+                raise
+            decline(f"not timed in {protocol.runtime} at batch {batch}: {error}")
+    return tuple(found)
+
+
+def _at_batch(
+    dense: nn.Module | Given,
+    pruned: nn.Module | Given,
+    inputs: tuple[Tree, Tree | None],
+    protocol: LatencyProtocol,
+    device: torch.device,
+    seed: int,
+) -> Latency:
+    x, spare = inputs
+    seed += samples.count(x)
+    sides = [given if isinstance(given, Given) else Given(given, given) for given in (dense, pruned)]
+    if protocol.runtime == "torch":
+        return measured(Comparison(sides[0].network, sides[1].network, x, protocol, device, seed, spare=spare))
+    if protocol.runtime == "torch_compile":
+        compiled = replace(protocol, compile=True)
+        asked = Comparison(sides[0].network, sides[1].network, x, compiled, device, seed, spare=spare)
+        return measured(asked, {"runtime": protocol.runtime, "runtime_version": torch.__version__})
+    made = ready(sides[0], sides[1], x, protocol, device)
+    if protocol.runtime in PROVIDERS:
+        spare = None  # their input is bound
+    asked = Comparison(made.dense, made.pruned, x, protocol, device, seed, spare=spare)
+    return measured(asked, made.facts, made.flags)
 
 
 def _inputs(make_input: MakeInput | Tree, batch: int) -> tuple[Tree, Tree | None]:
@@ -74,11 +107,15 @@ def _inputs(make_input: MakeInput | Tree, batch: int) -> tuple[Tree, Tree | None
     return samples.mapped(lambda leaf: leaf.contiguous(), x), None
 
 
-def _measured(asked: Comparison) -> Latency:
+def measured(asked: Comparison, told: Mapping[str, Any] | None = None, flags: tuple[str, ...] = ()) -> Latency:
+    """The record of one pair; raises as `latency` does.
+
+    `told` are facts of the runtime; the time that its exports took is not in `seconds`.
+    """
     start, before, batch = time.perf_counter(), weather(), samples.count(asked.x)
     try:
         comparison, facts = settled(asked)
-        blocks, flags = _blocks(comparison)
+        blocks, seen = _blocks(comparison)
     except (RuntimeError, MemoryError) as error:
         raise _named(error, f"{batch}, compiled" if asked.protocol.compile else str(batch)) from error
     conditions = {
@@ -86,9 +123,10 @@ def _measured(asked: Comparison) -> Latency:
         "dense_calls_per_block": blocks.calls[0],
         "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
         **facts,
+        **(told or {}),
         **_card(asked.device),
     }
-    return _record(blocks, asked, time.perf_counter() - start, conditions, flags)
+    return _record(blocks, asked, time.perf_counter() - start, conditions, (*flags, *seen))
 
 
 def _blocks(comparison: Comparison) -> tuple[Blocks, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from prunebench import samples
 from prunebench.measure.latency.blocks import Side
+from prunebench.measure.runtimes.artifact import Runner
 from prunebench.measure.weights import byte_count, stored
 
 COPIED_BYTES = 32 << 20  # both networks together: as little is copied even where an exchange would do
@@ -30,6 +31,8 @@ Move = Literal["stay", "copy", "exchange", "move"]
 def move_of(dense: Side, pruned: Side, compiled: bool) -> Move:
     """How these two come to lie elsewhere; compiled networks cannot be copied."""
     size = size_of(dense, pruned)
+    if is_rebuilt(dense):
+        return "copy" if size <= MOST_COPIED_BYTES else "stay"
     if size <= COPIED_BYTES and not compiled:
         return "copy"
     if _are_alike(dense, pruned):
@@ -39,7 +42,14 @@ def move_of(dense: Side, pruned: Side, compiled: bool) -> Move:
 
 def size_of(dense: Side, pruned: Side) -> int:
     """Bytes of both networks."""
+    if is_rebuilt(dense):
+        return sum(side.network.byte_count for side in (dense, pruned) if isinstance(side.network, Runner))
     return sum(byte_count(tensor) for side in (dense, pruned) for tensor in stored(side.network).values())
+
+
+def is_rebuilt(side: Side) -> bool:
+    """Whether another runtime holds the weights: a copy is built from the file, and how long that takes is tried."""
+    return isinstance(side.network, Runner)
 
 
 def elsewhere(dense: Side, pruned: Side, move: Move, rng: random.Random) -> tuple[Side, Side]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from prunebench import samples
 from prunebench.measure.latency.blocks import Side
 from prunebench.measure.latency.faults import InvalidOutput
+from prunebench.measure.runtimes.artifact import Artifact
 from prunebench.records import LatencyProtocol
 from prunebench.samples import Tree
 
@@ -43,12 +44,18 @@ class Comparison:
     seed: int
     ways: Ways = (Way(), Way())
     spare: Tree | None = None  # samples beside `x`, of the same kind, where there are any
+    pruned_x: Tree = None  # where the pruned network is called with other samples: behind its own cache
+
+    @property
+    def inputs(self) -> tuple[Tree, Tree]:
+        """What either network is called with."""
+        return self.x, self.x if self.pruned_x is None else self.pruned_x
 
     def sides(self) -> tuple[Side, Side]:
         """Private copies of both networks, made ready."""
         first, second = (
-            side(network, self.x, self.protocol, self.device, way)
-            for network, way in zip((self.dense, self.pruned), self.ways, strict=True)
+            side(network, x, self.protocol, self.device, way)
+            for network, x, way in zip((self.dense, self.pruned), self.inputs, self.ways, strict=True)
         )
         return first, second
 
@@ -70,6 +77,8 @@ def quiet(threads: int) -> Iterator[None]:
 
 def side(network: nn.Module, x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Side:
     """A copy in evaluation mode with an input of its own; neither shares memory with what it was made from."""
+    if isinstance(network, Artifact):
+        return Side(network.runner(x, protocol.threads, protocol.dynamic_batch), x)
     return Side(_network(network, protocol, device, way), ready_input(x, protocol, device, way))
 
 

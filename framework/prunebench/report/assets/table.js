@@ -53,15 +53,18 @@ function timingCell(row, part) {
   const [low, high] = [row[`speedup_low ${part}`], row[`speedup_high ${part}`]];
   const interval = low === null || low === undefined ? null : element("small", {}, ` ${digits(low, 2, 2)}–${digits(high, 2, 2)}`);
   const verdict = row[`verdict ${part}`];
-  const word = verdict ? element("span", { class: `verdict ${verdictTone(verdict)}` }, verdict) : null;
+  const told = verdict && row.is_at_floor ? `${verdict}, at its floor` : verdict;
+  const tone = row.is_at_floor ? "soft" : verdictTone(verdict);
+  const word = verdict ? element("span", { class: `verdict ${tone}` }, told) : null;
   return element("td", { class: "number" }, shown("ratio", speedup), interval, word);
 }
 
 function accuracyCell(row) {
   const isShare = !row.score_title || row.score_unit === "fraction";
+  const floor = row.is_at_floor ? element("small", { class: "bad" }, " no better than without a network") : null;
   const told = row.seed_count === 1 ? seeds(1) : row.accuracy_std === null ? "" : `± ${shown(isShare ? "points" : "number", row.accuracy_std)}`;
   const spread = told ? element("small", {}, ` ${told}`) : null;
-  return element("td", { class: "number" }, shown(isShare ? "share" : "number", row.accuracy), spread);
+  return element("td", { class: "number" }, shown(isShare ? "share" : "number", row.accuracy), spread, floor);
 }
 
 function lossCell(row) {

@@ -26,12 +26,13 @@ NAMES = (
     "requested",
 )
 
+ASKED = ("runtimes",)  # on no page: drawn where somebody asks for it
 ALIASES = {"pareto": "accuracy_compression"}
 POINTS = "points"  # any query as a chart: report/generic.py
 
 
 def load(name: str) -> Chart:
-    """The bundled chart called `name`, one of `NAMES` or `ALIASES`."""
+    """The bundled chart called `name`, one of `NAMES`, `ASKED` or `ALIASES`."""
     name = ALIASES.get(name, name)
     module = import_module(f"{__name__}.{name}")
     chart: Chart = getattr(module, "".join(part.capitalize() for part in name.split("_")))()
@@ -39,5 +40,10 @@ def load(name: str) -> Chart:
 
 
 def load_all() -> Iterator[Chart]:
-    """Every bundled chart, in the order of a page."""
+    """Every chart of a page, in its order."""
     return map(load, NAMES)
+
+
+def load_asked() -> Iterator[Chart]:
+    """The bundled charts that are on no page."""
+    return map(load, ASKED)

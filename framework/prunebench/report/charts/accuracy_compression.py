@@ -15,13 +15,14 @@ from prunebench.report.charts.tradeoff import Tradeoff, tradeoff
 
 @dataclass(frozen=True)
 class AccuracyCompression(Tradeoff):
-    """How much accuracy is left as parameters go: dense parameters divided by those that are not zero. Bars are one
-    standard deviation over seeds, the thin lines each method's best settings, the broad line the best of all.
+    """What becomes of the score as parameters go: dense parameters divided by those that are not zero. Bars are one
+    standard deviation over seeds, the thin lines each method's best settings, the broad line the best of all. Dots are
+    what is scored without any network.
     """
 
     name = "accuracy_compression"
     title = "Accuracy against compression"
-    empty = "No trial here has both an accuracy and a parameter count."
+    empty = "No trial here has both a score and a parameter count."
     columns = {**WHICH, **ACCURACY, "x": ("compression ratio", "ratio")}
     shows = "Accuracy against how many times fewer parameters there are."
     column = "compression_ratio"

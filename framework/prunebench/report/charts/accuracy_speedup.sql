@@ -12,6 +12,8 @@ asked as (
         score_title,
         score_unit,
         larger_is_better,
+        is_at_floor,
+        ranked_floors(floors, larger_is_better) as floors,
         panel(dataset_label, model_label, protocol_id, environment_id) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
@@ -33,6 +35,8 @@ settings as (
         any_value(asked.score_title) as score_title,
         any_value(asked.score_unit) as score_unit,
         bool_or(asked.larger_is_better) as larger_is_better,
+        bool_and(asked.is_at_floor) as is_at_floor,
+        any_value(asked.floors) as floors,
         coalesce(stddev_samp(asked.score), 0) as spread,
         avg(asked.dense_score) as dense_accuracy
     from asked
@@ -66,6 +70,8 @@ points as (
         any_value(score_title) as score_title,
         any_value(score_unit) as score_unit,
         bool_or(larger_is_better) as larger_is_better,
+        bool_and(is_at_floor) as is_at_floor,
+        any_value(floors) as floors,
         avg(case when larger_is_better then accuracy else -accuracy end) as merit
     from placed
     group by panel, part, batch, method, place
@@ -83,8 +89,12 @@ ranked as (
     from points
 )
 select
-    * exclude (merit, batch, best_of_method, best_so_far),
+    * exclude (merit, floors, batch, best_of_method, best_so_far),
     coalesce(merit > best_of_method, true) as is_front,
-    coalesce(merit > best_so_far, true) as is_best
+    coalesce(merit > best_so_far, true) as is_best,
+    floors[1].value as score_floor,
+    floors[1].name as score_floor_name,
+    floors[2].value as weaker_floor,
+    floors[2].name as weaker_floor_name
 from ranked
 order by panel, batch, method, x

@@ -21,7 +21,7 @@ class AccuracyStoredBytes(Tradeoff):
 
     name = "accuracy_stored_bytes"
     title = "Accuracy against stored bytes"
-    empty = "No trial here has both an accuracy and a stored size."
+    empty = "No trial here has both a score and a stored size."
     columns = {**WHICH, **ACCURACY, "x": ("stored bytes", "bytes")}
     shows = "Accuracy against bytes on disk, as the method stores them."
     column = "stored_bytes"

@@ -21,7 +21,7 @@ class AccuracyTheoreticalSpeedup(Tradeoff):
 
     name = "accuracy_theoretical_speedup"
     title = "Accuracy against theoretical speedup"
-    empty = "No trial here has both an accuracy and a count of multiply-accumulates."
+    empty = "No trial here has both a score and a count of multiply-accumulates."
     columns = {**WHICH, **ACCURACY, "x": ("theoretical speedup", "ratio")}
     shows = "Accuracy against how many times fewer multiply-accumulates there are."
     column = "theoretical_speedup"

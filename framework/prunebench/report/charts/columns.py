@@ -22,6 +22,11 @@ ACCURACY = {
     "score_title": ("score of", "text"),
     "score_unit": ("unit of the score", "text"),
     "larger_is_better": ("larger is better", "bool"),
+    "is_at_floor": ("no better than without a network", "bool"),
+    "score_floor": ("without a network", "share"),
+    "score_floor_name": ("that is", "text"),
+    "weaker_floor": ("another without a network", "share"),
+    "weaker_floor_name": ("that is", "text"),
 }
 SPEEDUP = {
     "speedup": ("measured speedup", "ratio"),

@@ -54,7 +54,7 @@ select
 from shown
 join asked on asked.panel = shown.panel and asked.method_label = shown.setting
 join layers using (trial_id)
-where shown.place <= 60 and layers.position <= 80
+where shown.place <= 60 and layers.position <= 80 and layers.kind in ('linear', 'conv2d')
 group by all
 having $having
 order by shown.panel, shown.place, position

@@ -1,7 +1,8 @@
 """Accuracy against a cost: the form that four charts share.
 
 Points are settings, averaged over seeds, with error bars; a line joins the settings of a method that nothing of the
-same method beats on both axes; a broad pale line joins those that nothing at all beats; dashes mark the dense network.
+same method beats on both axes; a broad pale line joins those that nothing at all beats; dashes mark the dense network,
+dots what is scored without any network (chance, the most frequent class, a constant).
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from typing import Any, ClassVar
 
 import altair as alt
 
+from prunebench.judging.titles import axis_title
 from prunebench.plugins.chart import Chart, Look
 from prunebench.report.charts.marks import brush, setting_tips, tip, zoom
 from prunebench.report.charts.template import filled
-from prunebench.report.score import CLASSIC, axis_title
+from prunebench.report.score import CLASSIC
 
+FLOORS = ("score_floor", "weaker_floor")
+# A floor further from the points than they are from one another would squeeze them: it is in the data, not drawn.
+NEAR = "isValid(datum.{0}) && datum.{0} > 2 * datum.least - datum.most && datum.{0} < 2 * datum.most - datum.least"
 FRONT = alt.condition("chosen.all", alt.value(0.75), alt.value(0.2))
 
 
@@ -39,7 +44,13 @@ class Tradeoff(Chart):
 def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: bool = False) -> Any:
     """The layered chart of rows with `x`, `accuracy` and their `_low` and `_high`."""
     base = alt.Chart(rows).encode(x=x, y=alt.Y("accuracy", **look.axis(*scored(look))))
-    layers = [best_of_all(base), dense_line(rows), *error_bars(base, look, x_bars), own_front(base, look)]
+    layers = [
+        best_of_all(base),
+        dense_line(rows),
+        *floor_lines(rows),
+        *error_bars(base, look, x_bars),
+        own_front(base, look),
+    ]
     points = marks(base, look, tips)
     if look.on_page:
         points = points.add_params(brush(), zoom())
@@ -70,6 +81,23 @@ def dense_line(rows: Any) -> Any:
     return rule.encode(y=alt.Y("dense_accuracy", type="quantitative", aggregate="mean"))
 
 
+def floor_lines(rows: Any) -> list[Any]:
+    """What is scored without a network: dotted lines with their names, where they are near the points."""
+    return [part for floor in FLOORS for part in _floor_line(rows, floor)]
+
+
+def _floor_line(rows: Any, floor: str) -> list[Any]:
+    name = f"{floor}_name"
+    spread = alt.Chart(rows).transform_joinaggregate(least="min(accuracy)", most="max(accuracy)")
+    near = spread.transform_filter(NEAR.format(floor))
+    one = near.transform_aggregate(groupby=[name], at=f"mean({floor})").encode(y=alt.Y("at", type="quantitative"))
+    line = one.mark_rule(strokeDash=[1, 3], opacity=0.8, color="#7d8590")
+    text = one.transform_calculate(told=f"'without a network: ' + datum.{name}").mark_text(
+        align="left", baseline="bottom", dx=3, dy=-1, fontSize=10, color="#7d8590"
+    )
+    return [line, text.encode(x=alt.value(0), text=alt.Text("told", type="nominal"))]
+
+
 def error_bars(base: Any, look: Look, x_bars: bool) -> list[Any]:
     """Standard deviation over seeds upwards; sideways, the interval of a measured speedup."""
     colour = look.colour()
@@ -87,5 +115,6 @@ def marks(base: Any, look: Look, tips: list[alt.Tooltip]) -> Any:
     """One mark a setting."""
     title, form = getattr(look, "score", CLASSIC)[0], getattr(look, "score_format", ".2%")
     points = base.mark_point(filled=True, size=62, strokeWidth=1.6)
-    told = [*setting_tips(), tip("accuracy", title, form), tip("dense_accuracy", "dense", form), *tips]
+    told = [*setting_tips(), tip("accuracy", title, form), tip("dense_accuracy", "dense", form),
+            tip("score_floor", "without a network", form), *tips]  # fmt: skip
     return points.encode(color=look.colour(), shape=look.shape(), opacity=look.faded(0.95), tooltip=told)

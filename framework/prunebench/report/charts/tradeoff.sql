@@ -12,6 +12,8 @@ asked as (
         score_title,
         score_unit,
         larger_is_better,
+        is_at_floor,
+        ranked_floors(floors, larger_is_better) as floors,
         $column,
         concat_ws(
             ' · ',
@@ -33,6 +35,8 @@ settings as (
         any_value(score_title) as score_title,
         any_value(score_unit) as score_unit,
         bool_or(larger_is_better) as larger_is_better,
+        bool_and(is_at_floor) as is_at_floor,
+        any_value(floors) as floors,
         coalesce(stddev_samp(score), 0) as spread,
         avg(dense_score) as dense_accuracy
     from asked
@@ -61,6 +65,8 @@ points as (
         any_value(score_title) as score_title,
         any_value(score_unit) as score_unit,
         bool_or(larger_is_better) as larger_is_better,
+        bool_and(is_at_floor) as is_at_floor,
+        any_value(floors) as floors,
         avg(case when larger_is_better then accuracy else -accuracy end) as merit
     from placed
     group by panel, method, place
@@ -77,8 +83,12 @@ ranked as (
     from points
 )
 select
-    * exclude (merit, best_of_method, best_so_far),
+    * exclude (merit, floors, best_of_method, best_so_far),
     coalesce(merit > best_of_method, true) as is_front,
-    coalesce(merit > best_so_far, true) as is_best
+    coalesce(merit > best_so_far, true) as is_best,
+    floors[1].value as score_floor,
+    floors[1].name as score_floor_name,
+    floors[2].value as weaker_floor,
+    floors[2].name as weaker_floor_name
 from ranked
 order by panel, method, x

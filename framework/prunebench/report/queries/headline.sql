@@ -70,7 +70,8 @@ timed as (
             (speedups.clock = 'wall' and speedups.contention > 0.3) or is_misjudged(speedups.flags)
         ) as hidden,
         max(coalesce(speedups.floor, 0)) as floor,
-        avg(speedups.latency_ms) as latency_ms
+        avg(speedups.latency_ms) as latency_ms,
+        any_value(speedups.runtime) as runtime
     from asked
     join speedups using (trial_id)
     where speedups.speedup > 0
@@ -82,6 +83,7 @@ measured as (
         setting,
         batch,
         latency_ms,
+        runtime,
         exp(middle) as speedup,
         case when timed_count > 1 then exp(middle - half_width) else only_low end as speedup_low,
         case when timed_count > 1 then exp(middle + half_width) else only_high end as speedup_high,
@@ -94,7 +96,8 @@ measured as (
 )
 select
     settings.*,
-    measured.* exclude (panel, setting, verdict),
+    measured.* exclude (panel, setting, verdict, runtime),
+    max(measured.runtime) over (partition by panel) as runtime,
     case when settings.method <> 'dense' then measured.verdict end as verdict
 from settings
 left join measured using (panel, setting)

@@ -1,12 +1,13 @@
--- A line a method: settings, the fewest seeds of one, the range of compression, the mean drop and speedup.
+-- A line a method and score: settings, the fewest seeds of one, the range of compression, the mean loss and speedup.
 select
     method,
+    score_name,
     count(*) as settings,
     min(seed_count) as seeds,
     min(compression_ratio) as least_compression,
     max(compression_ratio) as most_compression,
-    avg(accuracy_drop) as mean_drop,
+    avg(score_loss) as mean_loss,
     exp(avg(ln(speedup))) as mean_speedup
 from trial_means
-group by method
-order by method
+group by method, score_name
+order by method, score_name

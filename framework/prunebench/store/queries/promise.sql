@@ -1,4 +1,4 @@
--- Theoretical against measured speedup: how much of the saved arithmetic becomes saved time.
+-- Theoretical against measured speedup: the share of the promised time that is saved, below 0 where time is lost.
 select
     dataset_label as dataset,
     model_label as model,
@@ -7,7 +7,9 @@ select
     batch,
     theoretical_speedup,
     speedup,
-    speedup / theoretical_speedup as kept
+    case when theoretical_speedup > 1 then (1 - 1 / speedup) / (1 - 1 / theoretical_speedup) end as gain_kept,
+    protocol_id,
+    environment_id
 from trial_means
 where not is_dense and speedup is not null and theoretical_speedup is not null
-order by kept
+order by gain_kept nulls last, dataset, model, method

@@ -15,6 +15,10 @@ end;
 -- Half the 95 % interval of the mean of x over a group's rows, by Student's t. Null for a single one.
 create or replace macro half95(x) as t95(count(x)) * stddev_samp(x) / sqrt(count(x));
 
+-- `x` held to its least or greatest possible value, null where it is null: ends of intervals of shares stay in [0, 1].
+create or replace macro not_below(x, least_value) as case when x is not null then greatest(x, least_value) end;
+create or replace macro not_above(x, greatest_value) as case when x is not null then least(x, greatest_value) end;
+
 -- The logarithm of what is above 0, otherwise null.
 create or replace macro log_of(x) as case when x > 0 then ln(x) end;
 
@@ -31,6 +35,9 @@ create or replace macro verdict(speedup, low, high, floor) as case
         and -log_of(speedup) > 1.25 * (log_of(high) - log_of(speedup)) then 'slower'
     else 'can''t tell'
 end;
+
+-- Whether a timing is of one more token behind a cache; rows from before there were modes are whole forward passes.
+create or replace macro is_decode(mode) as coalesce(mode = 'decode', false);
 
 -- The complementary error function of x >= 0, to 1.5e-7 (Abramowitz and Stegun 7.1.26).
 create or replace macro erfc_series(t) as
@@ -52,8 +59,10 @@ end;
 create or replace macro drop_middle(lost, won, n) as (lost - won) / (n + 2);
 create or replace macro drop_half(lost, won, n) as
     1.959963984540054e0 * sqrt(greatest(lost + won + 1 - (lost - won) ** 2 / (n + 2), 0)) / (n + 2);
-create or replace macro drop_low(lost, won, n) as drop_middle(lost, won, n) - drop_half(lost, won, n);
-create or replace macro drop_high(lost, won, n) as drop_middle(lost, won, n) + drop_half(lost, won, n);
+create or replace macro drop_low(lost, won, n) as
+    not_below(drop_middle(lost, won, n) - drop_half(lost, won, n), -1.0);
+create or replace macro drop_high(lost, won, n) as
+    not_above(drop_middle(lost, won, n) + drop_half(lost, won, n), 1.0);
 create or replace macro drop_verdict(lost, won, n) as case
     when drop_low(lost, won, n) > 0 then 'worse'
     when drop_high(lost, won, n) < 0 then 'better'
@@ -105,6 +114,17 @@ create or replace macro is_at_floor(score, facts) as coalesce(
     false
 );
 
+-- The floors of the view `trials`, each with its name, the hardest to beat first.
+create or replace macro ranked_floors(floors, larger) as list_transform(
+    list_sort(
+        list_transform(
+            map_entries(cast(floors as map(varchar, double))),
+            lambda f: {'rank': case when larger then -f.value else f.value end, 'name': f.key}
+        )
+    ),
+    lambda f: {'value': case when larger then -f.rank else f.rank end, 'name': f.name}
+);
+
 -- Two networks judged by values on the same n samples: the difference of their mean losses, by Student's t.
 create or replace macro loss_low(difference, error, n) as difference - t95(n) * error;
 create or replace macro loss_high(difference, error, n) as difference + t95(n) * error;
@@ -113,3 +133,6 @@ create or replace macro loss_verdict(difference, error, n) as case
     when loss_high(difference, error, n) < 0 then 'better'
     else 'can''t tell'
 end;
+
+-- What ran both networks of a timing: torch, in rows from before there was a choice and in all that say nothing else.
+create or replace macro runtime_of(conditions) as coalesce(conditions ->> '$.runtime', 'torch');

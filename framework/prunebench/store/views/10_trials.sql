@@ -91,7 +91,11 @@ select
     score_floor_of(r.objective) as score_floor,
     is_at_floor(coalesce(r.score, r.top1_accuracy), r.objective) as is_at_floor,
     r.objective -> '$.floors' as floors,
-    r.scores
+    r.scores,
+    r.block_parameter_count,
+    r.block_nonzero_parameter_count,
+    dense.block_nonzero_parameter_count as dense_block_parameter_count,
+    dense.block_nonzero_parameter_count / nullif(r.block_nonzero_parameter_count, 0) as block_ratio
     $parameters(r)
 from labelled_trials as r
 join baseline on baseline.id = r.baseline

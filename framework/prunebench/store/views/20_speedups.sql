@@ -12,19 +12,23 @@ select
     l.clock,
     l.model as model_number,
     l.environment as environment_number,
+    runtime_of(l.conditions) as runtime,
     count(*) as pair_count,
-    quantile_disc(exp(abs(ln(l.speedup))) - 1, 0.9) as floor
+    quantile_disc(exp(abs(ln(l.speedup))) - 1, 0.9) as floor,
+    is_decode(l.mode) as is_decode,
+    case when is_decode(l.mode) then l.context end as context
 from latency as l
 join choice as model on model.id = l.model
 join environment on environment.id = l.environment
 where l.is_dense and l.speedup > 0
 group by all;
 
--- Trial by batch size: dense against pruned in pairs, with the verdict of the macro, whose false alarms are measured.
--- Of a wall clock that others kept waiting for three tenths of the time nothing is said, and nothing where a flag says
--- that the clock misjudges a side: there the means of all blocks, which stand beside the medians, say more. Compiled calls of less than a
--- tenth of a millisecond have a bias in each process that its interval does not know: their floor is 3 % at least.
-create or replace view speedups as
+-- What was timed, one row a timing, decoding too: dense against pruned in pairs, with the verdict of the macro, whose
+-- false alarms are measured. Of a wall clock that others kept waiting for three tenths of the time nothing is said, and
+-- nothing where a flag says that the clock misjudges a side: there the means of all blocks, which stand beside the
+-- medians, say more. Compiled calls of less than a tenth of a millisecond have a bias in each process that its interval
+-- does not know: their floor is 3 % at least.
+create or replace view timings as
 select
     r.trial_id,
     r.run_id,
@@ -67,7 +71,13 @@ select
         else verdict(l.speedup, l.speedup_low, l.speedup_high, limits.floor)
     end as verdict,
     list_avg(l.pruned_ms) as latency_mean_ms,
-    list_avg(l.dense_ms) as dense_latency_mean_ms
+    list_avg(l.dense_ms) as dense_latency_mean_ms,
+    l.mode,
+    l.token_count,
+    l.context,
+    l.cache_bytes,
+    l.dense_cache_bytes,
+    runtime_of(l.conditions) as runtime
     $parameters(r)
 from latency as l
 join labelled_trials as r using (result)
@@ -80,6 +90,9 @@ left join floors
     and floors.memory_format is not distinct from l.memory_format
     and floors.compile is not distinct from l.compile
     and floors.clock is not distinct from l.clock
+    and floors.is_decode = is_decode(l.mode)
+    and floors.context is not distinct from case when is_decode(l.mode) then l.context end
+    and floors.runtime = runtime_of(l.conditions)
 cross join lateral (
     select greatest(
         floors.floor,
@@ -90,6 +103,49 @@ cross join lateral (
         end
     ) as floor
 ) as limits;
+
+-- Trial by batch size: one whole forward pass of dense against pruned.
+create or replace view speedups as
+select * exclude (mode, token_count, context, cache_bytes, dense_cache_bytes)
+from timings
+where not is_decode(mode);
+
+-- Of language models, trial by batch size: a whole window at once (prefill), and one more token behind a cache (decode).
+create or replace view token_speeds as
+select
+    trial_id,
+    run_id,
+    dataset_label,
+    model_label,
+    method,
+    method_label,
+    setting,
+    seed,
+    is_dense,
+    mode,
+    batch,
+    token_count,
+    context,
+    speedup,
+    speedup_low,
+    speedup_high,
+    floor,
+    verdict,
+    latency_ms,
+    dense_latency_ms,
+    batch * token_count * 1000 / nullif(latency_ms, 0) as tokens_per_second,
+    batch * token_count * 1000 / nullif(dense_latency_ms, 0) as dense_tokens_per_second,
+    cache_bytes,
+    dense_cache_bytes,
+    threads,
+    device,
+    dtype,
+    clock,
+    flags,
+    protocol_id,
+    environment_id
+from timings
+where mode in ('prefill', 'decode');
 
 -- The raw material: one row a block of calls, both sides.
 create or replace view latency_samples as
@@ -103,7 +159,8 @@ select
     unnest(l.dense_wall_ms) as dense_wall_ms,
     unnest(l.pruned_wall_ms) as pruned_wall_ms
 from latency as l
-join labelled_trials as r using (result);
+join labelled_trials as r using (result)
+where not is_decode(l.mode);
 
 -- Trial by batch size and side, only where the protocol left something to measurement: what was chosen for that side.
 create or replace view sides as
@@ -118,4 +175,40 @@ select
 from latency as l
 join labelled_trials as r using (result)
 cross join (values ('dense'), ('pruned')) as side(side)
-where (l.memory_format = 'fastest' or contains(l.conditions::varchar, '_in_place"'));
+where not is_decode(l.mode) and (l.memory_format = 'fastest' or contains(l.conditions::varchar, '_in_place"'));
+
+-- Trial by batch size in whatever ran it: what was made of both networks, and how far it is from what torch answers.
+create or replace view runtimes as
+select
+    s.trial_id,
+    s.dataset_label,
+    s.model_label,
+    s.method,
+    s.method_label,
+    s.seed,
+    s.protocol_id,
+    s.environment_id,
+    s.is_dense,
+    s.runtime,
+    s.conditions ->> '$.runtime_version' as runtime_version,
+    s.conditions ->> '$.provider' as provider,
+    s.threads,
+    s.batch,
+    coalesce(cast(r.protocol_settings ->> '$.latency.dynamic_batch' as boolean), false) as dynamic_batch,
+    s.speedup,
+    s.speedup_low,
+    s.speedup_high,
+    s.verdict,
+    s.latency_ms,
+    s.dense_latency_ms,
+    s.flags,
+    cast(s.conditions ->> '$.pruned_file_bytes' as bigint) as file_bytes,
+    cast(s.conditions ->> '$.dense_file_bytes' as bigint) as dense_file_bytes,
+    cast(s.conditions ->> '$.pruned_difference' as double) as difference,
+    cast(s.conditions ->> '$.dense_difference' as double) as dense_difference,
+    cast(s.conditions ->> '$.tolerance' as double) as tolerance,
+    cast(s.conditions ->> '$.pruned_agrees' as boolean) as agrees,
+    s.conditions ->> '$.pruned_quantizer' as quantizer,
+    cast(s.conditions ->> '$.pruned_export_seconds' as double) as export_seconds
+from speedups as s
+join labelled_trials as r using (trial_id);

@@ -108,8 +108,8 @@ select
     g.seed_count = 1 as is_single_seed,
     g.top1_accuracy,
     g.top1_accuracy_std,
-    g.top1_accuracy - g.top1_accuracy_half as top1_accuracy_low,
-    g.top1_accuracy + g.top1_accuracy_half as top1_accuracy_high,
+    not_below(g.top1_accuracy - g.top1_accuracy_half, 0.0) as top1_accuracy_low,
+    not_above(g.top1_accuracy + g.top1_accuracy_half, 1.0) as top1_accuracy_high,
     g.top1_accuracy_min,
     g.top1_accuracy_max,
     g.top5_accuracy,
@@ -117,8 +117,8 @@ select
     g.dense_top1_accuracy,
     g.accuracy_drop,
     g.accuracy_drop_std,
-    g.accuracy_drop - g.accuracy_drop_half as accuracy_drop_low,
-    g.accuracy_drop + g.accuracy_drop_half as accuracy_drop_high,
+    not_below(g.accuracy_drop - g.accuracy_drop_half, -1.0) as accuracy_drop_low,
+    not_above(g.accuracy_drop + g.accuracy_drop_half, 1.0) as accuracy_drop_high,
     g.compression_ratio,
     g.compression_ratio_std,
     g.theoretical_speedup,
@@ -153,13 +153,21 @@ select
     larger_is_better(g.facts) as larger_is_better,
     g.score,
     g.score_std,
-    g.score - g.score_half as score_low,
-    g.score + g.score_half as score_high,
+    case
+        when score_unit_of(g.facts) = 'fraction' then not_below(g.score - g.score_half, 0.0)
+        else g.score - g.score_half
+    end as score_low,
+    case
+        when score_unit_of(g.facts) = 'fraction' then not_above(g.score + g.score_half, 1.0)
+        else g.score + g.score_half
+    end as score_high,
     g.dense_score,
     g.score_loss,
     g.score_loss - g.score_loss_half as score_loss_low,
     g.score_loss + g.score_loss_half as score_loss_high,
-    score_floor_of(g.facts) as score_floor
+    score_floor_of(g.facts) as score_floor,
+    is_at_floor(g.score, g.facts) as is_at_floor,
+    near_of(g.facts) as near
     $parameters(c)
 from grouped as g
 join run on run.id = g.run
@@ -185,6 +193,7 @@ with grouped as (
         l.memory_format,
         l.compile,
         l.clock,
+        runtime_of(l.conditions) as runtime,
         count(*) as seed_count,
         avg(ln(l.speedup)) as log_speedup,
         half95(ln(l.speedup)) as log_speedup_half,
@@ -196,7 +205,7 @@ with grouped as (
         max(l.contention) as contention
     from latency as l
     join result as r on r.id = l.result
-    where r.status = 'ok' and l.speedup > 0
+    where r.status = 'ok' and l.speedup > 0 and not is_decode(l.mode)
         and not exists (select 1 from superseded where superseded.result = l.result)
     group by all
 )
@@ -219,7 +228,8 @@ select
     g.latency_ms,
     g.dense_latency_ms,
     g.throughput,
-    g.contention
+    g.contention,
+    g.runtime
     $parameters(c)
 from grouped as g
 join cells as c

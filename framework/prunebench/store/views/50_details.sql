@@ -179,8 +179,12 @@ select
     run.command,
     run.grid,
     run.claims,
-    run.options
+    run.options,
+    origin.source as origin,
+    origin.publisher,
+    origin.content as origin_content
 from run
+left join origin on origin.run = run.id
 left join (
     select
         run,
@@ -224,3 +228,59 @@ select
     p.data
 from provenance as p
 join environment as e on e.id = p.environment;
+
+-- Perplexities with all that decides what the number means: two of them compare where the columns from corpus to
+-- attention are equal. A window that is not finite leaves no value, so there is none in these rows.
+create or replace view perplexities as
+select
+    t.trial_id,
+    t.run_id,
+    t.dataset_label,
+    t.model_label,
+    t.method,
+    t.method_label,
+    t.setting,
+    t.seed,
+    cast(t.scores ->> '$.perplexity' as double) as perplexity,
+    case when t.score_name = 'perplexity' then t.dense_score end as dense_perplexity,
+    c.loss_difference,
+    c.loss_difference_low,
+    c.loss_difference_high,
+    c.verdict,
+    cast(t.scores ->> '$.bits_per_byte' as double) as bits_per_byte,
+    t.test_count as windows,
+    cast(t.scores ->> '$.token_count' as bigint) as tokens,
+    p.data ->> '$.corpus' as corpus,
+    p.data ->> '$.split' as split,
+    p.data ->> '$.join' as joined_by,
+    p.data ->> '$.tokenizer' as tokenizer,
+    p.data ->> '$.tokenizer_sha256' as tokenizer_sha256,
+    cast(p.data ->> '$.first_token' as boolean) as first_token,
+    cast(p.data ->> '$.window' as bigint) as window_length,
+    cast(p.data ->> '$.stride' as bigint) as stride,
+    p.data ->> '$.tail' as tail,
+    cast(p.data ->> '$.partial' as boolean) as is_partial,
+    p.data ->> '$.calibration_corpus' as calibration_corpus,
+    p.data ->> '$.calibration_split' as calibration_split,
+    p.data ->> '$.calibration' as calibration,
+    cast(p.data ->> '$.calibration_samples' as bigint) as calibration_samples,
+    cast(p.data ->> '$.calibration_seed' as bigint) as calibration_seed,
+    cast(p.data ->> '$.overlap_removed' as bigint) as overlap_removed,
+    p.data ->> '$.weights' as weights,
+    p.data ->> '$.revision' as revision,
+    t.dense_hash,
+    p.data ->> '$.dtype' as dtype,
+    cast(p.data ->> '$.tf32' as boolean) as tf32,
+    p.data ->> '$.attention' as attention,
+    e.torch,
+    p.packages,
+    t.compression_ratio,
+    t.block_ratio,
+    t.stored_ratio,
+    t.protocol_id,
+    t.environment_id
+from trials as t
+join provenance as p using (provenance_id)
+join environment as e on e.id = p.environment
+left join comparison as c using (trial_id)
+where t.status = 'ok' and t.objective = 'language_modelling';

@@ -1,0 +1,1 @@
+"""Networks as programs that other runtimes execute: exported, checked against torch, timed like any network."""

@@ -1,0 +1,172 @@
+"""An exported network as a file's bytes, from which a runtime makes something that can be called and timed."""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from prunebench import samples
+from prunebench.errors import said
+from prunebench.measure.runtimes.exporting import Unexportable
+from prunebench.samples import Tree
+
+Runtime = Literal["onnxruntime", "openvino"]
+PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU"}
+OPENVINO = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class Artifact(nn.Module):
+    """A network's ONNX file for one runtime; a module only so that it can stand where a network does."""
+
+    def __init__(self, data: bytes, runtime: Runtime, batch: int | None, quantizer: str = "") -> None:
+        super().__init__()
+        self.data, self.runtime, self.batch, self.quantizer = data, runtime, batch, quantizer
+        self.file_bytes = file_bytes(data, runtime)
+
+    def runner(self, x: Tree, threads: int, dynamic: bool) -> Runner:
+        """What runs it on a copy of `x`; `dynamic` leaves the batch size open. Raises `Unexportable`."""
+        inputs = tuple(leaf.detach().cpu().contiguous().clone() for leaf in samples.leaves(x))
+        cls = OnnxRuntimeRunner if self.runtime == "onnxruntime" else OpenVinoRunner
+        try:
+            return cls(_Setup(self.data, inputs, threads, dynamic))
+        except Exception as error:  # the border: a runtime raises whatever it met
+            raise Unexportable(f"{self.runtime} refuses the network: {said(error, 300)}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class _Setup:
+    data: bytes
+    inputs: tuple[Tensor, ...]
+    threads: int
+    dynamic: bool
+
+
+class Runner(nn.Module):
+    """A program with its input bound: a call runs it on that, whatever it is called with.
+
+    A copy is built anew from the file, at other addresses, with an input of its own.
+    """
+
+    def __init__(self, setup: _Setup) -> None:
+        super().__init__()
+        self.setup = setup
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    def __deepcopy__(self, memo: Any) -> Runner:
+        return type(self)(_Setup(self.setup.data, copy.deepcopy(self.setup.inputs), *_rest(self.setup)))
+
+    @property
+    def byte_count(self) -> int:
+        """About as much as a copy needs."""
+        return len(self.setup.data)
+
+    def outputs(self) -> list[Tensor]:
+        """What it answers, as copies."""
+        raise NotImplementedError
+
+
+def _rest(setup: _Setup) -> tuple[int, bool]:
+    return setup.threads, setup.dynamic
+
+
+class OnnxRuntimeRunner(Runner):
+    """ONNX Runtime on the CPU, input and output bound."""
+
+    def __init__(self, setup: _Setup) -> None:
+        super().__init__(setup)
+        import onnxruntime
+
+        session = self._session(None)
+        if not setup.dynamic and (names := _free_dimensions(session)):
+            session = self._session(names)
+        self._bound = session.io_binding()
+        for given, x in zip(session.get_inputs(), setup.inputs, strict=True):
+            self._bound.bind_ortvalue_input(given.name, onnxruntime.OrtValue.ortvalue_from_numpy(x.numpy()))
+        for answer in session.get_outputs():
+            self._bound.bind_output(answer.name, "cpu")
+        self._run = session.run_with_iobinding
+
+    def _session(self, fixed: Sequence[str] | None) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.setup.threads, 1
+        options.log_severity_level = 3
+        for name in fixed or ():
+            options.add_free_dimension_override_by_name(name, len(self.setup.inputs[0]))
+        providers = [PROVIDERS["onnxruntime"]]
+        return onnxruntime.InferenceSession(self.setup.data, options, providers=providers)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(self._bound)
+
+    def outputs(self) -> list[Tensor]:
+        """Of one run."""
+        self()
+        return [torch.from_numpy(answer.copy()) for answer in self._bound.copy_outputs_to_cpu()]
+
+
+def _free_dimensions(session: Any) -> list[str]:
+    first = [given.shape[0] for given in session.get_inputs() if given.shape]
+    return sorted({name for name in first if isinstance(name, str)})
+
+
+class OpenVinoRunner(Runner):
+    """OpenVINO on the CPU, in float32 as torch computes, input bound."""
+
+    def __init__(self, setup: _Setup) -> None:
+        super().__init__(setup)
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(setup.data)
+        if not setup.dynamic:
+            model.reshape({place: list(x.shape) for place, x in zip(model.inputs, setup.inputs, strict=True)})
+        options = {**OPENVINO, "INFERENCE_NUM_THREADS": setup.threads}
+        self._request = core.compile_model(model, PROVIDERS["openvino"], options).create_infer_request()
+        self._held = [openvino.Tensor(x.numpy(), shared_memory=True) for x in setup.inputs]
+        for place, tensor in enumerate(self._held):
+            self._request.set_input_tensor(place, tensor)
+        self._run = self._request.infer
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run()
+
+    def outputs(self) -> list[Tensor]:
+        """Of one run."""
+        self()
+        return [torch.from_numpy(tensor.data.copy()) for tensor in self._request.output_tensors]
+
+
+def require(runtime: Runtime) -> None:
+    """Raise `Unexportable` where the runtime is not installed."""
+    try:
+        importlib.metadata.version(runtime)
+    except importlib.metadata.PackageNotFoundError:
+        raise Unexportable(f"{runtime} is not installed: pip install 'prunebench[runtimes]'") from None
+
+
+def file_bytes(data: bytes, runtime: Runtime) -> int:
+    """On disk: of ONNX the file; of OpenVINO its own two files, in float32. Raises `Unexportable`."""
+    if runtime == "onnxruntime":
+        return len(data)
+    import openvino
+
+    try:
+        model = openvino.Core().read_model(data)
+    except Exception as error:  # the border
+        raise Unexportable(f"openvino does not read the network: {said(error, 300)}") from None
+    with tempfile.TemporaryDirectory(prefix="prunebench-") as name:
+        openvino.save_model(model, Path(name) / "network.xml", compress_to_fp16=False)
+        return sum(file.stat().st_size for file in Path(name).iterdir())

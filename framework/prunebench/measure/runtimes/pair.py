@@ -1,0 +1,175 @@
+"""Both sides of a pair as a runtime runs them, exported once per network, held to what torch answers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunebench import samples
+from prunebench.measure.runtimes.artifact import OPENVINO, PROVIDERS, Artifact, require
+from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
+from prunebench.measure.runtimes.quantizing import quantized
+from prunebench.measure.scores import evaluating
+from prunebench.records import LatencyProtocol
+from prunebench.samples import Tree
+
+TOLERANCE = 1e-4  # absolute, and relative to each output: within it a runtime agrees with torch
+WRONG = 0.1  # of the largest output: beyond it the runtime runs another network, of which no time is told
+WRONG_INT8 = 0.5  # the same of integers, whose outputs differ by what rounding makes
+EXAMPLE_ROWS = 4  # with one sample torch.export takes the batch for fixed
+EXPORTED = ("onnxruntime", "openvino", "torch_export")
+
+_PROGRAMS: weakref.WeakKeyDictionary[nn.Module, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A network to export: `quantizer` is "int8" where the runtime's own is to be applied, on `calibration`."""
+
+    network: nn.Module  # whose outputs the runtime's are compared with
+    exportable: nn.Module
+    quantizer: str = ""
+    calibration: Tree = None
+
+
+@dataclass
+class Ready:
+    """The two sides for one batch size, and what to record of them."""
+
+    dense: nn.Module
+    pruned: nn.Module
+    facts: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+def ready(dense: Given, pruned: Given, x: Tree, protocol: LatencyProtocol, device: torch.device) -> Ready:
+    """Both networks exported, compared on `x`; raises `Unexportable` where either side cannot be.
+
+    A network that is exported for any batch size is exported once, whatever sizes are asked for, and a dense one once
+    for all trials that are timed against it.
+    """
+    if device.type != "cpu":
+        raise Unexportable(f"{protocol.runtime} is timed on the CPU alone, this is {device}")
+    found = Ready(dense.exportable, pruned.exportable, _versions(protocol))
+    for name, given in (("dense", dense), ("pruned", pruned)):
+        try:
+            side, facts = _side(given, x, protocol)
+        except Unexportable as error:
+            raise Unexportable(f"{error} ({name} network)") from None
+        setattr(found, name, side)
+        found.facts |= {f"{name}_{key}": value for key, value in facts.items()}
+        if not facts["agrees"]:
+            found.flags = ("outputs-differ",)
+    return found
+
+
+def _versions(protocol: LatencyProtocol) -> dict[str, Any]:
+    runtime = protocol.runtime
+    facts: dict[str, Any] = {"runtime": runtime, "tolerance": TOLERANCE}
+    facts["runtime_version"] = importlib.metadata.version("torch" if runtime == "torch_export" else runtime)
+    if runtime in PROVIDERS:
+        facts["provider"] = PROVIDERS[runtime]
+    if runtime == "openvino":
+        facts["runtime_options"] = {**OPENVINO, "INFERENCE_NUM_THREADS": protocol.threads}
+    return facts
+
+
+def _side(given: Given, x: Tree, protocol: LatencyProtocol) -> tuple[nn.Module, dict[str, Any]]:
+    """One side and what is known of it: its file's bytes, what its export took, how far it is from torch."""
+    start = time.perf_counter()
+    made, is_new = _once(given, x, protocol)
+    facts: dict[str, Any] = {"export_seconds": round(time.perf_counter() - start, 3) if is_new else 0.0}
+    if isinstance(made, Artifact):
+        facts |= {"file_bytes": made.file_bytes, "batch": "any" if made.batch is None else "fixed"}
+        facts |= {"quantizer": made.quantizer} if made.quantizer else {}
+        answers = made.runner(x, protocol.threads, protocol.dynamic_batch).outputs()
+    else:
+        with torch.inference_mode():
+            answers = samples.leaves(samples.call(made, x))
+    difference, largest, agrees = compared(given.network, x, answers)
+    if difference > (WRONG_INT8 if given.quantizer else WRONG) * largest:
+        raise Unexportable(f"{protocol.runtime} answers otherwise than torch, by {difference:.3g} of {largest:.3g}")
+    return made, {**facts, "difference": difference, "agrees": agrees}
+
+
+def _once(given: Given, x: Tree, protocol: LatencyProtocol) -> tuple[nn.Module, bool]:
+    known = _PROGRAMS.setdefault(given.exportable, {})
+    count = samples.count(x)
+    for key in ((protocol.runtime, given.quantizer, size) for size in (None, count)):
+        if key in known:
+            return known[key], False
+    made = _made(given, _program(given, x, known), protocol, known)
+    batch = made.batch if isinstance(made, Artifact) else None if isinstance(made, _AnySize) else count
+    known[protocol.runtime, given.quantizer, batch] = made
+    return made, True
+
+
+def _program(given: Given, x: Tree, known: dict[Any, Any]) -> Program:
+    """From torch.export, which both ONNX runtimes start from."""
+    count = samples.count(x)
+    for size in (None, count):
+        if ("program", size) in known:
+            found: Program = known["program", size]
+            return found
+    example = samples.rows(x, torch.arange(max(count, EXAMPLE_ROWS)) % count)
+    with evaluating(given.exportable):
+        program = exported(given.exportable, example)
+        if program.batch is not None and program.batch != count:  # not for any size: for the one that is timed
+            program = Program(exported(given.exportable, x).program, count)
+    known["program", program.batch] = program
+    return program
+
+
+class _AnySize(nn.Module):
+    """A torch.export program for any batch size, as a module that is in evaluation mode for good."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> _AnySize:
+        """Programs have no modes."""
+        return self
+
+
+class _OneSize(_AnySize):
+    """A torch.export program for one batch size."""
+
+
+def _made(given: Given, program: Program, protocol: LatencyProtocol, known: dict[Any, Any]) -> nn.Module:
+    if protocol.runtime == "torch_export":
+        return (_AnySize if program.batch is None else _OneSize)(program.program.module())
+    assert protocol.runtime in ("onnxruntime", "openvino")
+    require(protocol.runtime)
+    key = ("onnx", program.batch)
+    if key not in known:  # one file for both runtimes
+        known[key] = onnx_bytes(program)
+    data, quantizer = known[key], ""
+    if given.quantizer:
+        data, quantizer = quantized(data, given.calibration, program.batch)
+    return Artifact(data, protocol.runtime, program.batch, quantizer)
+
+
+def compared(network: nn.Module, x: Tree, answers: list[Tensor]) -> tuple[float, float, bool]:
+    """Largest difference from what `network` answers, the largest answer, and whether all are within the tolerance."""
+    with evaluating(network), torch.no_grad():
+        wanted = samples.leaves(samples.call(network, x))
+    if [tuple(a.shape) for a in wanted] != [tuple(b.shape) for b in answers]:
+        raise Unexportable(f"it answers {samples.shapes(answers)}, torch {samples.shapes(wanted)}")
+    difference, largest, agrees = 0.0, 0.0, True
+    for a, b in zip(wanted, answers, strict=True):
+        gap = (a.double().cpu() - b.double().cpu()).abs()
+        difference, largest = max(difference, float(gap.max())), max(largest, float(a.double().abs().max()))
+        agrees &= bool((gap <= TOLERANCE + TOLERANCE * a.double().cpu().abs()).all())
+    if not difference == difference:
+        raise Unexportable("its outputs are not finite")
+    return difference, largest, agrees

@@ -1,0 +1,45 @@
+"""Which promise holds where: one setting's speedup in torch, compiled, exported, in ONNX Runtime and OpenVINO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from prunebench.plugins.chart import Chart, Look
+from prunebench.report.charts.columns import SPEEDUP, WHICH
+from prunebench.report.charts.marks import even
+
+
+@dataclass(frozen=True)
+class Runtimes(Chart):
+    """Measured speedup by what ran both networks, each against the dense network in the same runtime. The tick is what
+    the arithmetic promises, the line at 1× is as fast as dense; bars are 95 % intervals.
+    """
+
+    name = "runtimes"
+    title = "Which promise holds in which runtime"
+    empty = "No setting here was timed in more than one runtime."
+    columns = {**WHICH, "runtime": ("runtime", "text"), **SPEEDUP, "promise": ("theoretical speedup", "ratio")}
+
+    def draw(self, rows: Any, look: Look) -> Any:
+        """One panel and batch size; a column a runtime."""
+        x = alt.X("runtime", type="nominal", axis=alt.Axis(title=None, labelAngle=-30, grid=False))
+        y = alt.Y("speedup", **look.axis("ratio", "Times faster, measured"))
+        beside = alt.XOffset("setting", type="nominal")
+        base = alt.Chart(rows).encode(x=x, y=y, xOffset=beside)
+        equal = even().encode(y=alt.Y("even", type="quantitative"))
+        promise = base.mark_tick(thickness=2, color="#7d8590", opacity=0.8).encode(
+            y=alt.Y("promise", type="quantitative")
+        )
+        bars = base.mark_rule(strokeWidth=1.1).encode(
+            y=alt.Y("speedup_low", type="quantitative"), y2="speedup_high", color=look.colour(), opacity=look.faded(0.6)
+        )
+        told = look.tips(
+            ("speedup", "measured", ".2f"), ("speedup_low", "interval from", ".2f"), ("promise", "promised", ".2f")
+        )
+        points = base.mark_point(filled=True, size=62).encode(
+            color=look.colour(), shape=look.shape(), opacity=look.faded(0.95), tooltip=told
+        )
+        return alt.layer(equal, promise, bars, points)

@@ -1,0 +1,59 @@
+"""One id, one result: with one worker or two, killed and called again, on Ray; every bit but the times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import identity
+import pytest
+from identity import Way, rows_of
+
+GRID = """
+name = "identity"
+[protocol]
+train = { epochs = 1 }
+finetune = { epochs = 1 }
+calibration = 8
+evaluation_limit = 100
+latency = { batch = [] }
+[[block]]
+dataset = "digits"
+model = "simple_fcn"
+seed = [0, 1]
+method = { use = "magnitude", keep = [0.3, 0.5] }
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "GRID", GRID)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(small: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, ...]]:
+    """With one worker, at one go."""
+    found = rows_of(Way("one worker"), tmp_path_factory.mktemp("whole") / "run")
+    assert [row[0] for row in found.values()] == ["ok"] * 6 and len({row[1] for row in found.values()}) == 2
+    return found
+
+
+@pytest.mark.parametrize(
+    "way", [Way("two workers", devices="cpu:2"), Way("resumed", is_killed=True)], ids=lambda way: way.words
+)
+def test_the_same_trials_have_the_same_results(whole: dict[str, tuple[Any, ...]], way: Way, tmp_path: Path) -> None:
+    assert rows_of(way, tmp_path / "run") == whole
+
+
+def test_the_same_trials_have_the_same_results_on_ray(whole: dict[str, tuple[Any, ...]], tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    assert rows_of(Way("on Ray", options=("--executor", "ray")), tmp_path / "run") == whole
+
+
+def test_a_difference_is_seen_by_what_compares() -> None:
+    row = ("ok", "hash", 0.5, 0.9, 100, b"\x01")
+    changed = {"a": row, "b": (*row[:2], 0.5000001, *row[3:])}
+    same, count, accuracy, loss = identity.compared(changed, {"a": row, "b": row})
+    assert (same, count, accuracy) == (1, 2, 0.0) and 0 < loss < 1e-6
