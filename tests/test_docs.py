@@ -75,6 +75,15 @@ def test_every_plugin_in_the_tutorial_passes_the_kit(text, tmp_path):
     assert checks[plugin.kind](plugin.cls) == []
 
 
+def test_the_objective_of_its_page_and_its_data_pass_the_kit(tmp_path):
+    from prunebench.testing import check_dataset, check_objective
+
+    path = tmp_path / "my_objective.py"
+    path.write_text("\n\n".join(blocks(ROOT / "docs" / "objectives.md", "python")))
+    brought = {p.kind: p.cls for p in find_installed([path]).plugins if p.code}
+    assert check_objective(brought["objective"]) == check_dataset(brought["dataset"]) == []
+
+
 def test_the_method_of_the_readme_passes_the_kit(tmp_path):
     from prunebench.testing import check_method
 

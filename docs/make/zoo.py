@@ -14,6 +14,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from prunebench.plugins.discovery import find_installed
+
 SIGNS = {"ok": "runs", "declined": "declines", "failed": "**fails**", "wrong": "**wrong**", "": "not tried"}
 RANK = ("", "wrong", "failed", "ok", "declined")  # of the two settings of a method the first of these is shown
 HEAD = """# Which method runs where
@@ -41,12 +43,21 @@ def page(cells: dict[str, Any]) -> str:
     told = ", ".join(f"{counts[status]:,} {status}" for status in ("ok", "declined", "failed", "wrong"))
     missing = sum(shown(cells, network, method) == SIGNS[""] for network in networks for method in methods)
     still = f" {missing:,} pairs of a network and a method are not tried." if missing else ""
+    still += _untried(set(methods))
     lines = [HEAD, f"{len(networks)} networks, {len(methods)} methods, {len(cells):,} cells: {told}.{still}\n"]
     lines += [f"| network | {' | '.join(f'`{method}`' for method in methods)} |", f"| --- |{' --- |' * len(methods)}"]
     lines += [f"| {n} | {' | '.join(shown(cells, n, method) for method in methods)} |" for n in networks]
     return "\n".join(
         [*lines, "", *_reasons(cells, "Faults", ("failed", "wrong")), *_reasons(cells, "Reasons", ("declined",))]
     )
+
+
+def _untried(tried: set[str]) -> str:
+    """Bundled methods that are younger than the cells."""
+    bundled = find_installed((), ()).of_kind("method").items()
+    younger = sorted(name for name, plugin in bundled if plugin.distribution == "prunebench" and name not in tried)
+    named = ", ".join(f"`{name}`" for name in younger if name != "dense" and not name.startswith("peer_"))
+    return f" Not tried on any of them yet: {named}." if named else ""
 
 
 def _reasons(cells: dict[str, Any], title: str, statuses: tuple[str, ...]) -> list[str]:

@@ -30,7 +30,8 @@ def splits_of(data: DrawnShapes, input_shape: tuple[int, ...] | None) -> Splits:
         parts.append(TensorSplit(inputs, targets))
         for leaf in (inputs, *targets.values()):
             digest.update(leaf.numpy().tobytes())
-    return Splits(*parts, fingerprint=digest.hexdigest(), outputs=len(KINDS))
+    train, validation, test = parts
+    return Splits(train, validation, test, fingerprint=digest.hexdigest(), outputs=len(KINDS))
 
 
 def _drawn(rng: RandomState, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,7 +57,7 @@ def _shape(kind: int, size: int) -> np.ndarray:
     """(size, size) of 0 and 1: a square, a disc, or a triangle that stands on its base."""
     rows, columns = (np.mgrid[0:size, 0:size] + 0.5) / size
     if KINDS[kind] == "disc":
-        return ((rows - 0.5) ** 2 + (columns - 0.5) ** 2 <= 0.25).astype(float)
+        return np.asarray((rows - 0.5) ** 2 + (columns - 0.5) ** 2 <= 0.25, np.float64)
     if KINDS[kind] == "triangle":
-        return (abs(columns - 0.5) <= rows / 2).astype(float)
+        return np.asarray(abs(columns - 0.5) <= rows / 2, np.float64)
     return np.ones((size, size))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from prunebench import param, pytest_plugin, testing
+from prunebench import pytest_plugin, testing
 from prunebench.engine.session import prepare, run_record
 from prunebench.plugins import hookspecs
 from prunebench.plugins.kinds import KINDS
@@ -53,10 +53,3 @@ def test_a_setting_called_control_makes_no_control(tmp_path):
     controls = run_record(prepared).options["controls"]
     assert {"dense", "random"} <= set(controls)
     assert "lottery_ticket" not in controls, "its `control` is a setting: 'none' is no yes"
-
-
-def test_param_knows_its_bounds_and_no_other():
-    kept = param(1, "a number", at_least=0, below=2).metadata
-    assert (kept["at_least"], kept["above"], kept["at_most"], kept["below"]) == (0, None, None, 2)
-    with pytest.raises(TypeError, match="no bound 'atleast'; known: at_least, above, at_most, below"):
-        param(1, "a number", atleast=0)

@@ -160,3 +160,9 @@ def test_a_sound_one_is_scored(tmp_path):
 
 def test_the_kit_takes_rows_that_do_not_heed_a_shape_of_images():
     assert check_dataset(regression("")) == []
+
+
+def test_the_kit_knows_an_objective_that_comes_in_the_same_file():
+    beside = type("Rows", (Rows,), {"objective": "odd", "__doc__": "Rows."})
+    assert check_dataset(beside) == []
+    assert [finding.check for finding in check_dataset(Rows)] == ["objective"]

@@ -179,7 +179,7 @@ def test_fields_that_methods_gained_leave_earlier_ids_as_they_were(name, field, 
         assert Trial(Choice("digits"), Choice("lenet5"), choice, 0, Protocol()).id == EARLIER[name, field, value]
 
 
-def test_an_additive_field_makes_another_trial_and_needs_a_default():
+def test_an_additive_field_that_is_given_makes_another_trial():
     cls = find_installed((), ()).find("method", "wanda").cls
     asked = complete(cls, {"keep": 0.5, "allocation": "owl"})
     assert asked["allocation"] == "owl" and "allocation" not in complete(cls, {"keep": 0.5, "allocation": "uniform"})

@@ -30,37 +30,36 @@ T = TypeVar("T")
 API_VERSION = 1  # what this prunebench speaks; a plugin that declares none was written for 1
 
 
-class Bounds(TypedDict, total=False):
-    """What a number must keep to; a bound that is None is none."""
+class Later(TypedDict, total=False):
+    """What a field says besides its bounds."""
 
-    at_least: float | None
-    above: float | None
-    at_most: float | None
-    below: float | None
+    additive: bool
 
 
 def param(
     default: Any = dataclasses.MISSING,
     doc: str = "",
     *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
     choices: Sequence[Any] = (),
     unit: str = "",
-    additive: bool = False,
-    **bounds: Unpack[Bounds],
+    **later: Unpack[Later],
 ) -> Any:
     """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value.
 
-    The bounds of a number are `at_least`, `above`, `at_most` and `below`; TypeError for any other name.
     `additive` is for a field that a released plugin gains: at its default, which must be what the plugin did before, it
     is no part of a trial's identity, so that results from before still count.
     """
+    if unknown := set(later) - {"additive"}:
+        raise TypeError(f"param knows no {', '.join(sorted(unknown))}")
+    additive = later.get("additive", False)
     if additive and default is dataclasses.MISSING:
         raise ValueError("an additive field needs a default: what the plugin did before it had the field")
-    names = Bounds.__annotations__
-    if unknown := [name for name in bounds if name not in names]:
-        raise TypeError(f"param() has no bound {unknown[0]!r}; known: {', '.join(names)}")
-    metadata = {"doc": doc, "unit": unit, "choices": tuple(choices), "additive": additive}
-    metadata |= {name: bounds.get(name) for name in names}
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    metadata = {"doc": doc, "unit": unit, "choices": tuple(choices), "additive": additive, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 

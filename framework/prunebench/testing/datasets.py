@@ -11,7 +11,7 @@ import torch
 
 from prunebench import samples
 from prunebench.errors import DataError
-from prunebench.plugins.contracts import Dataset
+from prunebench.plugins.contracts import Dataset, Objective
 from prunebench.plugins.discovery import find_installed
 from prunebench.records import Value
 from prunebench.splits import Split, Splits
@@ -81,7 +81,13 @@ def _loaded_findings(dataset: Dataset, folder: Path) -> list[Finding]:
 
 
 def _named_findings(dataset: Dataset) -> list[Finding]:
-    if dataset.objective in find_installed().of_kind("objective"):
+    beside = type(dataset).load.__globals__.values()  # one file may bring both
+    own = {
+        getattr(thing, "name", "")
+        for thing in beside
+        if isinstance(thing, type) and issubclass(thing, Objective) and thing is not Objective
+    }
+    if dataset.objective in own or dataset.objective in find_installed().of_kind("objective"):
         return []
     known = ", ".join(find_installed().of_kind("objective"))
     return [Finding("objective", f"{dataset.objective!r} is not installed", f"name one of {known}, or bring it")]

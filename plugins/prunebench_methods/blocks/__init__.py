@@ -7,6 +7,8 @@ from prunebench import Method
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.heads import Heads, HeadsRandom
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
+from prunebench_methods.blocks.modegpt import AttentionSvd, ModeGpt
+from prunebench_methods.blocks.slice_residual import SliceResidual
 
 METHODS: list[type[Method]] = [
     MlpWidth,
@@ -15,4 +17,7 @@ METHODS: list[type[Method]] = [
     DropBlocksRandom,
     Heads,
     HeadsRandom,
+    ModeGpt,
+    AttentionSvd,
+    SliceResidual,
 ]

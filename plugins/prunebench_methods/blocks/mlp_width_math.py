@@ -15,14 +15,14 @@ from prunebench_methods.shared.grams import grams_of
 from prunebench_methods.shared.numerics import working
 
 
-def narrow(method: Any, network: nn.Module, task: Task) -> nn.Module:
-    """`network` with fewer inner channels in every MLP that its anatomy knows."""
+def narrow(method: Any, network: nn.Module, task: Task, shares: Mapping[str, float] | None = None) -> nn.Module:
+    """`network` with fewer inner channels in every MLP that its anatomy knows; `shares` by block if they are given."""
     anatomy = known_anatomy(task)
     mlps = {block.name: block.mlp for block in anatomy.blocks if block.mlp is not None}
     if not mlps:
         raise NotApplicable("no block of the network has an MLP whose layers are plain linear maps")
     moments = moments_of(network, task, {name: mlp.down for name, mlp in mlps.items()}, anatomy.head)
-    shares = _shares(method, network, task, mlps, anatomy.head)
+    shares = shares or _shares(method, network, task, mlps, anatomy.head)
     for name, mlp in mlps.items():
         kept = method.width(mlp.width, shares[name])
         if kept == mlp.width:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prunebench import Method
 
+from prunebench_methods.low_rank.basis_sharing import BasisSharing
 from prunebench_methods.low_rank.column_select import ColumnSelect
 from prunebench_methods.low_rank.data_aware import DataAwareLowRank
 from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
@@ -27,4 +28,5 @@ METHODS: list[type[Method]] = [
     Asvd,
     FisherSvd,
     TwoSidedLowRank,
+    BasisSharing,
 ]

@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 import store_samples as samples
 
-R2 = ObjectiveFacts("regression", "r2", "r²", "", near=(0.01, 0.05), paired="values", floors={"mean": -0.01})
+# Of an objective that nobody has installed: its facts travel with the results.
+R2 = ObjectiveFacts("tides", "r2", "r²", "", near=(0.01, 0.05), paired="values", floors={"mean": -0.01})
 PERPLEXITY = ObjectiveFacts(
     "language_modelling", "perplexity", "perplexity", "", False, "ratio", (0.01, 0.05), "values",
     {"uniform": 256.0, "unigram": 21.0},
@@ -137,8 +138,9 @@ def test_each_objective_is_compared_in_its_own_way(path):
 
 def test_the_audit_speaks_of_scores_where_there_is_no_accuracy(path):
     points = audit(path, "a")
-    assert not any("accuracy" in point.title + point.found for point in points)
-    assert next(point for point in points if point.title.startswith("top-1")).status == "does not apply"
+    top5 = next(point for point in points if point.title == "top-1 and top-5 accuracy")
+    assert top5.status == "does not apply"
+    assert not any("accuracy" in point.title + point.found for point in points if point is not top5)
 
 
 def test_saved_queries_hold_every_objective(rows):

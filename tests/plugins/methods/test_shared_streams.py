@@ -1,0 +1,147 @@
+"""A rotated residual stream, a basis that blocks share: exact at the whole, by their mathematics below."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from prunebench import NotApplicable
+from prunebench.testing import check_method
+from prunebench_methods.blocks.slice_residual import SliceResidual
+from prunebench_methods.blocks.slice_residual_math import Rms
+from prunebench_methods.low_rank.basis_sharing import BasisSharing
+from prunebench_methods.low_rank.basis_sharing_math import factors, rank_within
+from prunebench_methods.shared.grams import Gram
+from test_blocks import IMAGES, TOKENS, answers, of_transformers, own_decoder, pruned, vision
+from torch import Tensor, nn
+
+STREAMS = {"decoder": own_decoder} | {
+    name: lambda name=name: of_transformers(name) for name in ("Qwen2", "GPT2", "OPT", "GPTNeoX")
+}
+
+
+def stirred(network: nn.Module) -> nn.Module:
+    """With norms and biases that are not what they start as."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+            elif "head" not in name:
+                parameter.mul_(3)
+    return network
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_norms_folded_and_the_stream_rotated_change_no_answer(kind: str) -> None:
+    network = stirred(STREAMS[kind]())
+    whole = pruned(SliceResidual(keep=0.99999, round_to=1), network, TOKENS)  # of 24 directions 23 are left
+    assert not torch.equal(answers(whole, TOKENS), answers(network, TOKENS))
+
+    class Whole(SliceResidual):
+        def width(self, whole: int) -> int:
+            return whole
+
+    rotated = pruned(Whole(keep=0.5), network, TOKENS)
+    assert sum(isinstance(module, Rms) for module in rotated.modules()) == 7
+    torch.testing.assert_close(answers(rotated, TOKENS), answers(network, TOKENS), rtol=1e-3, atol=1e-3)
+
+
+def test_a_stream_that_has_few_directions_loses_nothing() -> None:
+    network = own_decoder()
+    basis = torch.linalg.qr(torch.randn(24, 16, generator=torch.Generator().manual_seed(1)))[0]
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                parameter.copy_(basis @ basis.T @ parameter)
+        network.model.embed_tokens.weight.copy_(network.model.embed_tokens.weight @ basis @ basis.T)
+    narrow = pruned(SliceResidual(keep=0.67), network, TOKENS)
+    assert narrow.model.embed_tokens.weight.shape == (19, 16)
+    torch.testing.assert_close(answers(narrow, TOKENS), answers(network, TOKENS), rtol=1e-3, atol=1e-3)
+
+
+def test_the_directions_that_are_cut_are_those_of_least_variance() -> None:
+    network = own_decoder()
+    seen: list[Tensor] = []
+    norms = [m for m in network.modules() if isinstance(m, nn.RMSNorm)]
+    handles = [norm.register_forward_pre_hook(lambda m, args: seen.append(args[0].flatten(0, 1))) for norm in norms]
+    answers(network, TOKENS)
+    for handle in handles:
+        handle.remove()
+    moments = [x.double().numpy().T @ x.double().numpy() for x in seen]
+    _, vectors = np.linalg.eigh(sum(m / np.trace(m) for m in moments))
+    kept = vectors[:, ::-1][:, :16]
+    narrow = pruned(SliceResidual(keep=0.67), network, TOKENS)
+    table, old = (net.model.embed_tokens.weight.detach().double().numpy() for net in (narrow, network))
+    np.testing.assert_allclose(table @ table.T, old @ kept @ kept.T @ old.T, rtol=1e-3, atol=1e-4)
+
+
+def test_less_of_the_stream_loses_more() -> None:
+    network = own_decoder()
+    dense = answers(network, TOKENS)
+    cut = [pruned(SliceResidual(keep=keep), network, TOKENS) for keep in (0.34, 0.67, 1.0)]
+    lost = [float((answers(narrow, TOKENS) - dense).norm()) for narrow in cut]
+    assert lost[0] > lost[1] > lost[2] == 0
+
+
+def test_streams_that_are_not_known_whole_are_declined() -> None:
+    for network, inputs in ((vision(), IMAGES), (nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), IMAGES)):
+        with pytest.raises(NotApplicable, match="not known"):
+            pruned(SliceResidual(), network, inputs)
+
+
+def test_an_anatomy_that_is_not_true_is_found_out() -> None:
+    network = own_decoder()
+    network.model.norm.register_forward_hook(lambda module, args, output: output + 1)
+    with pytest.raises(NotApplicable, match="its answers change when norms are folded"):
+        pruned(SliceResidual(), network, TOKENS)
+
+
+def layers_and_inputs(count: int = 60) -> tuple[list[nn.Module], list[np.ndarray]]:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Linear(12, 8).double() for _ in range(2)]
+    generator = np.random.default_rng(0)
+    return layers, [generator.standard_normal((count, 12)) * np.logspace(-1, 1, 12) + 1 for _ in layers]
+
+
+@pytest.mark.parametrize("count", [60, 4])
+def test_a_shared_basis_is_the_decomposition_of_the_stack(count: int) -> None:
+    layers, inputs = layers_and_inputs(count)
+    grams = [Gram() for _ in layers]
+    for gram, x in zip(grams, inputs, strict=True):
+        gram.add(torch.tensor(x)[:, None])
+    lefts, right = factors(layers, grams, 3)
+    stack = np.concatenate([layer.weight.detach().numpy() for layer in layers])
+    both = np.concatenate(inputs)
+    change = np.concatenate([left.numpy() for left in lefts]) @ right.numpy() - stack
+    tail = np.linalg.svd(both @ stack.T, compute_uv=False)[3:]
+    np.testing.assert_allclose(np.square(both @ change.T).sum(), np.square(tail).sum(), rtol=1e-6)
+
+
+def test_the_shared_factor_is_one_layer_and_counts_once() -> None:
+    network = own_decoder()
+    shared = pruned(BasisSharing(keep=0.5), network, TOKENS)
+    first, second = (shared.model.layers[place].mlp.up_proj for place in (0, 1))
+    assert first[0] is second[0] and first[1] is not second[1]
+    assert torch.equal(shared.model.layers[2].mlp.up_proj.weight, network.model.layers[2].mlp.up_proj.weight)
+    held = sum(p.numel() for p in {*first.parameters(), *second.parameters()})
+    assert held <= 0.5 * 2 * 40 * 24 and held == rank_within([network.model.layers[0].mlp.up_proj] * 2, 0.5) * (80 + 24)
+    assert answers(shared, TOKENS).isfinite().all()
+    assert torch.equal(answers(pruned(BasisSharing(keep=1.0), network, TOKENS), TOKENS), answers(network, TOKENS))
+
+
+def test_blocks_without_neighbours_or_anatomy_are_declined() -> None:
+    with pytest.raises(NotApplicable, match="no 4 neighbouring blocks"):
+        pruned(BasisSharing(together=4), own_decoder(), TOKENS)
+    with pytest.raises(NotApplicable, match="anatomy of this network is not known"):
+        pruned(BasisSharing(), nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), IMAGES)
+
+
+@pytest.mark.parametrize("cls", [SliceResidual, BasisSharing])
+def test_half_precision_comes_back_as_it_went_in(cls: type[SliceResidual]) -> None:
+    small = pruned(cls(keep=0.5), own_decoder().bfloat16(), TOKENS)
+    assert {p.dtype for p in small.parameters()} == {torch.bfloat16} and answers(small, TOKENS).isfinite().all()
+
+
+def test_the_kit_finds_nothing() -> None:
+    assert check_method(BasisSharing, speed=False) == []
