@@ -18,7 +18,7 @@ from card.pairs import as_they_are, by_protocol
 from card.record import Record
 
 NETWORKS = ("large_fcn", "resnet50", "vit_b_16")
-TENTH = ("large_fcn", "lenet5")  # half precision is slow on a CPU
+TENTH = ("simple_fcn", "lenet5")  # half precision is slow on a CPU
 SMALL = "lenet5"  # for what the protocol does by itself, compiled and in both formats
 # ‖outputs − float32's‖ / ‖float32's‖, stated before any card has run.
 BOUNDS = {"bfloat16": 0.1, "float16": 0.02, "tf32": 0.02, "channels_last": 1e-3, "compiled": 1e-3, "graph": 1e-5}
@@ -93,7 +93,7 @@ def run(record: Record) -> None:
                 _ways_of(record, name, batch)
             gc.collect()
     _by_protocol(record)
-    for name in record.size.of(("large_fcn", "resnet50"), ("large_fcn",)):
+    for name in record.size.of(("large_fcn", "resnet50"), ("simple_fcn",)):
         _compiled(record, name)
     found = {row["way"] for row in record.rows if "way" in row}
     least = {"bfloat16", "float16", "channels_last"} | ({"tf32", "graph"} if record.device == "cuda" else set())
@@ -123,7 +123,7 @@ def _ways_of(record: Record, name: str, batch: int) -> None:
 def _refuse(way: str, name: str, device: str) -> None:
     if way in ("tf32", "graph") and device == "cpu":
         raise NotApplicable("a card alone has it")
-    if way == "channels_last" and name == "large_fcn":
+    if way == "channels_last" and name.endswith("_fcn"):
         raise NotApplicable("it has no convolution")
 
 
@@ -163,7 +163,7 @@ def _compiled(record: Record, name: str) -> None:
     with record.case(f"{name}, compiled"), torch.inference_mode(), tf32(False):
         made = torch.compile(copy.deepcopy(network), dynamic=False)
         _one(record, {"model": name, "way": "compiled", "batch": batch}, network, made, x)
-    if name == "large_fcn":
+    if name.endswith("_fcn"):
         with record.case(f"{name}, both sides compiled by the protocol"):
             task = task_for(network, x, record.place, 10)
             pruned = pruned_by(method_of("low_rank", task, network, rank_ratio=0.1), network, task)

@@ -23,10 +23,10 @@ def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
     id, the beginning of one, or a grid's name (its latest run).
     """
     from prunebench.cli.tables import clean
-    from prunebench.judging.audit import audit
+    from prunebench.report.advice import planned_audit
     from prunebench.store.lookup import run_of
 
-    points = audit(db, run_of(db, run))
+    points = planned_audit(db, run_of(db, run))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(point) for point in points]))
     else:

@@ -34,7 +34,8 @@ def audit(path: Path | str, run_id: str) -> list[Point]:
     """The checklist over the trials that the run's grid asked for, in order; raises where there is no such run."""
     facts = facts_of(path, run_id)
     return [
-        Point(number, worded(title, facts.titles), *judge(facts)) for number, (title, judge) in enumerate(CHECKLIST, 1)
+        Point(number, title if judge is _top5 else worded(title, facts.titles), *judge(facts))
+        for number, (title, judge) in enumerate(CHECKLIST, 1)
     ]
 
 

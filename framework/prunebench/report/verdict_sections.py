@@ -30,14 +30,14 @@ class Judgements:
 
 def begin(results: Queryable, db: Path | str, run_id: str) -> Judgements:
     """Start both checks; a run without claims is not asked for them."""
-    from prunebench.judging.audit import audit
     from prunebench.judging.claims import check_claims
+    from prunebench.report.advice import planned_audit
 
     claims = results.query(f"select claims from runs where run_id = {literal(run_id)} and len(claims) > 2")
     pool = ThreadPoolExecutor(2)
     try:
         asked = pool.submit(check_claims if claims.height else _no_claims, db, run_id)
-        return Judgements(asked, pool.submit(audit, db, run_id))
+        return Judgements(asked, pool.submit(planned_audit, db, run_id))
     finally:
         pool.shutdown(wait=False)
 

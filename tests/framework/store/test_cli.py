@@ -16,8 +16,12 @@ from prunebench.cli import runs as runs_verb
 from prunebench.cli import show as show_verb
 from prunebench.cli import tables
 from prunebench.errors import StoreError
-from prunebench.judging.audit import CHECKLIST, Point, audit
+from prunebench.grid.grid import Grid
+from prunebench.grid.plan import plan
+from prunebench.judging.audit import CHECKLIST, CURVE, Point, audit
+from prunebench.plugins.discovery import find_installed
 from prunebench.records import Choice
+from prunebench.report.advice import planned
 from prunebench.store import Store
 
 EVIL = "a\x1b[31mb\x07\x00\u202ec\nd\x9b"
@@ -115,6 +119,22 @@ def test_an_audit_goes_through_every_point_and_says_what_would_mend_it(fill) -> 
     assert run.return_value == 0
     assert run.output.endswith("points satisfied\n")
     assert call(audit_verb, "run-1", "--strict", "--json", "--db", str(store.path)).return_value == 1
+
+
+def test_every_line_that_an_audit_proposes_is_accepted_by_plan() -> None:
+    """A target where the method has a closed form, its first field where it has none, words where nothing plans."""
+    installed = find_installed((), ())
+    methods = [plugin.name for plugin in installed.plugins if plugin.kind == "method"]
+    curves = "\n".join(f'{{ use = "{name}", compression = {CURVE} }},' for name in [*methods, "nowhere"])
+    seeds = "seed = { range = [0, 3] }"
+    (curve, seed) = planned([Point(5, "", "missing", "", curves), Point(8, "", "missing", "", seeds)], installed)
+    lines = curve.mend.splitlines()
+    assert len(lines) == len(methods) + 1 and seed.mend == seeds
+    shown = [line for line in lines if line.startswith("{ use =")]
+    assert len(shown) > len(methods) / 2 and {"compression" in line for line in shown} == {True, False}
+    block = f'[[block]]\ndataset = "digits"\nmodel = "lenet5"\nmethod = [{" ".join(shown)}]'
+    assert len(plan(Grid.parse(block, name="all"), installed).trials) > len(shown)
+    assert lines[-1].startswith("nowhere: no line to show, planning refuses it: ")
 
 
 def sound_results() -> list[Any]:
