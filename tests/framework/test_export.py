@@ -155,3 +155,12 @@ def test_differences_are_told_by_name():
         "parameter_count was 10, is 9",
         "loss was 0.5, is 0.6",
     ]
+
+
+def test_layers_come_back_in_their_order_whatever_their_names(tmp_path):
+    parts = {"z": nn.Linear(2, 3), "a": nn.Tanh(), "m": nn.Linear(3, 4)}
+    network, x = nn.Sequential(), torch.randn(4, 2)
+    for name, part in parts.items():
+        network.add_module(name, part)
+    save(network, x, tmp_path / "net.safetensors", {})
+    torch.testing.assert_close(prunebench.load(tmp_path / "net.safetensors")(x), network(x))
