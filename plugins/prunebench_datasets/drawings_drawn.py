@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ SIZES = (8, 14)  # pixels, the smallest and the largest
 KINDS = ("square", "disc", "triangle")
 
 
-def splits_of(counts: tuple[int, int, int], noise: float, input_shape: tuple[int, ...] | None) -> Splits:
-    """Inputs (N, 1, 32, 32) float32 and targets as the objective `detection` has them."""
+def splits_of(counts: Sequence[int], noise: float, input_shape: tuple[int, ...] | None) -> Splits:
+    """Inputs (N, 1, 32, 32) float32 and targets as the objective `detection` has them; N by part in `counts`."""
     if input_shape not in (None, (1, SIDE, SIDE)):
         raise DataError(
             f"drawn_shapes has images (1, {SIDE}, {SIDE}), the model wants {input_shape}: use grid_detector"

@@ -110,7 +110,7 @@ def test_a_row_of_another_machine_needs_its_database_and_weights_alone(stored, t
     card, needed = json.loads(told), json.loads(told)["fresh_process"]
     assert card["trial"] == trial and card["largest_difference"] <= 1e-5
     assert json.loads((tmp_path / "net.safetensors.card.json").read_text())["fresh_process"] == needed
-    assert needed["batch"] == 1 and 0 < needed["above_imports_bytes"] < needed["peak_bytes"]
+    assert needed["batch"] == 1 and 0 <= needed["above_imports_bytes"] < needed["peak_bytes"]
     images = torch.rand(2, 1, 32, 32)
     assert prunebench.load(out)(images).shape == (2, 10)
 

@@ -174,7 +174,7 @@ def input_code(low: float, high: float, levels: int) -> tuple[float, int]:
 
 
 def quantized(network: nn.Module, layers: Mapping[str, Layer], task: Task) -> nn.Module:
-    """`network` with integer layers in place of `layers`; none of its parameters trains any more."""
+    """`network` with integer layers instead of `layers`; none of its parameters trains any more."""
     teach_flop_counter()
     spans = input_spans(network, layers, task.calibration, min(BATCH, task.batch_size))
     levels = input_levels()
