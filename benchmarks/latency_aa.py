@@ -6,7 +6,9 @@ Every repeat times two small networks with the default protocol and with what pe
 calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` processes keep the cores busy. Repeats are
 spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network makes 21 passes for the
 first one's 20. Every second repeat also times a large network against its copy, at batch 1 and 64: 144 MB of weights,
-more than a cache holds. The last lines are the table of docs/measuring.md. In two parts, side by side, and together:
+more than a cache holds.
+`--runtime onnxruntime` (or openvino, …) times the same networks there. The last lines are the
+table of docs/measuring.md. In two parts, side by side, and together:
 
     python benchmarks/latency_aa.py --repeats 50 --out a.jsonl
     python benchmarks/latency_aa.py --repeats 50 --first 50 --out b.jsonl
@@ -27,13 +29,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from aa_table import Row, rows_in, summary
 from prunebench.engine.executors.process import KEEP_BLOCKS
 from prunebench.measure.latency.latency import latency
 from prunebench.measure.statistics import verdict
-from prunebench.records import LatencyProtocol
+from prunebench.records import LatencyProtocol, Runtime
 from prunebench_models.convolutional import LeNet5
 from prunebench_models.fully_connected import LargeFcn, SimpleFcn
 from torch import Tensor, nn
@@ -114,7 +117,7 @@ def measure(seed: int, protocol: LatencyProtocol, networks: Sequence[str]) -> It
         ways: dict[str, Callable[[], Row]] = {
             "prunebench": lambda f=first, s=second, x=x: paired(f, s, x, seed, protocol),
         }
-        if not planted and model != "large_fcn":
+        if not planted and model != "large_fcn" and protocol.runtime == "torch":
             ways["mean of 20 calls"] = lambda f=first, s=second, x=x: mean_of_20(f, s, x)
             ways["`blocked_autorange`"] = lambda f=first, s=second, x=x: autorange(f, s, x)
         for way in rng.sample(list(ways), len(ways)):
@@ -161,7 +164,7 @@ def rows_of(args: argparse.Namespace) -> list[Row]:
         for first in range(args.first, end, args.per_process):
             last = min(end, first + args.per_process)
             command = [sys.executable, __file__, "--child", str(first), str(last), "--seconds", str(args.seconds)]
-            command += ["--networks", *args.networks]
+            command += ["--networks", *args.networks, "--runtime", args.runtime]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             rows += rows_in(done.stdout)
             keep(args.out, rows)
@@ -186,6 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="seed of the first repeat: parts of one test differ in it")
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of rows kept by --out")
     parser.add_argument("--networks", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--runtime", default="torch", choices=get_args(Runtime), help="what runs both networks")
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--busy", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -196,7 +200,7 @@ def main() -> None:
     args = arguments()
     if args.busy is not None:
         return keep_busy(args.busy)
-    protocol = LatencyProtocol(max_seconds=args.seconds)
+    protocol = LatencyProtocol(max_seconds=args.seconds, runtime=args.runtime)
     if args.child:
         torch.set_num_threads(1)
         for seed in range(*args.child):

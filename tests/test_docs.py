@@ -31,7 +31,7 @@ def named(pages: list[Path], language: str):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_command_and_option_that_a_page_shows_exists(page):
-    for line in re.findall(r"^ {4}.*?\b(bench .*)$", page.read_text(), flags=re.M):
+    for line in re.findall(r"^(?: {4}.*?|\$ )\b(bench .*)$", page.read_text(), flags=re.M):
         words = line.split("#")[0].split("&&")[-1].split()
         if words[1].startswith("-"):
             continue
@@ -228,4 +228,4 @@ def test_a_tag_is_compared_with_the_version_by_the_line_that_holds_it():
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_no_block_of_a_page_is_of_a_kind_that_no_test_reads(page):
     kinds = set(re.findall(r"^```(\w+)", page.read_text(), flags=re.M))
-    assert kinds <= {"toml", "python", "sql", "yaml", "text"}, kinds
+    assert kinds <= {"toml", "python", "sql", "yaml", "text", "console"}, kinds

@@ -44,7 +44,7 @@ def short_hash(text: bytes | str) -> str:
 class Choice:
     """A plugin's name with its complete parameters, so that a changed default is a new trial.
 
-    `target` asks for a result in place of a method's own field (`{"compression": 4}`); `stages` makes a pipeline of
+    `target` asks for a result instead of a method's own field (`{"compression": 4}`); `stages` makes a pipeline of
     methods (`use` is then "pipeline"); `code` is the hash of a plugin loaded from a file, empty for installed ones.
     `shown` names the parameters that a label shows (the plan chooses them): no part of identity.
     """
@@ -82,7 +82,7 @@ class Recipe:
     """How a network is trained or fine-tuned, for `epochs` or for `steps`; without either it is left as it is."""
 
     epochs: int = 0
-    steps: int = 0  # optimizer steps, in place of epochs; 0 for none
+    steps: int = 0  # optimizer steps, instead of epochs; 0 for none
     patience: int = 0  # epochs without a better validation loss before it stops; the best weights are restored
     batch_size: int = 128
     lr: float = 1e-3

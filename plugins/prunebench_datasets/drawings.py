@@ -26,7 +26,7 @@ class DrawnShapes(Dataset):
         """The splits; raises `DataError` for models of another shape."""
         from prunebench_datasets.drawings_drawn import splits_of
 
-        return splits_of(self, input_shape)
+        return splits_of(self.counts, self.noise, input_shape)
 
 
 DATASETS: list[type[Dataset]] = [DrawnShapes]

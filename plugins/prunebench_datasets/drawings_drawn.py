@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.random import RandomState
 from prunebench import DataError, Splits, TensorSplit
 
-from prunebench_datasets.drawings import DrawnShapes
-
 SIDE, MOST, SEED = 32, 3, 5
 SIZES = (8, 14)  # pixels, the smallest and the largest
 KINDS = ("square", "disc", "triangle")
 
 
-def splits_of(data: DrawnShapes, input_shape: tuple[int, ...] | None) -> Splits:
-    """Inputs (N, 1, 32, 32) float32 and targets as the objective `detection` has them."""
+def splits_of(counts: Sequence[int], noise: float, input_shape: tuple[int, ...] | None) -> Splits:
+    """Inputs (N, 1, 32, 32) float32 and targets as the objective `detection` has them; N by part in `counts`."""
     if input_shape not in (None, (1, SIDE, SIDE)):
         raise DataError(
             f"drawn_shapes has images (1, {SIDE}, {SIDE}), the model wants {input_shape}: use grid_detector"
         )
     rng, digest, parts = RandomState(SEED), hashlib.sha256(), []  # its stream is promised never to change
-    for count in data.counts:
-        images, boxes, labels = zip(*(_drawn(rng, data.noise) for _ in range(count)), strict=True)
+    for count in counts:
+        images, boxes, labels = zip(*(_drawn(rng, noise) for _ in range(count)), strict=True)
         inputs = torch.from_numpy(np.stack(images)).float()[:, None]
         targets = {"boxes": torch.from_numpy(np.stack(boxes)).float(), "labels": torch.from_numpy(np.stack(labels))}
         parts.append(TensorSplit(inputs, targets))

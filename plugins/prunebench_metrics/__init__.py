@@ -7,12 +7,13 @@ from prunebench import Chart, Metric, hookimpl
 from prunebench_metrics.agreement import Agreement
 from prunebench_metrics.divergence import TokenDivergence
 from prunebench_metrics.metrics_compression import MetricsCompression
+from prunebench_metrics.process_memory import ProcessMemory
 
 
 @hookimpl
 def metrics() -> list[type[Metric]]:
     """Numbers beyond accuracy."""
-    return [Agreement, TokenDivergence]
+    return [Agreement, TokenDivergence, ProcessMemory]
 
 
 @hookimpl

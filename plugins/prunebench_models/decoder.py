@@ -150,12 +150,11 @@ class Decoder(nn.Module):
 def cached(network: nn.Module, tokens: Tensor) -> tuple[Tensor, Past]:
     """What `network` is called with to read the last of `tokens` (B, T): it, (B, 1), and keys and values of the rest.
 
-    Raises `NotApplicable` where a block is no longer a `DecoderBlock`.
+    Raises `NotApplicable` where a block or its attention is no longer of this module.
     """
-    blocks = (
-        [block for block in network.model.layers if type(block) is DecoderBlock] if isinstance(network, Decoder) else []
-    )
-    if not isinstance(network, Decoder) or len(blocks) != len(network.model.layers):
+    layers = list(network.model.layers) if isinstance(network, Decoder) else []
+    blocks = [one for one in layers if type(one) is DecoderBlock and type(one.self_attn) is SelfAttention]
+    if not isinstance(network, Decoder) or len(blocks) != len(layers):
         raise NotApplicable("its blocks were replaced: what they keep of earlier tokens is not known")
     x, past = network.model.embed_tokens(tokens[:, :-1]), Past()
     for block in blocks:

@@ -142,7 +142,7 @@ class CausalLm(Model):
     reloads = True
     source: ClassVar[str] = "causal_lm"
     repo: str = param("", "a repository's name at the Hugging Face hub: facebook/opt-125m")
-    folder: str = param("", "a folder that holds a model, in place of a name")
+    folder: str = param("", "a folder that holds a model, instead of a name")
     revision: str = param("main", "a commit of the repository; give a hash for numbers that last")
     window: int = param(2048, "tokens that it reads at once", at_least=2, unit="tokens")
     dtype: str = param("float32", "of the weights in memory", choices=("float32", "bfloat16", "float16"))

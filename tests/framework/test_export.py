@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -97,6 +98,23 @@ def test_a_row_repeats_and_a_missing_checkpoint_is_one_line(stored, tmp_path, ca
     assert not list(tmp_path.iterdir())
 
 
+def test_a_row_of_another_machine_needs_its_database_and_weights_alone(stored, tmp_path, capsys):
+    db, trial = stored
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(db, tmp_path / "theirs.duckdb")
+    for file in (db.parent / "checkpoints").glob("*.*"):
+        shutil.copy(file, tmp_path / "checkpoints")
+    out = tmp_path / "net.safetensors"
+    code, told, err = bench(capsys, "save", trial, "-o", out, "--db", tmp_path / "theirs.duckdb", "--memory", "--json")
+    assert code == 0, err
+    card, needed = json.loads(told), json.loads(told)["fresh_process"]
+    assert card["trial"] == trial and card["largest_difference"] <= 1e-5
+    assert json.loads((tmp_path / "net.safetensors.card.json").read_text())["fresh_process"] == needed
+    assert needed["batch"] == 1 and 0 <= needed["above_imports_bytes"] < needed["peak_bytes"]
+    images = torch.rand(2, 1, 32, 32)
+    assert prunebench.load(out)(images).shape == (2, 10)
+
+
 @pytest.mark.parametrize("name", ["net.safetensors", "net.pt2", "net", "net.onnx"])
 def test_each_format_gives_the_same_outputs(name, tmp_path):
     if name == "net.onnx":
@@ -137,3 +155,12 @@ def test_differences_are_told_by_name():
         "parameter_count was 10, is 9",
         "loss was 0.5, is 0.6",
     ]
+
+
+def test_layers_come_back_in_their_order_whatever_their_names(tmp_path):
+    parts = {"z": nn.Linear(2, 3), "a": nn.Tanh(), "m": nn.Linear(3, 4)}
+    network, x = nn.Sequential(), torch.randn(4, 2)
+    for name, part in parts.items():
+        network.add_module(name, part)
+    save(network, x, tmp_path / "net.safetensors", {})
+    torch.testing.assert_close(prunebench.load(tmp_path / "net.safetensors")(x), network(x))

@@ -19,6 +19,7 @@ from prunebench.cli.options import db_option, json_option, plugin_options
     type=click.Path(path_type=Path),
     help="X.pt2, X.safetensors, X.onnx or a folder.",
 )
+@click.option("--memory", is_flag=True, help="Also say what a fresh process needs to load and run it.")
 @click.option("--device", default="cpu", show_default=True, help="Where the network is made again.")
 @db_option
 @plugin_options
@@ -26,6 +27,7 @@ from prunebench.cli.options import db_option, json_option, plugin_options
 def command(
     trial: str,
     out: Path,
+    memory: bool,
     device: str,
     db: Path,
     plugin_files: tuple[Path, ...],
@@ -43,7 +45,8 @@ def command(
 
     require_suffix(out)
     row = row_of(db, trial)
-    card = save_trial(row, workbench(db, device=device, plugin_files=plugin_files, disabled=disabled), out)
+    made_on = workbench(db, device=device, plugin_files=plugin_files, disabled=disabled)
+    card = save_trial(row, made_on, out, memory)
     if as_json:
         click.echo(json.dumps(card))
         return 0
@@ -51,4 +54,10 @@ def command(
         f"{out}: {card['method']} on {card['model']}, {card['file_bytes']:,} bytes, as measured in {card['trial']}"
     )
     click.echo(f"read back: outputs differ by {card['largest_difference']:.2g} at most")
+    if memory:
+        needed = card["fresh_process"]
+        click.echo(
+            f"a fresh process needs {needed['peak_bytes']:,} bytes to load it and run {needed['batch']} sample(s), "
+            f"{needed['above_imports_bytes']:,} above its imports"
+        )
     return 0

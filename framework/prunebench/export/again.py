@@ -21,8 +21,8 @@ NEAR = 1e-4  # relative: what another machine's sums may differ by
 CHECKED_ROWS = 32  # samples on which the file and the network are compared
 
 
-def save_trial(row: Row, bench: Workbench, path: Path) -> dict[str, Any]:
-    """Make the row's network again, hold it to the row, write it to `path`; returns the card."""
+def save_trial(row: Row, bench: Workbench, path: Path, memory: bool = False) -> dict[str, Any]:
+    """Make the row's network again, hold it to the row, write it to `path`; returns the card, as `save` does."""
     require_suffix(path)
     require_checkpoint(row.trial, bench)
     try:
@@ -37,7 +37,7 @@ def save_trial(row: Row, bench: Workbench, path: Path) -> dict[str, Any]:
     if found := differences(row.facts, now):
         raise CheckpointError(f"what was made again is not what the row measured, nothing is saved: {'; '.join(found)}")
     inputs, _ = dense.splits.test.head(CHECKED_ROWS)
-    return save(pruned.network, inputs, path, facts(row, now))
+    return save(pruned.network, inputs, path, facts(row, now), memory)
 
 
 def facts(row: Row, now: dict[str, Any]) -> dict[str, Any]:

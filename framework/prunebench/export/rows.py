@@ -14,7 +14,8 @@ from prunebench.records import Choice, Protocol, Trial
 from prunebench.store import open_results
 from prunebench.store.lookup import trial_of
 
-_CHOICE = "struct_pack(n := {0}.name, p := {0}.params, t := {0}.target, s := {0}.stages, c := {0}.code)"
+_PARTS = "n := {0}.name, p := {0}.params, t := {0}.target, s := {0}.stages, c := {0}.code"
+_CHOICE = f"cast(to_json(struct_pack({_PARTS})) as varchar)"  # as text: how a struct comes out is the store's affair
 _SQL = f"""
     select {_CHOICE.format("d")} as dataset, {_CHOICE.format("m")} as model, {_CHOICE.format("a")} as method,
         r.seed, protocol.settings, r.status, r.reason, r.dense_hash, r.test_count, r.top1_accuracy, r.loss,
@@ -53,7 +54,8 @@ def row_of(db: Path, text: str) -> Row:
     return Row(trial, row)
 
 
-def _choice(stored: dict[str, Any]) -> Choice:
-    params, target, stages = (json.loads(stored[key]) if stored[key] else {} for key in ("p", "t", "s"))
+def _choice(text: str) -> Choice:
+    stored = json.loads(text)
+    params, target, stages = (stored[key] or {} for key in ("p", "t", "s"))
     inner = tuple(msgspec.convert(stage, Choice) for stage in stages or ())
     return Choice(stored["n"], params, target, inner, stored["c"])

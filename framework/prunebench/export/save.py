@@ -17,6 +17,7 @@ from prunebench import samples
 from prunebench.errors import CheckpointError, PruneBenchError
 from prunebench.export.card import FORMAT, card_path, sha256
 from prunebench.export.load import loaded
+from prunebench.export.memory import fresh_process
 from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
 from prunebench.measure.scores import evaluating
 
@@ -33,8 +34,10 @@ def require_suffix(path: Path) -> None:
         raise PruneBenchError(f"{path} is there already: name another, or remove it")
 
 
-def save(network: nn.Module, inputs: Any, path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def save(network: nn.Module, inputs: Any, path: Path, facts: dict[str, Any], memory: bool = False) -> dict[str, Any]:
     """Write `network` to `path` with a card of `facts`, checked on `inputs`; returns the card.
+
+    `memory` adds what a fresh process needs to load and run it.
 
     Raises `PruneBenchError` where it cannot be written or exported, or answers otherwise when it is read back; nothing
     is left behind then.
@@ -45,24 +48,34 @@ def save(network: nn.Module, inputs: Any, path: Path, facts: dict[str, Any]) -> 
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.absolute().parent) as name:
-            return _saved(network, inputs, path, facts, Path(name))
+            return _saved(network, inputs, path, facts, Path(name), memory)
     except OSError as error:
         told = error.strerror if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS) else str(error)
         raise CheckpointError(f"{path} cannot be written: {told}; nothing is left of it") from None
 
 
-def _saved(network: nn.Module, inputs: Any, path: Path, facts: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _saved(
+    network: nn.Module, inputs: Any, path: Path, facts: dict[str, Any], folder: Path, memory: bool
+) -> dict[str, Any]:
     place = folder / path.name
     extra = _written(network, samples.rows(inputs, slice(ROWS)), place)
     files = sorted(place.iterdir()) if place.is_dir() else [place]
     card = {"format": FORMAT, **facts, **extra, "files": {file.name: sha256(file) for file in files}}
     card["file_bytes"] = sum(file.stat().st_size for file in files)
     card["largest_difference"] = _require_same(network, inputs, place, card)
-    card_path(place).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _write_card(place, card)
+    if memory:
+        one = samples.rows(inputs, slice(1 if card.get("batch", "any") == "any" else int(card["batch"])))
+        card["fresh_process"] = fresh_process(place, one, folder)
+        _write_card(place, card)
     if not place.is_dir():  # the card first: a network without one is not loaded, and a card alone is no network
         os.replace(card_path(place), card_path(path))
     os.replace(place, path)
     return card
+
+
+def _write_card(place: Path, card: dict[str, Any]) -> None:
+    card_path(place).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _written(network: nn.Module, example: Any, place: Path) -> dict[str, Any]:

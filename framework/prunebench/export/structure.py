@@ -18,7 +18,7 @@ def described(network: nn.Module) -> Any:
     if getattr(nn, name, None) is not type(network):
         raise PruneBenchError(f"{name} is no layer of torch's own, so weights alone do not say what it computes")
     if name in CONTAINERS:
-        return {"use": name, "parts": {key: described(part) for key, part in network.named_children()}}
+        return {"use": name, "parts": [[key, described(part)] for key, part in network.named_children()]}
     if next(network.children(), None) is not None:
         raise PruneBenchError(f"{name} holds other layers in a way of its own")
     return {"use": name, "settings": _settings(network)}
@@ -51,8 +51,17 @@ def built(description: Any) -> nn.Module:
         raise PruneBenchError(f"{description['use']} is no layer of torch's")
     if "parts" in description:
         chain = nn.Sequential()
-        for key, part in description["parts"].items():
+        for key, part in _in_order(description["parts"]):
             chain.add_module(key, built(part))
         return chain
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in description["settings"].items()}
     return cls(**settings)
+
+
+def _in_order(parts: Any) -> list[Any]:
+    """Names with their parts as a list; a table, as the first cards had it, has lost the order of its names."""
+    if not isinstance(parts, dict):
+        return list(parts)
+    if not all(key.isdigit() for key in parts):
+        raise PruneBenchError("the card has lost the order of the layers: save the network again")
+    return sorted(parts.items(), key=lambda pair: int(pair[0]))

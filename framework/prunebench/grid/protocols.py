@@ -28,7 +28,7 @@ class RunOptions:
 
 
 def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -> Protocol:
-    """The protocol with every key of `table` in place of its default; `warn` is told of what is left out."""
+    """The protocol with every key of `table` instead of its default; `warn` is told of what is left out."""
     if not isinstance(table, dict):
         raise GridError(f"[protocol] must be a table, got {short(table)}")
     check_keys(table, [f.name for f in fields(Protocol)], "protocol")

@@ -12,7 +12,7 @@ SEED = 7_310_458_126_971  # not one that people take: weights drawn from the sam
 
 
 def weight_error(before: nn.Module, after: nn.Module) -> float | None:
-    """Relative Frobenius error of the linear map that `after` computes in place of `before`, biases left out.
+    """Relative Frobenius error of the linear map that `after` computes instead of `before`, biases left out.
 
     None where `after` takes other inputs, gives other outputs, or is not affine (it draws at random, or rounds its
     inputs). Exact where an impulse a weight column is cheap, else estimated from Gaussian probes.

@@ -55,7 +55,7 @@ class Chart(ABC):
     title: ClassVar[str]
     paper: ClassVar[str] = ""  # a link
     api_version: ClassVar[int] = 1
-    empty: ClassVar[str] = "There is nothing to draw here."  # what is said in place of marks
+    empty: ClassVar[str] = "There is nothing to draw here."  # what is said instead of marks
     columns: ClassVar[Columns] = {}  # column -> (title, kind of COLUMN_KINDS), for the table behind the chart
     is_wide: ClassVar[bool] = False  # takes the whole width of a page
 

@@ -45,7 +45,7 @@ def _checked(row: dict[str, str], path: Path, line: int) -> dict[str, str]:
 
 
 def with_published(sql: str, rows: Sequence[dict[str, str]]) -> str:
-    """`sql` with the rows in place of `$published`, as a select; columns of numbers alone are numbers there."""
+    """`sql` with the rows instead of `$published`, as a select; columns of numbers alone are numbers there."""
     names = list(rows[0])
     numeric = {name for name in names if all(NUMBER.fullmatch(row[name]) for row in rows if row[name])}
     lines = ",\n".join(f"({', '.join(_literal(row[name], name in numeric) for name in names)})" for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -191,8 +192,17 @@ def _title(material: Material, paper: Paper | None) -> str:
     if material.scope.query is not None:
         return "Results of a query"
     if material.scope.run_id is not None and material.runs.height:
-        return str(material.runs.row(0, named=True)["run_name"] or material.scope.run_id)
+        row = material.runs.row(0, named=True)
+        return _titled(row["grid"]) or str(row["run_name"] or material.scope.run_id)
     return "All results" if material.scope.run_id is None else str(material.scope.run_id)
+
+
+def _titled(grid: str | None) -> str:
+    """The title that a grid's text gives itself, empty for none."""
+    try:
+        return str(tomllib.loads(grid or "").get("title", ""))
+    except ValueError:
+        return ""
 
 
 def _kicker(material: Material) -> str:

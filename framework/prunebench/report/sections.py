@@ -72,14 +72,19 @@ def _glance_rows(known: pl.DataFrame, batches: list[str]) -> Iterator[_Glance]:
     for (panel, method), group in known.group_by(["panel", "method"], maintain_order=True):
         single = bool((group["seed_count"] == 1).all())
         marked = group.with_columns(is_marked=(pl.col("seed_count") == 1) & (not single))
-        cells = [_reach(marked, name) for name in ("compression_ratio", "theoretical_speedup")]
+        cells = [_reach(marked, name) for name in ("compression_ratio", "stored_ratio", "theoretical_speedup")]
         cells += [_reach(marked.filter(pl.col(f"verdict {b}") == "faster"), f"speedup {b}") for b in batches]
         mark = f" <small>{ONE_SEED}</small>" if single else ""
         yield _Glance(str(panel), f"{esc(method)}{mark}", cells)
 
 
 def _glance_table(rows: list[_Glance], batches: list[str]) -> str:
-    names = ["times smaller", "times fewer MACs", *(f"times faster, {batch}" for batch in batches)]
+    names = [
+        "times fewer parameters",
+        "times smaller on disk",
+        "times fewer MACs",
+        *(f"times faster, {batch}" for batch in batches),
+    ]
     heads = [("data set · model", ""), ("method", ""), *((name, "number") for name in names)]
     shown, last = [], None
     for row in rows:
@@ -104,6 +109,8 @@ def _reach(group: pl.DataFrame, name: str) -> str:
 
 def _furthest(group: pl.DataFrame, name: str) -> str:
     """The largest `name`, marked where a single seed says so."""
+    if name not in group.columns:
+        return "–"
     row = next(group.drop_nulls(name).sort(name, descending=True).head(1).iter_rows(named=True), None)
     if row is None:
         return "–"

@@ -148,45 +148,10 @@ join result_of as m on m.theirs = o.result and m.is_new
 join result_of as dense on dense.theirs = o.dense_result
 order by m.ours;
 
-insert into prediction by name
+-- For each part of a result that has no other reference: `PARTS` of taking.py.
+insert into $part by name
 select o.* replace (m.ours as result)
-from other.main.prediction as o
-join result_of as m on m.theirs = o.result and m.is_new
-order by m.ours;
-
-insert into sample_value by name
-select o.* replace (m.ours as result)
-from other.main.sample_value as o
-join result_of as m on m.theirs = o.result and m.is_new
-order by m.ours;
-
-insert into trace by name
-select o.* replace (m.ours as result)
-from other.main.trace as o
-join result_of as m on m.theirs = o.result and m.is_new
-order by m.ours;
-
-insert into layer by name
-select o.* replace (m.ours as result)
-from other.main.layer as o
-join result_of as m on m.theirs = o.result and m.is_new
-order by m.ours;
-
-insert into curve by name
-select o.* replace (m.ours as result)
-from other.main.curve as o
-join result_of as m on m.theirs = o.result and m.is_new
-order by m.ours;
-
-insert into stage by name
-select o.* replace (m.ours as result)
-from other.main.stage as o
-join result_of as m on m.theirs = o.result and m.is_new
-order by m.ours;
-
-insert into metric by name
-select o.* replace (m.ours as result)
-from other.main.metric as o
+from other.main.$part as o
 join result_of as m on m.theirs = o.result and m.is_new
 order by m.ours;
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from prunebench.store.store import Store
 
 
+# The tables whose rows belong to one result and refer to nothing else.
+PARTS = ("prediction", "sample_value", "trace", "layer", "curve", "stage", "metric")
+
+
 @dataclass(frozen=True)
 class Imported:
     """What `import_results` did: files put among the journals, and the merge that followed."""
@@ -75,7 +79,8 @@ def import_database(connection: DuckDBPyConnection, path: Path) -> None:
     db.attach(connection, path, "other")
     connection.execute("begin")
     for statement in statements("import.sql"):
-        connection.execute(statement)
+        for part in PARTS if "$part" in statement else ("",):
+            connection.execute(statement.replace("$part", part))
     _add_parameters(connection)
     connection.execute("insert into journal values (?, ?, 0)", [path.name, path.stat().st_size])
     connection.execute("commit")

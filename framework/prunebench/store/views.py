@@ -19,6 +19,8 @@ BASE_FILES = ("00_macros.sql", "05_labels.sql")  # what the views are made with
 FILES = ("10_trials.sql", "20_speedups.sql", "30_means.sql", "40_comparison.sql", "50_details.sql")
 COLUMN_LIMIT = 200
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+CHOICE = ("dataset", "dataset_label", "model", "model_label", "method", "method_label", "setting", "params")
+_CHOICE = re.compile(r"\$choice\((\w+)\)")
 _PARAMETERS = re.compile(r"\$parameters\((\w+)\)")
 _NAME = re.compile(r"create or replace view (\w+) as\s")
 
@@ -43,7 +45,8 @@ def _generated(columns: tuple[tuple[tuple[str, str], str], ...]) -> tuple[str, .
 @cache
 def view_statements() -> dict[str, str]:
     """Name -> SQL of the documented views, in the order in which they are created."""
-    found = [sql for file in FILES for sql in statements(f"views/{file}")]
+    written = [sql for file in FILES for sql in statements(f"views/{file}")]
+    found = [_CHOICE.sub(lambda m: ",\n    ".join(f"{m[1]}.{name}" for name in CHOICE), sql) for sql in written]
     return {_view_name(sql): sql for sql in found}
 
 

@@ -38,7 +38,7 @@ class _Heads(Method):
         return fewer_heads(self, network, task)
 
     def count(self, groups: int, keep: float | None = None) -> int:
-        """Key-value heads kept of so many; `keep` in place of the one of the settings."""
+        """Key-value heads kept of so many; `keep` instead of the one of the settings."""
         return min(groups, math.ceil((self.keep if keep is None else keep) * groups - 1e-9))
 
 
@@ -48,7 +48,7 @@ class Heads(_Heads):
 
     An, Zhao, Yu, Tang and Wang (FLAP, 2023) score an input of the output layer by its variance times the squared norm
     of the weights that read it. This method takes the second moment, gives all attentions one share, and refits by
-    least squares in place of a bias. Where several queries share a key and a value, all of them stay or
+    least squares instead of a bias. Where several queries share a key and a value, all of them stay or
     go together, so that grouped attention stays grouped alike.
     """
 

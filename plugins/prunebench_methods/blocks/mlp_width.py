@@ -41,7 +41,7 @@ class _Width(Method):
         return narrow(self, network, task)
 
     def width(self, whole: int, keep: float | None = None) -> int:
-        """Channels kept of so many; `keep` in place of the one of the settings."""
+        """Channels kept of so many; `keep` instead of the one of the settings."""
         wanted = math.ceil((self.keep if keep is None else keep) * whole - 1e-9)
         return min(whole, -(-wanted // self.round_to) * self.round_to)
 

@@ -31,9 +31,7 @@ class Flattened(Method):
     stochastic = True
     trains = True
 
-    from_scratch: bool = param(
-        True, "train the flattened network from the start, in place of decomposing the dense one"
-    )
+    from_scratch: bool = param(True, "train the flattened network from the start, instead of decomposing the dense one")
     stages: int = param(2, "triples that one convolution becomes", at_least=1)
     sweeps: int = param(30, "alternating least squares over the three vectors, at most", at_least=1)
     even_if_larger: bool = param(False, "replace layers also where the triples have no fewer weights than the layer")

@@ -1,4 +1,4 @@
-"""Flattened convolutions in place of dense ones: the nearest to their filters, or fresh and trained."""
+"""Flattened convolutions instead of dense ones: the nearest to their filters, or fresh and trained."""
 
 from __future__ import annotations
 

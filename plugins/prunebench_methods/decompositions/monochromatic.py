@@ -20,7 +20,7 @@ class Monochromatic(Method):
     """The first convolution as a 1x1 one to `colours` channels, and filters that see one colour each.
 
     Denton et al., 2014. Departs from it in turning the colour vectors to one side before they are clustered (the sign
-    of a singular vector means nothing), and in the best filter for the shared colour in place of that for its own.
+    of a singular vector means nothing), and in the best filter for the shared colour instead of that for its own.
     """
 
     name = "monochromatic"
@@ -58,7 +58,7 @@ class Monochromatic(Method):
             return f"{shape.out_channels} filters do not divide into {self.colours} colours: equal = false allows it"
         weights = weight_count(self.pieces(shape))
         if weights >= shape.weight_count:
-            return f"{self.colours} colours save nothing: {weights} weights in place of {shape.weight_count}"
+            return f"{self.colours} colours save nothing: {weights} weights instead of {shape.weight_count}"
         return ""
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:

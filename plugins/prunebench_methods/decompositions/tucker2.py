@@ -21,7 +21,7 @@ class Tucker2(Decomposition):
     """1x1 to fewer channels, the k x k kernel between `rank` channels, 1x1 to all (Kim et al., 2016).
 
     The two ranks are the same number (`rank`) or the same share of the layer's channels (`rank_ratio`; `keep` finds
-    the share), in place of the paper's choice by variational Bayes.
+    the share), instead of the paper's choice by variational Bayes.
     """
 
     name = "tucker2"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Magnitude(Mask):
     """Zero the weights of smallest absolute value (Han, Pool, Tran, Dally, 2015; the counts of Rohlicek, 2020).
 
-    Departs from Han in thresholds (an exact count in place of a multiple of the standard deviation) and in doing one
+    Departs from Han in thresholds (an exact count instead of a multiple of the standard deviation) and in doing one
     round: see `iterative_magnitude` for the rounds.
     """
 

@@ -97,7 +97,8 @@ class Int8Linear(Int8Layer):
         """With the weight that the codes stand for."""
         outputs, inputs = self.codes.shape
         layer = nn.Linear(inputs, outputs, bias=self.bias is not None)
-        return _filled(layer, self.dequantized(), self.bias)
+        _fill(layer, self.dequantized(), self.bias)
+        return layer
 
 
 class Int8Conv2d(Int8Layer):
@@ -124,11 +125,12 @@ class Int8Conv2d(Int8Layer):
         """With the weight that the codes stand for, and the border in a layer of its own where the kernel has none."""
         outputs, inputs, *kernel = self.codes.shape
         stride, padding, dilation, groups = self.geometry
-        layer: nn.Conv2d = nn.Conv2d(
+        convolution: Any = nn.Conv2d  # which takes lists as well as tuples
+        layer = convolution(
             inputs * groups, outputs, kernel, stride, padding, dilation, groups, bias=self.bias is not None
         )
-        filled = _filled(layer, self.dequantized(), self.bias)
-        return nn.Sequential(Border(self.border, self.mode), filled) if self.border else filled
+        _fill(layer, self.dequantized(), self.bias)
+        return nn.Sequential(Border(self.border, self.mode), layer) if self.border else layer
 
     def coded(self, x: Tensor) -> Tensor:
         """The inputs as 8-bit codes, with the border that the kernel does not know."""
@@ -148,12 +150,11 @@ class Border(nn.Module):
         return functional.pad(x, self.border, mode=self.mode)
 
 
-def _filled(layer: Any, weight: Tensor, bias: Tensor | None) -> Any:
+def _fill(layer: Any, weight: Tensor, bias: Tensor | None) -> None:
     with torch.no_grad():
         layer.weight.copy_(weight)
         if bias is not None:
             layer.bias.copy_(bias)
-    return layer
 
 
 def quantized_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,7 +174,7 @@ def input_code(low: float, high: float, levels: int) -> tuple[float, int]:
 
 
 def quantized(network: nn.Module, layers: Mapping[str, Layer], task: Task) -> nn.Module:
-    """`network` with integer layers in place of `layers`; none of its parameters trains any more."""
+    """`network` with integer layers instead of `layers`; none of its parameters trains any more."""
     teach_flop_counter()
     spans = input_spans(network, layers, task.calibration, min(BATCH, task.batch_size))
     levels = input_levels()

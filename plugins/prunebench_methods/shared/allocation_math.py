@@ -66,9 +66,10 @@ def block_of(task: Task, name: str) -> str:
 def block_influence(sites: Sites, name: str) -> float:
     """Of the layer's block: 1 − the mean cosine of what goes in and comes out; the mean of all outside of blocks."""
     task = sites.task
-    if task.anatomy is None:
+    anatomy = task.anatomy
+    if anatomy is None:
         raise NotApplicable("the influence of blocks spreads the shares, and the anatomy of this network is not known")
-    found = task.once("block influences", lambda: block_influences(sites.network, task, task.anatomy))
+    found = task.once("block influences", lambda: block_influences(sites.network, task, anatomy))
     return found.get(block_of(task, name), sum(found.values()) / len(found))
 
 

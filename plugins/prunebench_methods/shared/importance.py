@@ -51,7 +51,7 @@ class Importance:
         return self.floor + float(self.values.sum()) / len(self.directions)
 
     def damped_by(self, share: float) -> Importance:
-        """With another floor, `share` of the mean of S's diagonal, in place of `DAMPING`."""
+        """With another floor, `share` of the mean of S's diagonal, instead of `DAMPING`."""
         return self if self.directions is None else replace(self, floor=self.floor * share / DAMPING)
 
 

@@ -106,3 +106,10 @@ def test_decoders_of_transformers_answer_alike_behind_their_cache(kind: str):
     text = tokens(high=19)
     last, past = cached(own, text, CausalLm(folder="x").decoding, 1e-5)
     assert last.shape == (3, 1) and len(past) == 2 and past[0][0].shape[2] == 15
+
+
+def test_an_attention_that_a_method_replaced_is_not_timed():
+    pruned = network()
+    pruned.model.layers[1].self_attn = nn.Identity()
+    with pytest.raises(NotApplicable, match="blocks were replaced"):
+        cached(pruned, tokens(), MODEL.decoding, LOOSE)

@@ -207,3 +207,14 @@ def test_runtimes_are_drawn_side_by_side_with_the_promise(tmp_path):
         assert seen.rows() == [("onnxruntime", 100, True), ("torch", None, None)]
         floors = found.query("select distinct runtime from floors order by runtime")
         assert floors["runtime"].to_list() == ["onnxruntime", "torch"]
+
+
+def test_a_training_curve_ends_where_the_first_seed_stops(tmp_path):
+    """Of two seeds one stops after three epochs: a mean of the other alone would go on as if it were of both."""
+    first, second = synthetic.grid_results(["digits"], ["lenet5"], methods=(), seeds=2)
+    short = tuple(point for point in second.measurement.curve if point.epoch <= 3)
+    path = store_results(tmp_path, [first, replace(second, measurement=replace(second.measurement, curve=short))])
+    with open_results(path) as results:
+        frame = chart_rows(load("curves"), results, Scope())
+    assert frame.filter(pl.col("part") == "training")["epoch"].to_list() == [1, 2, 3]
+    assert set(frame["seed_count"]) == {2}

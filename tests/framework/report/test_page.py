@@ -46,6 +46,13 @@ def seen(page):
     return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
 
 
+def test_the_title_of_a_grid_is_that_of_the_page_with_bytes_beside(tmp_path):
+    results = synthetic.grid_results(["digits"], ["lenet5"], compressions=(2, 8), seeds=1)
+    page = page_of(store_results(tmp_path, results, grid='title = "Told <b>"\n' + synthetic.GRID), Scope("synthetic-1"))
+    assert "<h1>Told &lt;b&gt;</h1>" in page
+    assert "times fewer parameters" in page and "times smaller on disk" in page
+
+
 def test_the_page_loads_nothing_from_anywhere(usual_page):
     tags = Tags(usual_page)
     assert not {"link", "img", "iframe", "object", "base"} & set(tags.tags)

@@ -17,7 +17,7 @@ from prunebench.cli.merge import command as merge_command
 from prunebench.errors import NotADatabase, StoreError
 from prunebench.store import Store, open_results
 from prunebench.store.export import export
-from prunebench.store.taking import import_results
+from prunebench.store.taking import PARTS, import_results
 from prunebench.store.views import column_comments
 
 WHOLE = ("curves", "metrics", "stages", "failures", "latency_samples")
@@ -141,3 +141,14 @@ def test_an_export_needs_a_new_folder_and_known_views(tmp_path: Path) -> None:
     )
     assert run.output == f"{tmp_path / 'o' / 'trials.parquet'}: 4 rows\n"
     assert not list(tmp_path.glob(".*partial*"))
+
+
+def test_every_table_of_a_result_is_taken_over(tmp_path: Path) -> None:
+    store = make(tmp_path / "one.duckdb", "one", range(1))
+    with duckdb.connect(str(store.path), read_only=True) as connection:
+        rows = connection.execute(
+            "select table_name from duckdb_columns() where column_name = 'result' "
+            "and table_name in (select table_name from duckdb_tables())"
+        ).fetchall()
+    refer_to_more = {"latency", "pair", "superseded"}  # each has its own statement
+    assert {name for (name,) in rows} == {*PARTS, *refer_to_more}

@@ -80,7 +80,7 @@ def test_grey_files_fit_colour_models_and_colour_files_grey_ones(place):
         assert images.unique().tolist() == [90]
 
 
-def test_transparent_pixels_stand_on_white_and_16_bits_keep_their_upper_half(tmp_path):
+def test_transparent_pixels_stand_on_white_and_16_bits_keep_the_upper(tmp_path):
     wide = Image.fromarray(np.full((8, 8), 25_600, np.uint16))
     for name in ("a", "b"):
         for number in range(3):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
-from prunebench import NotApplicable
+from prunebench import Method, NotApplicable
+from prunebench.measure.counts import layer_shapes
 from prunebench.testing import check_method
+from prunebench_methods.blocks.modegpt import ModeGpt
 from prunebench_methods.blocks.slice_residual import SliceResidual
 from prunebench_methods.blocks.slice_residual_math import Rms
 from prunebench_methods.low_rank.basis_sharing import BasisSharing
 from prunebench_methods.low_rank.basis_sharing_math import factors, rank_within
+from prunebench_methods.masks.wanda import Wanda
+from prunebench_methods.quantization.rtn import RoundToNearest
 from prunebench_methods.shared.grams import Gram
-from test_blocks import IMAGES, TOKENS, answers, of_transformers, own_decoder, pruned, vision
+from test_blocks import IMAGES, TOKENS, answers, of_transformers, own_decoder, pruned, task_for, vision
 from torch import Tensor, nn
 
 STREAMS = {"decoder": own_decoder} | {
@@ -135,6 +141,20 @@ def test_blocks_without_neighbours_or_anatomy_are_declined() -> None:
         pruned(BasisSharing(together=4), own_decoder(), TOKENS)
     with pytest.raises(NotApplicable, match="anatomy of this network is not known"):
         pruned(BasisSharing(), nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), IMAGES)
+
+
+@pytest.mark.parametrize("first", [ModeGpt(keep=0.5), SliceResidual(keep=0.67), BasisSharing(keep=0.5)], ids=str)
+@pytest.mark.parametrize("second", [RoundToNearest(bits=4), Wanda(keep=0.5, pattern="layer")], ids=str)
+def test_bits_and_masks_go_on_from_what_is_left(first: Method, second: Method) -> None:
+    before = pruned(first, own_decoder(), TOKENS)
+    task = task_for(before, TOKENS)
+    task.shapes = layer_shapes(before, TOKENS[:1])
+    after = second.prune(copy.deepcopy(before), task)
+    assert answers(after, TOKENS).isfinite().all() and not torch.equal(answers(after, TOKENS), answers(before, TOKENS))
+    if isinstance(second, Wanda):
+        layers = [m for m in after.modules() if isinstance(m, nn.Linear) and m is not after.lm_head]
+        shares = [float(m.weight.count_nonzero()) / m.weight.numel() for m in layers]
+        assert all(abs(share - 0.5) < 0.03 for share in shares)
 
 
 @pytest.mark.parametrize("cls", [SliceResidual, BasisSharing])

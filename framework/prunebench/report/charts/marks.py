@@ -62,12 +62,15 @@ class SeriesLook:
         return alt.condition(CHOSEN, alt.value(strong), alt.value(weak))
 
     def axis(self, kind: str, title: str) -> Mapping[str, Any]:
-        """What `alt.X` or `alt.Y` takes beside its field; an axis of ratios is labelled 2×, 4×, 8×."""
+        """What `alt.X` or `alt.Y` takes beside its field; an axis of ratios is labelled 2×, 4×, 8×.
+
+        Numbers are written as "~r": "~g" would label 80 between 60 and 100 as 8e+1.
+        """
         shown: Any = {"title": title, "tickCount": 6}
         if kind == "ratio":
             scale, shown["labelExpr"] = alt.Scale(type="log", base=2, nice=False, padding=12), TIMES
         else:
-            scale, shown["format"] = alt.Scale(zero=False, nice=False, padding=10), "%" if kind == "share" else "~g"
+            scale, shown["format"] = alt.Scale(zero=False, nice=False, padding=10), "%" if kind == "share" else "~r"
         return {"type": "quantitative", "title": title, "scale": scale, "axis": alt.Axis(**shown)}
 
     def tips(self, *columns: tuple[str, str, str]) -> list[alt.Tooltip]:

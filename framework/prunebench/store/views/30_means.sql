@@ -98,14 +98,7 @@ grouped as (
     group by dataset, model, method, protocol, environment
 )
 select
-    c.dataset,
-    c.dataset_label,
-    c.model,
-    c.model_label,
-    c.method,
-    c.method_label,
-    c.setting,
-    c.params,
+    $choice(c),
     c.protocol_id,
     c.environment_id,
     c.device_kind as device,
@@ -217,14 +210,7 @@ with grouped as (
     group by all
 )
 select
-    c.dataset,
-    c.dataset_label,
-    c.model,
-    c.model_label,
-    c.method,
-    c.method_label,
-    c.setting,
-    c.params,
+    $choice(c),
     c.protocol_id,
     c.environment_id,
     c.device_kind as device,

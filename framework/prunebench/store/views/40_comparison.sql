@@ -1,7 +1,7 @@
 -- Every pruned trial against the dense network it was made from, test sample by test sample. The interval is
 -- Agresti and Min's (half a sample added to each count), the p-value McNemar's: exact up to 50 samples that only one
 -- of the two got right, with continuity correction above. What is judged by values (losses of windows, squared errors)
--- has the difference of the mean losses with Student's interval over samples in place of both.
+-- has the difference of the mean losses with Student's interval over samples instead.
 create or replace view comparison as
 with counted as (
     select
@@ -36,14 +36,7 @@ select
     r.dense_trial_id,
     r.run_id,
     r.run_name,
-    r.dataset,
-    r.dataset_label,
-    r.model,
-    r.model_label,
-    r.method,
-    r.method_label,
-    r.setting,
-    r.params,
+    $choice(r),
     r.seed,
     r.protocol_id,
     r.environment_id,

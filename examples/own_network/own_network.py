@@ -1,0 +1,71 @@
+"""A network of one's own: compared, pruned, taken home, loaded again. About a minute on two cores.
+
+    python own_network.py              # torch alone, some seconds
+    python own_network.py --runtimes   # and timed in ONNX Runtime and OpenVINO: pip install 'prunebench[runtimes]'
+
+The grid `own_network.toml` beside it does the same from the command line, by `use = "import"`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import prunebench
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+METHODS = [{"use": "low_rank", "compression": 4}, {"use": "magnitude", "keep": 0.25}]
+
+
+def build(outputs: int = 10, width: int = 128) -> nn.Module:
+    """Any `nn.Module` will do."""
+    return nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
+
+
+def data() -> tuple[Tensor, Tensor]:
+    """1,797 handwritten digits, as 64 numbers each."""
+    digits = load_digits()
+    return torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+
+
+def trained() -> nn.Module:
+    """As you would train it: prunebench takes it as it is and trains nothing."""
+    torch.manual_seed(0)
+    network, (inputs, labels) = build(), data()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for epoch in range(20):
+        for rows in torch.randperm(len(inputs), generator=torch.Generator().manual_seed(epoch)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(inputs[rows]), labels[rows]).backward()
+            optimizer.step()
+    return network.eval()
+
+
+def main(folder: Path, runtimes: bool) -> None:
+    """Compare, save, load."""
+    network = trained()
+    latency = {"batch": [64], "max_seconds": 1.0}
+    if runtimes:
+        latency["runtime"] = ["torch", "onnxruntime", "openvino"]
+    found = prunebench.compare(
+        network, data(), METHODS, db=folder / "results.duckdb", protocol={"latency": latency}, name="digits_net"
+    )
+    print(found.frame.select("method_label", "top1_accuracy", "compression_ratio", "speedup"))
+    if runtimes:
+        print(found.query("select method_label, runtime, speedup, difference, agrees from runtimes order by all"))
+    best = next(trial for trial in found.trials if trial.method.use == "low_rank")
+    card = found.save(best.id, folder / "pruned.safetensors")
+    pruned = prunebench.load(folder / "pruned.safetensors")
+    inputs, labels = data()
+    agreed = (pruned(inputs).argmax(1) == labels).float().mean().item()
+    print(f"pruned.safetensors: {card['file_bytes']:,} bytes, right on {agreed:.1%} of all digits")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("own_network_results"))
+    parser.add_argument("--runtimes", action="store_true", help="time in ONNX Runtime and OpenVINO, too")
+    arguments = parser.parse_args()
+    main(arguments.folder, arguments.runtimes)
