@@ -48,9 +48,9 @@ class Other:
     def task(self, dense: nn.Module) -> TrialTask:
         """A real task for `dense`."""
         inputs, targets = self.data()
-        parts = [TensorSplit(inputs[a:b], targets[a:b]) for a, b in ((0, 64), (64, 80), (80, 96))]
-        return bench.task(dense, data=Splits(*parts, fingerprint="made up", outputs=self.outputs),
-                          objective=self.objective)  # fmt: skip
+        train, validation, test = (TensorSplit(inputs[a:b], targets[a:b]) for a, b in ((0, 64), (64, 80), (80, 96)))
+        data = Splits(train, validation, test, fingerprint="made up", outputs=self.outputs)
+        return bench.task(dense, data=data, objective=self.objective)
 
 
 def tabular() -> nn.Module:

@@ -45,7 +45,7 @@ class NarrowAttention(nn.Module):
         if any(mask is not None for mask in masks):
             raise ValueError("an attention of narrower heads takes no mask")
         if others and isinstance(others[0], tuple):
-            past = others[0]  # type: ignore[assignment]
+            past = others[0]
         x = query if self.batch_first else query.transpose(0, 1)
         start = 0 if past is None else past[0].shape[2]
         queries, keys, values = self.query_key_value(x, start)

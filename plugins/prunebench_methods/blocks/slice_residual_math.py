@@ -44,14 +44,14 @@ def sliced(method: Any, network: nn.Module, task: Task) -> nn.Module:
         task.note("all of the residual stream is kept: nothing is changed")
         return network
     places = [*(norm for block in anatomy.blocks for norm in block.norms), anatomy.final_norm]
-    width = network.get_submodule(places[0]).weight.numel()
+    width = _weight(network, places[0]).numel()
     grams = grams_of(network, task, places, until=anatomy.head)
     with torch.no_grad():
         dense = _answers(network, task)
         rotation = _rotation(network, places, [grams[place].second(0) for place in places])
         network = _folded(network, anatomy, width)
         same = _answers(network, task)
-        close = CLOSE_IN_HALF if network.get_submodule(anatomy.head).weight.element_size() < 4 else CLOSE
+        close = CLOSE_IN_HALF if _weight(network, anatomy.head).element_size() < 4 else CLOSE
         if not float((same - dense).abs().max()) <= close * float(dense.abs().max()):
             raise NotApplicable("its answers change when norms are folded: it is not built as its anatomy says")
         kept = method.width(width)
@@ -119,6 +119,11 @@ def _epsilon(norm: Any) -> float | None:
     return torch.finfo(norm.weight.dtype).eps if found is None else float(found)
 
 
+def _weight(network: nn.Module, name: str) -> Tensor:
+    weight: Tensor = network.get_submodule(name).weight  # type: ignore[assignment]
+    return weight
+
+
 def _rotation(network: nn.Module, places: list[str], moments: list[Tensor]) -> Tensor:
     """(D, D): principal directions of the stream, every place at its own size."""
     total = torch.zeros_like(moments[0])
@@ -127,7 +132,8 @@ def _rotation(network: nn.Module, places: list[str], moments: list[Tensor]) -> T
             centre = torch.eye(len(moment)).to(moment) - 1 / len(moment)
             moment = centre @ moment @ centre
         total += moment / moment.diagonal().sum().clamp_min(1e-300)
-    return torch.linalg.eigh(total)[1].flip(1)
+    directions: Tensor = torch.linalg.eigh(total)[1]
+    return directions.flip(1)
 
 
 def _head(network: nn.Module, anatomy: Anatomy) -> Part:

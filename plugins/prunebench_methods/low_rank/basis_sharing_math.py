@@ -35,7 +35,7 @@ def share_bases(method: BasisSharing, network: nn.Module, task: Task) -> nn.Modu
         return network
     grams = grams_of(network, task, (name for names in stacks for name in names), until=task.anatomy.head)
     for names in stacks:
-        layers = [network.get_submodule(name) for name in names]
+        layers = [_linear(network, name) for name in names]
         rank = rank_within(layers, method.keep)
         if not rank:
             for name in names:
@@ -56,7 +56,7 @@ def _stacks(network: nn.Module, blocks: tuple[Block, ...], together: int) -> lis
         each = [_places(network, block) for block in blocks[first : first + together]]
         for place in each[0]:
             names = [places[place] for places in each if place in places]
-            shapes = {network.get_submodule(name).weight.shape for name in names}
+            shapes = {_linear(network, name).weight.shape for name in names}
             if len(names) == together and len(shapes) == 1:
                 found.append(names)
     return found
@@ -71,13 +71,19 @@ def _places(network: nn.Module, block: Block) -> dict[str, str]:
     return {n.removeprefix(block.name): n for n in names if type(network.get_submodule(n)) is nn.Linear}
 
 
-def rank_within(layers: list[nn.Module], keep: float) -> int:
+def _linear(network: nn.Module, name: str) -> nn.Linear:
+    layer = network.get_submodule(name)
+    assert isinstance(layer, nn.Linear)  # `_places` names no other
+    return layer
+
+
+def rank_within(layers: list[nn.Linear], keep: float) -> int:
     """The largest rank r whose r (n + all rows) weights are within the share; 0 where none is."""
     rows, columns = sum(len(layer.weight) for layer in layers), layers[0].weight.shape[1]
     return min(math.floor(Fraction(repr(float(keep))) * rows * columns) // (rows + columns), rows, columns)
 
 
-def factors(layers: list[nn.Module], grams: list[Gram], rank: int) -> tuple[list[Tensor], Tensor]:
+def factors(layers: list[nn.Linear], grams: list[Gram], rank: int) -> tuple[list[Tensor], Tensor]:
     """One left factor (m, r) for each layer and the right one (r, n) that they share."""
     stacked = torch.cat([layer.weight.detach().double() for layer in layers])
     product = principal_product(stacked, pooled(grams), ALIKE, centred=False)
