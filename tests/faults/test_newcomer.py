@@ -16,6 +16,7 @@ from prunebench.store import Store
 WORDS = {
     "plan": ["--grid", "grid.toml"], "watch": ["--once"], "runs": [], "show": ["abc"], "query": ["select 1"],
     "report": [], "save": ["abc", "-o", "net.pt2"], "repro": ["abc"],
+    "publish": ["-o", "out"], "join": ["other.duckdb"],
     "chart": ["latency"], "claims": ["small"], "compare": ["a", "b"], "audit": ["small"], "export": ["out"],
     "merge": ["other.duckdb"], "db": ["check"], "doctor": ["--no-noise"], "run": ["--grid", "grid.toml", "--no-report"],
 }  # fmt: skip

@@ -151,7 +151,7 @@ def drop_interval(lost: int, won: int, count: int) -> Interval:
     """
     middle = (lost - won) / (count + 2)
     half = Z95 * math.sqrt(max(lost + won + 1 - (lost - won) ** 2 / (count + 2), 0)) / (count + 2)
-    return Interval((lost - won) / count, middle - half, middle + half)
+    return Interval((lost - won) / count, max(-1.0, middle - half), min(1.0, middle + half))
 
 
 def drop_verdict(lost: int, won: int, count: int) -> Literal["worse", "better", "can't tell"]:

@@ -134,9 +134,9 @@ def schema_of(connection: DuckDBPyConnection, name: str, path: Path) -> int:
     return int(row[0])
 
 
-def migrate(connection: DuckDBPyConnection, version: int = 0, upto: int = SCHEMA) -> None:
-    """Bring the current schema from `version` (0: empty) to `upto`, each step recorded in its own transaction."""
-    for number in range(version + 1, upto + 1):
+def migrate(connection: DuckDBPyConnection, version: int = 0, upto: int | None = None) -> None:
+    """Bring the current schema from `version` (0: empty) to `upto` (by default all), a transaction per step."""
+    for number in range(version + 1, (upto or SCHEMA) + 1):
         connection.execute("begin")
         for statement in statements(f"migrations/{number:04}.sql"):
             connection.execute(statement)

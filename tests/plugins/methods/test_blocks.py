@@ -318,7 +318,8 @@ def inputs_of_kind(kind: str) -> Tensor:
     return IMAGES if kind == "vision" else TOKENS
 
 
-SEPARATE = [cls for cls in METHODS if "heads" not in cls.name]  # the kit's transformer has heads in one matrix
+# the kit's transformer has heads in one matrix, and its embeddings are not known
+SEPARATE = [cls for cls in METHODS if "heads" not in cls.name and cls.name != "slice_residual"]
 
 
 @pytest.mark.parametrize("cls", SEPARATE, ids=lambda cls: cls.name)
