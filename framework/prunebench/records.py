@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -38,6 +39,12 @@ def decode(line: bytes | str, kind: type[T]) -> T:
 def short_hash(text: bytes | str) -> str:
     """The first 16 hexadecimal digits of SHA-256."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of the file's bytes, hexadecimal; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

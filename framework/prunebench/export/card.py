@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from prunebench.errors import CheckpointError
+from prunebench.records import file_sha256
 
 FORMAT = 1
 
@@ -15,12 +15,6 @@ FORMAT = 1
 def card_path(path: Path) -> Path:
     """Beside a file, `net.pt2.card.json`; inside a folder, `card.json`."""
     return path / "card.json" if path.is_dir() else path.with_name(f"{path.name}.card.json")
-
-
-def sha256(path: Path) -> str:
-    """Of the file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -42,6 +36,6 @@ def read_card(path: Path) -> dict[str, Any]:
         file = folder / (path.name if not path.is_dir() and len(files) == 1 else Path(name).name)
         if not file.is_file():
             raise CheckpointError(f"{file} is missing, the card names it")
-        if sha256(file) != expected:
+        if file_sha256(file) != expected:
             raise CheckpointError(f"{file} is not what was saved: its hash differs from the card's")
     return dict(card)

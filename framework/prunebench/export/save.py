@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from prunebench import samples
 from prunebench.errors import CheckpointError, PruneBenchError
-from prunebench.export.card import FORMAT, card_path, sha256
+from prunebench.export.card import FORMAT, card_path
 from prunebench.export.load import loaded
 from prunebench.export.memory import fresh_process
 from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
 from prunebench.measure.scores import evaluating
+from prunebench.records import file_sha256
 
 SUFFIXES = (".pt2", ".safetensors", ".onnx", "")
 ABSOLUTE, RELATIVE = 1e-4, 1e-4  # how far outputs of the file may be from the network's
@@ -60,7 +61,7 @@ def _saved(
     place = folder / path.name
     extra = _written(network, samples.rows(inputs, slice(ROWS)), place)
     files = sorted(place.iterdir()) if place.is_dir() else [place]
-    card = {"format": FORMAT, **facts, **extra, "files": {file.name: sha256(file) for file in files}}
+    card = {"format": FORMAT, **facts, **extra, "files": {file.name: file_sha256(file) for file in files}}
     card["file_bytes"] = sum(file.stat().st_size for file in files)
     card["largest_difference"] = _require_same(network, inputs, place, card)
     _write_card(place, card)

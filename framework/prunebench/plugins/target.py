@@ -23,7 +23,7 @@ from typing import Any
 from prunebench.errors import PluginError, did_you_mean, said
 from prunebench.plugins.code import closure
 from prunebench.plugins.loading import loaded, module_from, reachable_beside
-from prunebench.records import short_hash
+from prunebench.records import file_sha256, short_hash
 
 FORM = re.compile(r"(?P<module>[^:]+):(?P<name>[A-Za-z_][A-Za-z0-9_.]*)")
 PACKAGES = ("site-packages", "dist-packages")  # folders of what pip installed, which has a version
@@ -209,7 +209,6 @@ def _bound(body: list[ast.stmt]) -> Iterator[str]:
 
 def _file_hash(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise PluginError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import StoreError, did_you_mean
+from prunebench.records import file_sha256
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
-from prunebench.store.ingest import quoted
-from prunebench.store.names import quoted_name
+from prunebench.store.parquet import write_parquet
 from prunebench.store.views import column_comments
 
 if TYPE_CHECKING:
@@ -64,18 +63,12 @@ def _write(database: Path, folder: Path, views: Sequence[str], run_id: str) -> d
 def _write_view(connection: DuckDBPyConnection, view: str, folder: Path) -> dict[str, Any]:
     """Write one view; its line of the manifest."""
     path = folder / f"{view}.parquet"
-    described = connection.execute(f"describe {view}").fetchall()
-    texts = [f"cast({quoted_name(c[0])} as varchar) as {quoted_name(c[0])}" for c in described if c[1] == "JSON"]
-    as_text = f" replace ({', '.join(texts)})" if texts else ""  # other readers take Parquet's JSON type for bytes
-    connection.execute(
-        f"copy (select *{as_text} from {view}) to {quoted(str(path))} (format parquet, compression zstd)"
-    )
-    row = connection.execute(f"select count(*) from {view}").fetchone()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    written = write_parquet(connection, f"select * from {view}", path)
     comments = column_comments()
     meanings = comments["column"] | comments.get(view, {})
     columns = [
-        {"name": c[0], "type": c[1], "meaning": meanings.get(c[0], "parameter of the method")} for c in described
+        {"name": name, "type": kind, "meaning": meanings.get(name, "parameter of the method")}
+        for name, kind in written.columns
     ]
-    return {"view": view, "file": path.name, "rows": row[0] if row else 0, "sha256": digest, "columns": columns}
+    digest = file_sha256(path)
+    return {"view": view, "file": path.name, "rows": written.row_count, "sha256": digest, "columns": columns}

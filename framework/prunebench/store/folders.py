@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import NewerDatabase, StoreError
+from prunebench.records import file_sha256
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
-from prunebench.store.ingest import quoted
-from prunebench.store.names import quoted_name
+from prunebench.store.ingest import mark_superseded, quoted
+from prunebench.store.parquet import write_parquet
 from prunebench.store.views import build_views
 
 if TYPE_CHECKING:
@@ -99,15 +99,9 @@ def _condition(table: str) -> str:
 
 
 def _write_table(connection: DuckDBPyConnection, table: str, folder: Path) -> dict[str, Any]:
-    sql = f"select * from {table} where {_condition(table)}"
-    described = connection.execute(f"describe {sql}").fetchall()
-    texts = [f"cast({quoted_name(c[0])} as varchar) as {quoted_name(c[0])}" for c in described if c[1] == "JSON"]
-    as_text = f"select * replace ({', '.join(texts)}) from ({sql})" if texts else sql
     name = f"tables/{table}.parquet"
-    target = quoted(str(folder / name))
-    connection.execute(f"copy ({as_text} order by all) to {target} (format parquet, compression zstd)")
-    row = connection.execute(f"select count(*) from ({sql})").fetchone()
-    return {"file": name, "rows": row[0] if row else 0}
+    sql = f"select * from {table} where {_condition(table)}"
+    return {"file": name, "rows": write_parquet(connection, sql, folder / name, "order by all").row_count}
 
 
 def manifest_of(folder: Path, facts: dict[str, Any], rows: dict[str, int]) -> dict[str, Any]:
@@ -125,13 +119,8 @@ def manifest_of(folder: Path, facts: dict[str, Any], rows: dict[str, int]) -> di
 
 def _entry(path: Path, folder: Path, rows: dict[str, int]) -> dict[str, Any]:
     name = path.relative_to(folder).as_posix()
-    entry = {"file": name, "bytes": path.stat().st_size, "sha256": _sha256(path)}
+    entry = {"file": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
     return entry | ({"rows": rows[name]} if name in rows else {})
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -167,7 +156,7 @@ def _check_files(folder: Path, files: Any) -> None:
         path = folder / name
         if not path.is_file() or path.is_symlink():
             raise StoreError(f"{folder}: {name} is missing: the folder is incomplete, copy it again")
-        if path.stat().st_size != entry.get("bytes") or _sha256(path) != entry.get("sha256"):
+        if path.stat().st_size != entry.get("bytes") or file_sha256(path) != entry.get("sha256"):
             raise StoreError(f"{folder}: {name} is not the file that was published: changed, or copied in part")
     listed = {entry["file"] for entry in files}
     if missing := [table for table in TABLES if f"tables/{table}.parquet" not in listed and table != "origin"]:
@@ -188,23 +177,12 @@ def build_database(folder: Path, schema: int, target: Path) -> None:
         db.migrate(connection, schema)
         for fault in _faults(connection):
             raise StoreError(f"{folder}: {fault}")
-        connection.execute(_SUPERSEDED)
+        mark_superseded(connection)
         build_views(connection)
     except duckdb.Error as error:
         raise StoreError(f"{folder}: {_said(error)}") from None
     finally:
         connection.close()
-
-
-_SUPERSEDED = """
-    insert into superseded
-    select result.id
-    from result join run on run.id = result.run
-    qualify row_number() over (
-        partition by trial_id
-        order by status = 'ok' desc, result.started_at desc nulls last, attempt desc, run_id desc, result.id desc
-    ) > 1
-"""
 
 
 def _read_table(connection: DuckDBPyConnection, table: str, path: Path) -> None:

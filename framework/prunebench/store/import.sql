@@ -154,18 +154,3 @@ select o.* replace (m.ours as result)
 from other.main.$part as o
 join result_of as m on m.theirs = o.result and m.is_new
 order by m.ours;
-
-insert into superseded
-select id
-from (
-    select
-        result.id,
-        row_number() over (
-            partition by trial_id
-            order by status = 'ok' desc, result.started_at desc nulls last, attempt desc, run.run_id desc, result.id desc
-        ) as place
-    from result
-    join run on run.id = result.run
-    where trial_id in (select trial_id from result join result_of on result_of.ours = result.id and is_new)
-)
-where place > 1 and id not in (select result from superseded);

@@ -229,6 +229,12 @@ def joined_kind(kinds: set[str]) -> str:
 
 
 @cache
+def mark_superseded(connection: DuckDBPyConnection, among: str = "select id from result") -> None:
+    """Note the attempts that another attempt at the same trial stands for, where `among` (SQL) are results of it."""
+    (statement,) = statements("superseded.sql")
+    connection.execute(statement.replace("$among", among))
+
+
 def statements(name: str) -> tuple[str, ...]:
     """The statements of a packaged SQL file."""
     text = resources.files("prunebench.store").joinpath(name).read_text(encoding="utf-8")

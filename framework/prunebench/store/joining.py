@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prunebench.errors import StoreError
+from prunebench.records import file_sha256
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
 from prunebench.store.folders import MANIFEST, build_database, read_manifest
 from prunebench.store.journal import journals_of
 from prunebench.store.publish import merge_lock
+from prunebench.store.taking import journals_ahead, migrate_copy, require_database, take_copy
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -61,11 +62,7 @@ def join(store: Store, source: Path) -> Joined:
         made = Path(scratch) / "joined.duckdb"
         offered = _prepare(source, store.path, made)
         with merge_lock(store.path, wait_seconds=10):
-            target = store.folder / f"import-{offered.content[:16]}.duckdb"
-            if not target.exists():
-                partial = target.with_suffix(".partial")
-                shutil.copyfile(made, partial)
-                partial.rename(target)
+            take_copy(store.folder, made, offered.content)
     return Joined(offered, store.merge(wait_seconds=10))
 
 
@@ -74,11 +71,11 @@ def _prepare(source: Path, database: Path, made: Path) -> Offered:
     if source.is_dir():
         manifest = read_manifest(source)
         build_database(source, manifest["schema"], made)
-        content = _sha256(source / MANIFEST)
+        content = file_sha256(source / MANIFEST)
         publisher, version = (str(manifest.get(key) or "")[:200] for key in ("publisher", "prunebench"))
     else:
         _copy_database(source, made)
-        content, publisher, version = _sha256(source), "", ""
+        content, publisher, version = file_sha256(source), "", ""
     name = source.resolve().name
     connection = db.connect()
     try:
@@ -106,40 +103,14 @@ def _copy_database(source: Path, made: Path) -> None:
         raise StoreError(
             f"{source}: one table alone cannot be joined; give the published folder, or a results database"
         )
-    _require_database(source)
-    if ahead := [path.name for path in journals_of(source) if path.stat().st_size > _merged(source, path)]:
-        raise StoreError(f"{source}: {ahead[0]} holds results that are not in it; `bench merge --db {source}` first")
+    require_database(source)
+    if ahead := journals_ahead(source):
+        raise StoreError(
+            f"{source}: {ahead[0].name} holds results that are not in it; `bench merge --db {source}` first"
+        )
     shutil.copyfile(source, made)
     made.chmod(0o644)
-    connection = db.connect()
-    try:
-        db.attach(connection, made, "other", read_only=False)
-        version = db.schema_of(connection, "other", made)
-        connection.execute("use other")
-        db.migrate(connection, version)
-        connection.execute("use memory")
-        connection.execute("detach other")
-    finally:
-        connection.close()
-
-
-def _require_database(source: Path) -> None:
-    connection = db.connect()
-    try:
-        db.attach(connection, source, "other")
-        db.schema_of(connection, "other", source)
-    finally:
-        connection.close()
-
-
-def _merged(source: Path, journal: Path) -> int:
-    connection = db.connect()
-    try:
-        db.attach(connection, source, "other")
-        marks: dict[str, Any] = dict(db.watermarks(connection, "other"))
-    finally:
-        connection.close()
-    return int(marks.get(journal.name, (0, 0))[0])
+    migrate_copy(made)
 
 
 def _held_to(connection: DuckDBPyConnection, database: Path, source: Path) -> tuple[int, tuple[str, ...]]:
@@ -170,8 +141,3 @@ def _held_to(connection: DuckDBPyConnection, database: Path, source: Path) -> tu
     ok = "r.status = 'ok' and o.status = 'ok'"
     sql = f"select distinct o.trial_id {pairs} where not ({same}) and {ok} and ({apart}) order by all"
     return (row[0] if row else 0), tuple(trial for (trial,) in connection.execute(sql).fetchall())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

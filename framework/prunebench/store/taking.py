@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.errors import StoreError
+from prunebench.records import file_sha256
 from prunebench.store import database as db
-from prunebench.store.ingest import joined_kind, quoted, statements
-from prunebench.store.journal import folder_of
+from prunebench.store.ingest import joined_kind, mark_superseded, quoted, statements
+from prunebench.store.journal import folder_of, journals_of
 from prunebench.store.publish import is_published_here, merge_lock
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def import_results(store: Store, other: Path) -> Imported:
         raise StoreError(f"{other}: no such file; give another database's path")
     if store.path.exists() and other.samefile(store.path):
         raise StoreError(f"{other}: this is the database itself; give another one's path")
-    _check(other)
+    require_database(other)
     with merge_lock(store.path, wait_seconds=10):
-        files = [*_take_database(store, other), *_take_journals(store, other)]
+        files = [*take_copy(store.folder, other, file_sha256(other)), *_take_journals(store, other)]
     return Imported(tuple(files), store.merge(wait_seconds=10))
 
 
@@ -65,7 +65,7 @@ def keep_what_no_journal_holds(store: Merger) -> str:
         connection.close()
     has_imports = {path.name for path in imports_of(store.path)} & merged.keys()
     missing = [run for (run,) in runs if not (store.folder / f"{run}.jsonl").exists()]
-    return "".join(_take_database(store, store.path)) if missing and not has_imports else ""
+    return "".join(take_copy(store.folder, store.path, file_sha256(store.path))) if missing and not has_imports else ""
 
 
 def imports_of(database: Path) -> list[Path]:
@@ -75,12 +75,13 @@ def imports_of(database: Path) -> list[Path]:
 
 def import_database(connection: DuckDBPyConnection, path: Path) -> None:
     """Add the results of `path` that the current database lacks, and remember the file as merged."""
-    _migrate_copy(path)
+    migrate_copy(path)
     db.attach(connection, path, "other")
     connection.execute("begin")
     for statement in statements("import.sql"):
         for part in PARTS if "$part" in statement else ("",):
             connection.execute(statement.replace("$part", part))
+    mark_superseded(connection, "select ours from result_of where is_new")
     _add_parameters(connection)
     connection.execute("insert into journal values (?, ?, 0)", [path.name, path.stat().st_size])
     connection.execute("commit")
@@ -89,7 +90,7 @@ def import_database(connection: DuckDBPyConnection, path: Path) -> None:
     connection.execute("detach other")
 
 
-def _check(other: Path) -> None:
+def require_database(other: Path) -> None:
     """Raise where `other` is no results database, or a newer one."""
     connection = db.connect()
     try:
@@ -99,35 +100,37 @@ def _check(other: Path) -> None:
         connection.close()
 
 
-def _take_database(store: Merger, other: Path) -> list[str]:
-    """Copy the file under its content's name, so that the same file is taken once."""
-    with other.open("rb") as file:
-        name = f"import-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.duckdb"
-    target = store.folder / name
+def take_copy(folder: Path, other: Path, content: str) -> list[str]:
+    """Copy the file among the journals under its content's hash, so that the same is taken once; the name, if new."""
+    target = folder / f"import-{content[:16]}.duckdb"
     if target.exists():
         return []
     partial = target.with_suffix(".partial")
     shutil.copyfile(other, partial)
     partial.rename(target)
-    return [name]
+    return [target.name]
 
 
-def _take_journals(store: Store, other: Path) -> list[str]:
-    """Copy the journals that the other database has not merged whole."""
+def journals_ahead(other: Path) -> list[Path]:
+    """The journals that the database has not merged whole."""
     connection = db.connect()
     try:
         db.attach(connection, other, "other")
         marks = db.watermarks(connection, "other")
     finally:
         connection.close()
-    ahead = [p for p in sorted(folder_of(other).glob("*.jsonl")) if p.stat().st_size > marks.get(p.name, (0, 0))[0]]
-    new = [path for path in ahead if not (store.folder / path.name).exists()]
+    return [path for path in journals_of(other) if path.stat().st_size > marks.get(path.name, (0, 0))[0]]
+
+
+def _take_journals(store: Store, other: Path) -> list[str]:
+    """Copy the journals that the other database has not merged whole."""
+    new = [path for path in journals_ahead(other) if not (store.folder / path.name).exists()]
     for path in new:
         shutil.copyfile(path, store.folder / path.name)
     return [path.name for path in new]
 
 
-def _migrate_copy(path: Path) -> None:
+def migrate_copy(path: Path) -> None:
     """Bring our copy of an older database up to date."""
     connection = db.connect()
     try:

@@ -7,7 +7,7 @@ import random
 
 import pytest
 import torch
-from prunebench.measure.latency import pairs, schedule
+from fake_time import FakeTime
 from prunebench.measure.latency.blocks import Block, Side
 from prunebench.measure.latency.latency import latency
 from prunebench.measure.latency.odd_calls import has_uneven_calls
@@ -45,28 +45,6 @@ class RemembersAll(RemembersLast):
         if key not in self.answers:
             self.answers[key] = self.network(x)
         return self.answers[key]
-
-
-class FakeTime:
-    """Stands for the module `time`: every look at the clock takes a microsecond, a block what its calls say."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        self.now += 1e-6
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def fake_time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    made = FakeTime()
-    for module in (pairs, schedule):
-        monkeypatch.setattr(module, "time", made)
-    return made
 
 
 def network(width: int = 512) -> nn.Module:

@@ -7,6 +7,7 @@ import random
 
 import pytest
 import torch
+from fake_time import FakeTime
 from prunebench.measure.latency import pairs, schedule
 from prunebench.measure.latency import placement as places
 from prunebench.measure.latency.blocks import Block, CpuClock, Side
@@ -14,28 +15,6 @@ from prunebench.measure.latency.pairs import Pair, time_pair
 from prunebench.measure.latency.schedule import ROUNDS, Schedule, Warmed, plan
 from prunebench.measure.statistics import speedup_interval
 from torch import nn
-
-
-class FakeTime:
-    """Stands for the module `time`: every look at the clock takes a microsecond, a block what `Timed` says."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        self.now += 1e-6
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def fake_time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    made = FakeTime()
-    for module in (pairs, schedule):
-        monkeypatch.setattr(module, "time", made)
-    return made
 
 
 class FakeClock:
