@@ -10,10 +10,10 @@ import msgspec
 import polars as pl
 import pytest
 from prunebench.errors import StoreError
+from prunebench.grid import lines
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
 from prunebench.plugins.discovery import find_installed
-from prunebench.publishing import lines
 from prunebench.publishing.publish import publish
 from prunebench.store import Store
 from prunebench.store.folders import read_manifest

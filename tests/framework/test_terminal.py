@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prunebench.cli import tables
 from prunebench.cli.terminal import Sheet, fitted, width_of
+from prunebench.store.plain import csv_text
 
 
 def sheet(columns: int, rows: int) -> Sheet:
@@ -58,7 +59,7 @@ def test_wide_characters_and_long_words_keep_to_the_width(width: int) -> None:
     assert told.replace(" ", "") == "".join(cells).replace(" ", "")
 
 
-@pytest.mark.parametrize("form", [tables.csv_text, tables.json_text, tables.markdown_text, tables.latex_text])
+@pytest.mark.parametrize("form", [csv_text, tables.json_text, tables.markdown_text, tables.latex_text])
 def test_equal_names_are_told_apart_alike_in_every_format(form) -> None:
     text = form(["a", "A", "a"], [[1, 2, 3]]).replace("\\_", "_")
     assert "A_2" in text and "a_3" in text

@@ -13,7 +13,7 @@ from typing import Any
 import hypothesis.strategies as st
 import store_samples as samples
 from hypothesis import HealthCheck, given, settings
-from prunebench.cli.tables import clean, csv_text, json_text, latex_text, markdown_text
+from prunebench.cli.tables import clean, json_text, latex_text, markdown_text
 from prunebench.engine.worker.messages import Report
 from prunebench.engine.worker.validity import encoded
 from prunebench.records import Result, decode
@@ -21,6 +21,7 @@ from prunebench.report.markup import esc
 from prunebench.report.text import printable, script_json
 from prunebench.store import Store, open_results
 from prunebench.store.ingest import quoted
+from prunebench.store.plain import csv_text
 
 FIELDS = ("loss", "top1_accuracy", "correct", "parameter_count", "mac_count", "stored_bytes", "storage", "realised",
           "notes", "metrics", "achieved", "solved", "layers", "latency", "curve", "stages")  # fmt: skip

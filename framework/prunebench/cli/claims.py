@@ -24,9 +24,9 @@ def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
     RUN is a run's id, the beginning of one, or a grid's name (its latest run). A claim whose SQL is wrong is an error
     of its own line, and exit code 1.
     """
-    from prunebench.cli.tables import plain
     from prunebench.judging.claims import check_claims
     from prunebench.store.lookup import run_of
+    from prunebench.store.plain import plain
 
     verdicts = check_claims(db, run_of(db, run))
     if as_json:

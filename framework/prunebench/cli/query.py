@@ -164,10 +164,11 @@ def _list_saved() -> int:
 def _formatted(form: str, columns: list[str], rows: list[list[object]]) -> str:
     from prunebench.cli import tables
     from prunebench.report.seeds import marked
+    from prunebench.store.plain import csv_text
 
     match form:
         case "csv":
-            return tables.csv_text(columns, rows)
+            return csv_text(columns, rows)
         case "json":
             return tables.json_text(columns, rows) + "\n"
         case "markdown":

@@ -57,8 +57,8 @@ SHOWN = {
 @json_option
 def command(trial: str, db: Path, as_json: bool) -> int:
     """Show one trial and everything measured in it. TRIAL is its id, or the beginning of it."""
-    from prunebench.cli.tables import plain
     from prunebench.store.lookup import trial_of
+    from prunebench.store.plain import plain
 
     parts = _parts(db, trial_of(db, trial))
     if as_json:

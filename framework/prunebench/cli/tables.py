@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import os
 import shutil
 import sys
@@ -15,6 +12,7 @@ from typing import Any
 
 from prunebench.cli.terminal import Sheet, fitted
 from prunebench.store.names import distinct
+from prunebench.store.plain import plain
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"
@@ -40,19 +38,6 @@ def text_of(value: object) -> str:
     return json.dumps(plain(value), ensure_ascii=False) if isinstance(value, dict | list | tuple) else str(value)
 
 
-def plain(value: Any) -> Any:
-    """`value` as what JSON can hold; numbers that are not finite as null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): plain(inside) for key, inside in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [plain(inside) for inside in value]
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).hex()
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", note: str = "", spare: Sequence[str] = ()
 ) -> None:
@@ -72,15 +57,6 @@ def json_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A list of objects; control characters escaped, two columns of one name told apart by a number."""
     names = distinct(columns)
     return json.dumps([dict(zip(names, plain(list(row)), strict=True)) for row in rows])
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Comma-separated, quoted where needed, with a header; floats to all digits."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(distinct(columns))
-    writer.writerows([_csv_cell(value) for value in row] for row in rows)
-    return out.getvalue()
 
 
 def markdown_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -107,11 +83,6 @@ def _is_numeric(cells: Iterable[Any]) -> bool:
 
 def _latex_line(cells: Sequence[Any]) -> str:
     return " & ".join("".join(LATEX.get(c, c) for c in clean(cell)) for cell in cells) + r" \\" + "\n"
-
-
-def _csv_cell(value: Any) -> Any:
-    made = plain(value)
-    return json.dumps(made) if isinstance(made, dict | list) else made
 
 
 def _is_harmless(character: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from prunebench.engine.options import DEFAULT_DB, taking
 from prunebench.engine.session import Outcome, Prepared, against, check_writable, execute
 from prunebench.errors import PlanError, PruneBenchError
 from prunebench.grid.grid import Grid
+from prunebench.grid.lines import value as toml
 from prunebench.grid.plan import TARGETS, plan
 from prunebench.plugins.contracts import Dataset, Model
 from prunebench.plugins.discovery import Installed, find_installed
@@ -195,19 +195,6 @@ def _entries(method: str | Mapping[str, Any], targets: Mapping[str, Any]) -> lis
     if unknown:
         raise PlanError(f"no target {unknown[0]!r}; known: {', '.join(TARGETS)}")
     return [{"use": method, key: value} for key, value in targets.items()] or [method]
-
-
-def toml(value: Any) -> str:
-    """`value` as TOML on one line; raises `PlanError` for what TOML has not."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(str(key))} = {toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list | tuple | range):
-        return "[" + ", ".join(toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, bool | int | float):
-        return str(value).lower() if isinstance(value, bool) else repr(value)
-    raise PlanError(f"a setting must be a number, a text, true or false, or a list of them, got {value!r}")
 
 
 def _subject(network: Any, data: Any, test: Any, loss: Any, name: str) -> _Subject:

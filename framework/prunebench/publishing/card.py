@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from prunebench.publishing import lines
+from prunebench.grid import lines
 from prunebench.report.text import printable
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from prunebench.store import open_results
 from prunebench.store.database import SCHEMA
 from prunebench.store.export import export
 from prunebench.store.folders import MANIFEST, build_database, manifest_of, write_tables
+from prunebench.store.plain import csv_text
 
 
 def publish(
@@ -50,7 +51,7 @@ def _write(database: Path, runs: Sequence[str], folder: Path, said: dict[str, st
         (folder / "views" / MANIFEST).rename(folder / "views" / "columns.json")
         with open_results(made) as results:
             trials = results.query("select * from trials order by trial_id")
-            (folder / "trials.csv").write_text(_csv(trials.columns, trials.rows()), encoding="utf-8")
+            (folder / "trials.csv").write_text(csv_text(trials.columns, trials.rows()), encoding="utf-8")
             (folder / "evaluation").mkdir()
             (folder / "evaluation" / "model-index.yml").write_text(model_index(results), encoding="utf-8")
             names = [file["view"] for file in views]
@@ -64,14 +65,3 @@ def _write(database: Path, runs: Sequence[str], folder: Path, said: dict[str, st
     manifest = manifest_of(folder, facts | {"runs": list(runs), "trials": trial_count}, rows)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
-
-
-def _csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
-    import csv
-    import io
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([json.dumps(cell) if isinstance(cell, list | dict) else cell for cell in row] for row in rows)
-    return out.getvalue()

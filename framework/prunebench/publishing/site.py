@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.publishing import lines
+from prunebench.grid import lines
 from prunebench.report.headlines import by_setting, headline
 from prunebench.report.scope import Scope
 from prunebench.report.text import printable, printable_lines, script_json

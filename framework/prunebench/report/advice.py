@@ -37,8 +37,7 @@ def planned(points: Sequence[Point], installed: Installed) -> list[Point]:
 def _accepted(mend: str, installed: Installed) -> str:
     """The lines that plan, in place of the others; words that are no lines of a grid stay as they are."""
     if mend.startswith("[[block]]"):
-        refused = _refusal(f'{mend}\nmethod = "dense"', installed)
-        return f"no line to show, planning refuses it: {refused}" if refused else mend
+        return _unless_refused(mend, f'{mend}\nmethod = "dense"', installed)
     return "\n".join(line for part in mend.splitlines() for line in _line(part, installed))
 
 
@@ -47,26 +46,33 @@ def _line(line: str, installed: Installed) -> Iterator[str]:
         tried = list(_candidates(line, installed))
         refusals = [_refusal(_block(each), installed) for each in tried]
         fitting = [each for each, refused in zip(tried, refusals, strict=True) if not refused]
-        yield fitting[0] if fitting else f"{_use(line)}: no line to show, planning refuses it: {refusals[0]}"
+        yield fitting[0] if fitting else f"{_use(line)}: {_no_line(refusals[0])}"
     elif line.startswith(("latency =", "finetune =")):
-        refused = _refusal(f"[protocol]\n{line}\n{DENSE_BLOCK}", installed)
-        yield f"no line to show, planning refuses it: {refused}" if refused else line
+        yield _unless_refused(line, f"[protocol]\n{line}\n{DENSE_BLOCK}", installed)
     elif line.startswith("seed ="):
-        refused = _refusal(f"{DENSE_BLOCK}\n{line}", installed)
-        yield f"no line to show, planning refuses it: {refused}" if refused else line
+        yield _unless_refused(line, f"{DENSE_BLOCK}\n{line}", installed)
     else:
         yield line
+
+
+def _unless_refused(lines: str, grid: str, installed: Installed) -> str:
+    """`lines`, or why planning refuses the grid that has them."""
+    refused = _refusal(grid, installed)
+    return _no_line(refused) if refused else lines
+
+
+def _no_line(refused: str) -> str:
+    return f"no line to show, planning refuses it: {refused}"
 
 
 def _candidates(line: str, installed: Installed) -> Iterator[str]:
     """The line itself; of a curve by compression, also one by the method's first field, in shares and in counts."""
     yield line
-    use = _use(line)
-    found = [plugin for plugin in installed.plugins if plugin.kind == "method" and plugin.name == use]
-    fields = dataclasses.fields(found[0].cls) if found else ()
+    plugin = installed.of_kind("method").get(_use(line))
+    fields = dataclasses.fields(plugin.cls) if plugin else ()
     if f"compression = {CURVE}" in line and fields:
         for values in (SHARES, COUNTS):
-            yield f'{{ use = "{use}", {fields[0].name} = {values} }},'
+            yield f'{{ use = "{_use(line)}", {fields[0].name} = {values} }},'
 
 
 def _use(line: str) -> str:

@@ -105,8 +105,7 @@ def _once(given: Given, x: Tree, protocol: LatencyProtocol) -> tuple[nn.Module, 
         if key in known:
             return known[key], False
     made = _made(given, _program(given, x, known), protocol, known)
-    batch = made.batch if isinstance(made, Artifact) else None if isinstance(made, _AnySize) else count
-    known[protocol.runtime, given.quantizer, batch] = made
+    known[protocol.runtime, given.quantizer, made.batch] = made
     return made, True
 
 
@@ -126,28 +125,24 @@ def _program(given: Given, x: Tree, known: dict[Any, Any]) -> Program:
     return program
 
 
-class _AnySize(nn.Module):
-    """A torch.export program for any batch size, as a module that is in evaluation mode for good."""
+class _Exported(nn.Module):
+    """A torch.export program for one `batch` size or for any (None), as a module in evaluation mode for good."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, program: Program) -> None:
         super().__init__()
-        self.module = module
+        self.module, self.batch = program.program.module(), program.batch
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
 
-    def train(self, mode: bool = True) -> _AnySize:
+    def train(self, mode: bool = True) -> _Exported:
         """Programs have no modes."""
         return self
 
 
-class _OneSize(_AnySize):
-    """A torch.export program for one batch size."""
-
-
-def _made(given: Given, program: Program, protocol: LatencyProtocol, known: dict[Any, Any]) -> nn.Module:
+def _made(given: Given, program: Program, protocol: LatencyProtocol, known: dict[Any, Any]) -> Artifact | _Exported:
     if protocol.runtime == "torch_export":
-        return (_AnySize if program.batch is None else _OneSize)(program.program.module())
+        return _Exported(program)
     assert protocol.runtime in ("onnxruntime", "openvino")
     require(protocol.runtime)
     key = ("onnx", program.batch)
