@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,9 @@ def test_the_example_compares_saves_and_loads(tmp_path):
     command = [sys.executable, "-W", "error::UserWarning", FOLDER / "own_network.py", "--folder", tmp_path / "results"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    assert "low_rank" in done.stdout and "right on 9" in done.stdout
-    assert (tmp_path / "results" / "pruned.safetensors").stat().st_size < 30_000
+    right = re.search(r"right on ([\d.]+)% of all digits", done.stdout)
+    assert "low_rank" in done.stdout and right and float(right[1]) > 90, done.stdout
+    assert (tmp_path / "results" / "pruned.safetensors").stat().st_size < 40_000
 
 
 def test_the_grid_of_the_example_plans_in_its_folder(tmp_path, monkeypatch):

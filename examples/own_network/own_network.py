@@ -16,7 +16,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-METHODS = [{"use": "low_rank", "compression": 4}, {"use": "magnitude", "keep": 0.25}]
+METHODS = [{"use": "low_rank", "compression": 3, "skip_last": True}, {"use": "magnitude", "keep": 0.33}]
 
 
 def build(outputs: int = 10, width: int = 128) -> nn.Module:
