@@ -109,10 +109,11 @@ def language_trials(folder: Path, window: int) -> Path:
     paper = PAPERS["frantar-2023"]
     made = plan(Grid.parse(paper.grid("full"), source=paper.name), find_installed())
     values = {"dense": 27.66, "magnitude": 193.0, "sparsegpt": 36.85}
-    note = rf"data: corpus wikitext-2-raw-v1, join \n\n, window {window}, stride {window}, tail dropped, partial False"
+    told = {"corpus": "wikitext-2-raw-v1", "join": "\\n\\n", "window": window, "stride": window, "partial": False}
 
     def facts(trial: Trial) -> dict[str, Any]:
-        return {"loss": math.log(values[trial.method.use]), "top1_accuracy": 0.3, "notes": (note,)}
+        value = values[trial.method.use]
+        return {"loss": math.log(value), "scores": {"perplexity": value}, "data": dict(told)}
 
     folder.mkdir()
     measured.stored(folder, made.grid, list(made.trials), facts).close()
