@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from prunebench.errors import PruneBenchError, said
-from prunebench.grid.grid import Claim, Grid
+from prunebench.grid.file import Claim
+from prunebench.grid.grid import Grid
 from prunebench.plugins.contracts import Paper
 from prunebench.store import Results, open_results
 from prunebench.testing.findings import Finding, class_findings
