@@ -29,7 +29,7 @@ def check_paper(cls: type[Paper]) -> list[Finding]:
         try:
             Grid.parse(paper.grid(scale), name=paper.name, source=f"{scale}.toml")
         except (PruneBenchError, OSError) as error:
-            findings.append(Finding("grid", str(error), f"fix {scale}.toml"))
+            findings.append(Finding("grid", str(error), f"fix {scale}.toml or claims.toml"))
     if not (paper.folder / "published.csv").is_file():
         findings.append(Finding("published", "no published.csv", "add the published numbers as data"))
     return [*findings, *_ledger_findings(paper), *_query_findings(paper)]
