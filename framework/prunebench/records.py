@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -39,12 +38,6 @@ def decode(line: bytes | str, kind: type[T]) -> T:
 def short_hash(text: bytes | str) -> str:
     """The first 16 hexadecimal digits of SHA-256."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of the file's bytes, hexadecimal; raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -126,7 +119,7 @@ class LatencyProtocol:
     batch: tuple[int, ...] = (1, 64)
     threads: int = 1
     rounds: int = 1  # fresh processes; 5 where rigour is asked for
-    groups: int = 20  # ABBA or BAAB groups a round, at least
+    groups: int = 20  # ABBA or BAAB groups per round, at least
     max_seconds: float = 3.0  # for one batch size, warm-up included
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     memory_format: Literal["contiguous", "channels_last", "fastest"] = "contiguous"
@@ -226,7 +219,7 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Latency:
-    """One batch size: raw block times of both sides, in milliseconds a call, and what follows from them."""
+    """One batch size: raw block times of both sides, in milliseconds per call, and what follows from them."""
 
     batch: int
     threads: int
@@ -236,7 +229,7 @@ class Latency:
     compile: bool
     clock: Literal["cpu", "wall", "cuda"]  # the headline's: thread CPU time, wall time, CUDA events
     calls_per_block: int
-    dense_ms: tuple[float, ...]  # one entry a block, headline clock
+    dense_ms: tuple[float, ...]  # one entry per block, headline clock
     pruned_ms: tuple[float, ...]
     dense_wall_ms: tuple[float, ...]
     pruned_wall_ms: tuple[float, ...]
@@ -323,7 +316,7 @@ class Measurement:
     top1_accuracy: float | None
     top5_accuracy: float | None  # with more than five classes
     loss: float | None  # the mean, where the objective tells one
-    correct: str  # base64 of a bitmap, one bit a test sample, first sample in the highest bit
+    correct: str  # base64 of a bitmap, one bit per test sample, first sample in the highest bit
     top1_accuracy_before_finetune: float | None
     parameter_count: int
     nonzero_parameter_count: int

@@ -79,8 +79,8 @@ def _claim(verdict: Verdict) -> str:
 
 
 def _point(point: Point) -> str:
-    mend = code(point.mend) if point.mend and point.status in ("missing", "partly") else ""
-    told = f"<p>{point.number}. {esc(point.title)}</p>{paragraph(point.found, 'note') if point.found else ''}{mend}"
+    fix = code(point.mend) if point.mend and point.status in ("missing", "partly") else ""
+    told = f"<p>{point.number}. {esc(point.title)}</p>{paragraph(point.found, 'note') if point.found else ''}{fix}"
     return _item(point.status, told)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import StoreError, did_you_mean
-from prunebench.records import file_sha256
+from prunebench.files import file_sha256
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
 from prunebench.store.parquet import write_parquet

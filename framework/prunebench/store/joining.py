@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.errors import StoreError
-from prunebench.records import file_sha256
+from prunebench.files import file_sha256
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
 from prunebench.store.folders import MANIFEST, build_database, read_manifest
