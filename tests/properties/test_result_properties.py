@@ -21,7 +21,7 @@ from prunebench.report.markup import esc
 from prunebench.report.text import script_json
 from prunebench.store import Store, open_results
 from prunebench.store.plain import csv_text
-from prunebench.text import printable, quoted
+from prunebench.writing import printable, quoted
 
 FIELDS = ("loss", "top1_accuracy", "correct", "parameter_count", "mac_count", "stored_bytes", "storage", "realised",
           "notes", "metrics", "achieved", "solved", "layers", "latency", "curve", "stages")  # fmt: skip

@@ -21,7 +21,7 @@ SIGNS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
 def command(db: Path, noise: bool, as_json: bool) -> int:
     """Check this machine; every problem comes with a fix. Include its output in every issue report."""
     from prunebench.doctor import examine
-    from prunebench.text import printable
+    from prunebench.writing import printable
 
     checks = []
     with ending_at_once():  # an exception in the middle of torch's own code may abort the process

@@ -21,7 +21,7 @@ from rich.text import Text
 from prunebench.cli import silence
 from prunebench.engine.activity import Ending, Snapshot, Tally, Throttled, clock, ending
 from prunebench.engine.executors.events import Event, Finished, Note, WorkerLost
-from prunebench.text import printable
+from prunebench.writing import printable
 
 STYLES = {"ok": "green", "skipped": "yellow", "failed": "red", "timeout": "red", "killed": "red", "oom": "red"}
 WORDS = {"skipped": "declined"}

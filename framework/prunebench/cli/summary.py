@@ -12,7 +12,7 @@ from rich.text import Text
 from prunebench.report.labels import short_labels
 from prunebench.report.score import is_share, score_of_row
 from prunebench.report.seeds import ONE_SEED
-from prunebench.text import printable
+from prunebench.writing import printable
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,7 +13,7 @@ from typing import Any
 from prunebench.cli.terminal import Sheet, fitted
 from prunebench.store.names import distinct
 from prunebench.store.plain import plain
-from prunebench.text import escape
+from prunebench.writing import escape
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"

@@ -18,9 +18,9 @@ from prunebench.errors import CheckpointError, PruneBenchError
 from prunebench.export.card import FORMAT, card_path
 from prunebench.export.load import loaded
 from prunebench.export.memory import fresh_process
-from prunebench.files import file_sha256
 from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
 from prunebench.measure.scores import evaluating
+from prunebench.writing import file_sha256
 
 SUFFIXES = (".pt2", ".safetensors", ".onnx", "")
 ABSOLUTE, RELATIVE = 1e-4, 1e-4  # how far outputs of the file may be from the network's

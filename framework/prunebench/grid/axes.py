@@ -11,7 +11,7 @@ from typing import Any
 
 from prunebench.errors import GridError, did_you_mean
 from prunebench.records import Value
-from prunebench.text import fits_in_64_bits, short
+from prunebench.writing import fits_in_64_bits, short
 
 TEXT_LIMIT = 10_000
 LENGTH_LIMIT = 1_000_000

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from prunebench.errors import did_you_mean
 from prunebench.grid.blocks import Draft, Exclusion
 from prunebench.records import DENSE, Value
-from prunebench.text import short
+from prunebench.writing import short
 
 CELL_KEYS = ("dataset", "model", "method", "seed")
 

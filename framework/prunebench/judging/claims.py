@@ -9,7 +9,7 @@ from typing import Any
 
 from prunebench.errors import StoreError
 from prunebench.store.sealed_child import Answer
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 VERDICTS = ("held", "not held", "cannot tell")
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from prunebench.errors import PlanError, did_you_mean
 from prunebench.records import Value
-from prunebench.text import short
+from prunebench.writing import short
 
 _FIELD_TYPES: dict[type[Any], dict[str, Any]] = {}  # resolving annotations is slow, classes are few
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prunebench.errors import DataError
-from prunebench.text import quoted, quoted_name
+from prunebench.writing import quoted, quoted_name
 
 PLACEHOLDER = "$published"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")

@@ -15,7 +15,7 @@ from prunebench.grid import lines
 from prunebench.report.headlines import by_setting, headline
 from prunebench.report.scope import Scope
 from prunebench.report.text import script_json
-from prunebench.text import printable, printable_lines
+from prunebench.writing import printable, printable_lines
 
 if TYPE_CHECKING:
     import polars as pl

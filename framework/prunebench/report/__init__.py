@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.files import write_whole
 from prunebench.report.scope import Queryable, Scope
+from prunebench.writing import write_whole
 
 if TYPE_CHECKING:
     import polars as pl

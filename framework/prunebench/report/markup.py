@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from prunebench.text import printable, printable_lines
+from prunebench.writing import printable, printable_lines
 
 
 def esc(text: object, longest: int = 2000) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.report.scope import Queryable
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prunebench.errors import StoreError, did_you_mean
 from prunebench.report.scope import Queryable
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 SQL = """
 select run_id

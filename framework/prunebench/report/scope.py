@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from prunebench.errors import QueryError
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     import polars as pl

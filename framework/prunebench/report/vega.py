@@ -8,7 +8,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from prunebench.files import write_whole
+from prunebench.writing import write_whole
 
 END_TAG = re.compile(r"<(?=/script|!--|script)", re.IGNORECASE)
 

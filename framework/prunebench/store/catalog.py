@@ -12,7 +12,7 @@ from prunebench.store.ingest import ingest
 from prunebench.store.journal import journals_of
 from prunebench.store.publish import set_wal_aside
 from prunebench.store.views import build_views, fingerprint
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

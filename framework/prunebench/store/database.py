@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.errors import NewerDatabase, NotADatabase, StoreError
 from prunebench.store.ingest import statements
 from prunebench.store.journal import folder_of
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.store.journal import Tail
 from prunebench.store.line_schema import RESULT_SHAPE, RUN_SHAPE
 from prunebench.store.sample_values import add_value_pairs, add_values
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prunebench.errors import QueryError, StoreError, did_you_mean
 from prunebench.store.sealed_client import sealed_query
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 
 def run_of(path: Path | str, text: str) -> str:

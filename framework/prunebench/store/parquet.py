@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.text import quoted, quoted_name
+from prunebench.writing import quoted, quoted_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import QueryError
 from prunebench.store.names import distinct
-from prunebench.text import quoted_name
+from prunebench.writing import quoted_name
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,7 +16,7 @@ import msgspec
 
 from prunebench.errors import PruneBenchError, QueryError
 from prunebench.store.names import distinct
-from prunebench.text import quoted_name
+from prunebench.writing import quoted_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.errors import StoreError
-from prunebench.files import file_sha256
 from prunebench.store import database as db
 from prunebench.store.ingest import joined_kind, mark_superseded, statements
 from prunebench.store.journal import folder_of, journals_of
 from prunebench.store.publish import is_published_here, merge_lock
-from prunebench.text import quoted
+from prunebench.writing import file_sha256, quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.records import COUNTING_RULE
 from prunebench.store.ingest import joined_kind, statements
-from prunebench.text import quoted
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -23,8 +23,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from prunebench.errors import CheckpointError
-from prunebench.files import write_whole
 from prunebench.records import CurvePoint, decode, encode
+from prunebench.writing import write_whole
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ def _task(
         memory=bench.memory if is_first else None,
         initial=dense.initial,
         make=make,
+        teacher=dense.network,
         breathe=bench.turn.breathe,
         generator=method_generator(trial.seed, position),
     )

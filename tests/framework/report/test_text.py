@@ -7,7 +7,7 @@ from prunebench.report.labels import short_labels
 from prunebench.report.markdown import html_of
 from prunebench.report.markup import code, count, esc, listed
 from prunebench.report.text import script_json
-from prunebench.text import printable, printable_lines
+from prunebench.writing import printable, printable_lines
 
 
 @pytest.mark.parametrize(

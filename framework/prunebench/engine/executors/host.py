@@ -21,8 +21,8 @@ from prunebench.engine.executors.events import Slot
 from prunebench.engine.executors.local import LocalTransport
 from prunebench.engine.executors.transport import Said
 from prunebench.engine.worker.messages import RELEASE, Hello, Order
-from prunebench.files import write_whole
 from prunebench.records import decode
+from prunebench.writing import write_whole
 
 Command = tuple[str, bytes]  # "start", "send" with an order, "kill", "close"
 Told = tuple[str, bytes, str]  # "said" with a line; "exited" with its reason and the tail of the log

@@ -8,7 +8,7 @@ from typing import Any
 
 from prunebench.engine.worker.messages import Report
 from prunebench.records import Result, Trial, decode, encode
-from prunebench.text import fits_in_64_bits
+from prunebench.writing import fits_in_64_bits
 
 MAX_RESULT_BYTES = 64 * 2**20
 LONG_NUMBER = re.compile(rb"[\[:,]-?\d{19,}[,\]}]")

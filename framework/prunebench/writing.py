@@ -1,8 +1,12 @@
-"""Text and numbers on their way elsewhere: into SQL, into a message, onto a terminal or a page, into a database."""
+"""What is written elsewhere: text into SQL, messages, terminals and pages; files, whole or not at all."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import time
+from pathlib import Path
 
 # C0 and C1 controls, the directional overrides and isolates, line separators, surrogates, non-characters
 _UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
@@ -50,3 +54,28 @@ def escape(character: str) -> str:
     """The character by its number: `\\x1b`, `\\u200e`, `\\U000e0001`."""
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write `content` beside `path` and rename it: readers see all of it, or what was there before.
+
+    The folder is made where it is not there. `durable` waits until the content is on the disk. Raises OSError, and
+    leaves nothing behind then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of the file's bytes, hexadecimal; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
