@@ -48,7 +48,7 @@ class Choice:
 
     `target` asks for a result instead of a method's own field (`{"compression": 4}`); `stages` makes a pipeline of
     methods (`use` is then "pipeline"); `code` is the hash of a plugin loaded from a file, empty for installed ones.
-    `shown` names the parameters that a label shows (the plan chooses them): no part of identity.
+    `shown` names the parameters that a label shows; the plan chooses them, and they do not change the id.
     """
 
     use: str
