@@ -65,10 +65,9 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
     try:
-        with open(part, "wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
+        part.write_bytes(content)
+        if durable:
+            with part.open("rb+") as file:
                 os.fsync(file.fileno())
         os.replace(part, path)
     finally:
