@@ -20,7 +20,7 @@ from prunebench.report.text import script_json
 from prunebench.report.vega import bundle
 from prunebench.writing import printable, printable_lines
 
-SCRIPTS = ("data.js", "state.js", "charts.js", "table.js", "main.js")
+SCRIPTS = ("data.js", "state.js", "print.js", "charts.js", "table.js", "main.js")
 LONGEST_QUERY = 60_000  # characters, as elsewhere on the page
 
 
