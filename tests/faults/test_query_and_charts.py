@@ -236,6 +236,14 @@ def test_sql_that_is_not_utf8_is_one_line(bench: Bench) -> None:
     assert (said.code, said.err) == (2, "bench: the SQL is not UTF-8\n")
 
 
+def test_sql_of_utf8_is_read_where_the_locale_is_one_of_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prunebench.cli import query
+
+    monkeypatch.setattr(query.os, "fsencode", lambda text: text.encode("ascii", "surrogateescape"))
+    assert query._utf8("select '\udcc2\udcb7'") == "select '\u00b7'"
+    assert query._utf8("select '\udcff'") == "select '\udcff'", "other bytes stay as they are, and are refused"
+
+
 @fault(72, "a standard output that cannot show a character", "an escape in its place; the command goes on")
 def test_a_stream_that_knows_ascii_alone_has_escapes() -> None:
     script = "from prunebench.cli import complete_streams; complete_streams(); print('a \\u00b7 b')"

@@ -99,9 +99,12 @@ def _plugin(plugin: Any, installed: Any) -> dict[str, Any]:
 def _state(plugin: Any, installed: Any) -> str:
     """`healthy`, or in a word why not."""
     from prunebench.plugins.contracts import API_VERSION
+    from prunebench.plugins.parameters import default_fault
 
     if len(installed.by_name[plugin.kind, plugin.name]) > 1:
         return "clash"
+    if fault := default_fault(plugin.cls):
+        return fault
     return "healthy" if plugin.cls.api_version == API_VERSION else f"old API {plugin.cls.api_version}"
 
 

@@ -47,10 +47,7 @@ def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[s
         elif item.name not in given and item.name in known:
             values[item.name] = known[item.name]
             if not _is_plain(values[item.name]):
-                kind = type(values[item.name]).__name__
-                raise PlanError(
-                    f"{where} has a {kind} as default, which a grid cannot hold: use a number, a text or a tuple"
-                )
+                raise PlanError(_not_plain(cls.name, item.name, values[item.name]))
         elif item.name in given:
             values[item.name] = checked(given[item.name], kinds[item.name], item.metadata, where)
         else:
@@ -122,6 +119,16 @@ def _possible(cls: type[Any], name: str) -> list[Value]:
             if value is not None:
                 found.append(checked(value, field_types(cls)[name], item.metadata, name))
     return found
+
+
+def default_fault(cls: type[Any]) -> str:
+    """The first field whose default no grid can hold, and why; empty where all can."""
+    return next((_not_plain(cls.name, *item) for item in defaults(cls).items() if not _is_plain(item[1])), "")
+
+
+def _not_plain(plugin: str, field: str, value: Any) -> str:
+    kind = type(value).__name__
+    return f"{plugin}: {field} has a {kind} as default, which a grid cannot hold: use a number, a text or a tuple"
 
 
 def _is_plain(value: Any) -> bool:

@@ -36,6 +36,11 @@ def journals_of(database: Path) -> list[Path]:
     return sorted(path for path in folder_of(database).glob("*.jsonl") if path.is_file())
 
 
+def strangers_of(database: Path) -> list[Path]:
+    """What has a journal's name and is none: a folder, a FIFO, a link to nowhere."""
+    return sorted(path for path in folder_of(database).glob("*.jsonl") if not path.is_file())
+
+
 def line_of(kind: str, record: object) -> bytes:
     """`record` as one line of a journal; raises StoreError where it is not plain data."""
     try:
