@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
+
+from prunebench.recipe import Recipe as Recipe
 
 Scalar = bool | int | float | str
 Value = Scalar | list[Any] | dict[str, Any] | None
@@ -41,19 +42,13 @@ def short_hash(text: bytes | str) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of the file's bytes, hexadecimal; raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @dataclass(frozen=True)
 class Choice:
     """A plugin's name with its complete parameters, so that a changed default is a new trial.
 
     `target` asks for a result instead of a method's own field (`{"compression": 4}`); `stages` makes a pipeline of
     methods (`use` is then "pipeline"); `code` is the hash of a plugin loaded from a file, empty for installed ones.
-    `shown` names the parameters that a label shows (the plan chooses them): no part of identity.
+    `shown` names the parameters that a label shows; the plan chooses them, and they do not change the id.
     """
 
     use: str
@@ -84,38 +79,6 @@ class Choice:
         return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained or fine-tuned, for `epochs` or for `steps`; without either it is left as it is."""
-
-    epochs: int = 0
-    steps: int = 0  # optimizer steps, instead of epochs; 0 for none
-    patience: int = 0  # epochs without a better validation loss before it stops; the best weights are restored
-    batch_size: int = 128
-    lr: float = 1e-3
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    momentum: float = 0.9  # sgd only
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-
-    @property
-    def trains(self) -> bool:
-        """Whether anything is trained by it."""
-        return self.epochs > 0 or self.steps > 0
-
-    @property
-    def text(self) -> str:
-        """Canonical JSON; keys that are younger than the first grids are left out where they ask for nothing."""
-        return encode(_recipe_table(self)).decode()
-
-
-def _recipe_table(recipe: Recipe) -> dict[str, Any]:
-    table: dict[str, Any] = msgspec.to_builtins(recipe)
-    if not recipe.steps:
-        table.pop("steps")
-    return table
-
-
 Runtime = Literal["torch", "torch_compile", "torch_export", "onnxruntime", "openvino"]
 
 
@@ -126,7 +89,7 @@ class LatencyProtocol:
     batch: tuple[int, ...] = (1, 64)
     threads: int = 1
     rounds: int = 1  # fresh processes; 5 where rigour is asked for
-    groups: int = 20  # ABBA or BAAB groups a round, at least
+    groups: int = 20  # ABBA or BAAB groups per round, at least
     max_seconds: float = 3.0  # for one batch size, warm-up included
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     memory_format: Literal["contiguous", "channels_last", "fastest"] = "contiguous"
@@ -135,6 +98,9 @@ class LatencyProtocol:
     decode: int = 0  # of language models: one more token behind so many in a cache is timed as well; 0 for not
     runtime: Runtime = "torch"  # what runs both networks
     dynamic_batch: bool = False  # exported networks are left open in their batch size
+
+
+Retraining = Literal["finetune", "rewind_weights", "rewind_lr", "scratch_epochs", "scratch_compute"]
 
 
 @dataclass(frozen=True)
@@ -148,6 +114,7 @@ class Protocol:
     evaluation_limit: int = 0  # test samples, 0 for all of them
     metrics: tuple[str, ...] = ()  # plugins that measure more
     threads: int = 1  # of torch, while a network is trained, pruned and scored: sums come out otherwise with others
+    retraining: Retraining = "finetune"  # what the epochs of `finetune` are spent on
 
     @cached_property
     def text(self) -> str:
@@ -158,9 +125,10 @@ class Protocol:
         for key, usual in (("in_place", False), ("decode", 0), ("runtime", "torch"), ("dynamic_batch", False)):
             if getattr(self.latency, key) == usual:
                 table["latency"].pop(key, None)
-        table["train"], table["finetune"] = _recipe_table(self.train), _recipe_table(self.finetune)
-        if self.threads == 1:
-            table.pop("threads", None)
+        table["train"], table["finetune"] = self.train.table, self.finetune.table
+        for key, usual in (("threads", 1), ("retraining", "finetune")):
+            if getattr(self, key) == usual:
+                table.pop(key, None)
         return encode(table).decode()
 
     @cached_property
@@ -226,7 +194,7 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Latency:
-    """One batch size: raw block times of both sides, in milliseconds a call, and what follows from them."""
+    """One batch size: raw block times of both sides, in milliseconds per call, and what follows from them."""
 
     batch: int
     threads: int
@@ -236,7 +204,7 @@ class Latency:
     compile: bool
     clock: Literal["cpu", "wall", "cuda"]  # the headline's: thread CPU time, wall time, CUDA events
     calls_per_block: int
-    dense_ms: tuple[float, ...]  # one entry a block, headline clock
+    dense_ms: tuple[float, ...]  # one entry per block, headline clock
     pruned_ms: tuple[float, ...]
     dense_wall_ms: tuple[float, ...]
     pruned_wall_ms: tuple[float, ...]
@@ -323,7 +291,7 @@ class Measurement:
     top1_accuracy: float | None
     top5_accuracy: float | None  # with more than five classes
     loss: float | None  # the mean, where the objective tells one
-    correct: str  # base64 of a bitmap, one bit a test sample, first sample in the highest bit
+    correct: str  # base64 of a bitmap, one bit per test sample, first sample in the highest bit
     top1_accuracy_before_finetune: float | None
     parameter_count: int
     nonzero_parameter_count: int

@@ -20,7 +20,7 @@ DEVICES = ["cpu:2", pytest.param("cuda:0", marks=pytest.mark.gpu)]
 
 
 def reduced_quickstart() -> Grid:
-    """The quickstart with one seed, two epochs and hardly any timing, networks a block."""
+    """The quickstart with one seed, two epochs and hardly any timing, its networks in a block each."""
     text = (ROOT / "grids" / "quickstart.toml").read_text()
     for given, less in [
         ("epochs = 30", "epochs = 2"),
@@ -33,7 +33,7 @@ def reduced_quickstart() -> Grid:
     return Grid.parse(text, name="quickstart", source="quickstart")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("devices", DEVICES)
 def test_the_quickstart_runs(tmp_path: Path, devices: str) -> None:
     outcome = run(reduced_quickstart(), db=tmp_path / "results.duckdb", devices=devices, report=False)

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.report.labels import short_labels
-from prunebench.report.score import is_share, score_of_row
+from prunebench.report.score import floor_words, is_share, score_of_row
 from prunebench.report.seeds import ONE_SEED
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,7 +41,7 @@ def wide_console() -> Console:
 
 
 def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = False) -> Table:
-    """One row a setting and batch under a heading a data set and model; a narrow one keeps to the essentials."""
+    """One row per setting and batch under one heading per data set and model; a narrow one keeps to the essentials."""
     more = f"{frame.height - longest} more rows are in the report" if frame.height > longest else None
     table = Table(box=None, header_style="bold", caption=more, caption_justify="left", pad_edge=False)
     table.add_column("method", overflow="fold", min_width=24)
@@ -94,8 +94,8 @@ def summary_cells(row: dict[str, Any]) -> dict[str, str]:
 
 def _verdict(row: dict[str, Any]) -> str:
     """A speedup says little of a network that is no better than none."""
-    floored = bool(row.get("is_at_floor")) and row["verdict"] is not None
-    return f"{row['verdict']}, at its floor" if floored else row["verdict"] or ""
+    floor = floor_words(row)
+    return f"{row['verdict']}, {floor}" if floor and row["verdict"] else row["verdict"] or ""
 
 
 def number(value: float | None, form: str, times: float = 1) -> str:

@@ -20,7 +20,7 @@ from prunebench.testing import bench, kept
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings, located
 from prunebench.testing.other_tasks import other_findings
 from prunebench.trial.masks import fold_masks, private_copy
-from prunebench.trial.targets import DenseCounts, totals
+from prunebench.trial.targets import closed_form_faults
 
 LARGE = 2048
 LARGE_SECONDS = 60.0
@@ -58,7 +58,7 @@ def check_method(
         attempts = [attempt(method, name) for name in bench.COUPLED]
     working = []
     for one in attempts:
-        found = [Finding(check, f"{seen} ({one.where})", mend) for check, seen, mend in _judged(method, one)]
+        found = [Finding(check, f"{seen} ({one.where})", fix) for check, seen, fix in _judged(method, one)]
         findings += found
         if one.pruned is not None and all(finding.check != "output" for finding in found):
             working.append(one.where)
@@ -96,7 +96,8 @@ def attempt(
 
 SAME_AGAIN = ("determinism", "seed", "repeat", "shared")  # what a method that measures times cannot promise
 
-Row = tuple[str, str, str]  # check, seen, mend
+CLOSED_FORM = "fix the closed form or the network"
+Row = tuple[str, str, str]  # check, seen, fix
 
 
 def _judged(method: Method, one: Attempt) -> Iterator[Row]:
@@ -144,8 +145,8 @@ def _unchanged(method: Method, one: Attempt) -> Iterator[Row]:
         return
     before, after = one.dense.state_dict(), one.pruned.state_dict()
     if before.keys() == after.keys() and all(_same(before[name], after[name]) for name in before):
-        mend = 'raise NotApplicable("why") where nothing can be done'
-        yield "unchanged", "prune returned the network as it was", mend
+        fix = 'raise NotApplicable("why") where nothing can be done'
+        yield "unchanged", "prune returned the network as it was", fix
 
 
 def _is_at_loosest(method: Method) -> bool:
@@ -157,25 +158,12 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _counts(method: Method, one: Attempt) -> Iterator[Row]:
+    """The runner's own check."""
     assert one.pruned is not None
     example = bench.inputs(1)
-    task = bench.task(one.dense)
-    declared = method.counts(task.shapes)
-    if declared is None:
-        return
-    if [layer.name for layer in declared] != [shape.name for shape in task.shapes]:
-        yield "counts", "counts() does not list every layer in order", "one LayerCounts a shape, in their order"
-        return
     before, after = counts(one.dense, example), counts(one.pruned, example, dense=one.dense)
-    dense = DenseCounts(before.parameter_count, before.mac_count)
-    parameters, nonzero, macs = totals(declared, task.shapes, dense)
-    mend = "fix the closed form or the network"
-    if parameters != after.parameter_count:
-        yield "counts", f"declared {parameters:,} parameters, counted {after.parameter_count:,}", mend
-    if after.nonzero_parameter_count > nonzero:
-        yield "counts", f"declared {nonzero:,} nonzero, counted {after.nonzero_parameter_count:,}", mend
-    if before.mac_count is not None and after.mac_count is not None and macs != after.mac_count:
-        yield "counts", f"declared {macs:,} MACs, counted {after.mac_count:,}", mend
+    for fault in closed_form_faults(method, bench.task(one.dense).shapes, before, after):
+        yield "counts", fault, CLOSED_FORM
 
 
 def _saved(one: Attempt) -> Iterator[Row]:
@@ -201,8 +189,8 @@ def _trained(one: Attempt) -> Iterator[Row]:
     try:
         bench.task(one.dense).fit(one.pruned, epochs=1, max_steps=1)
     except Exception as error:
-        mend = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
-        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", mend
+        fix = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
+        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", fix
 
 
 def _overall(method: Method, attempts: list[Attempt]) -> list[Finding]:
@@ -217,8 +205,8 @@ def _repeated(method: Method, where: str) -> Iterator[Row]:
     first = attempt(method, where)
     again = attempt(method, where, global_seed=1)
     if not _equal_outputs(first, again):
-        mend = "draw from task.generator only; reinitialise nothing"
-        yield "determinism", "the same seed gave other weights", mend
+        fix = "draw from task.generator only; reinitialise nothing"
+        yield "determinism", "the same seed gave other weights", fix
     other = attempt(method, where, seed=1)
     differs = not _equal_outputs(first, other)
     if method.stochastic and not differs:

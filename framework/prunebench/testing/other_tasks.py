@@ -22,12 +22,12 @@ from prunebench.splits import Splits, TensorSplit
 from prunebench.testing import bench
 from prunebench.testing.findings import Finding, instance_or_findings, located
 from prunebench.trial.masks import fold_masks
-from prunebench.trial.targets import DenseCounts, totals
+from prunebench.trial.targets import closed_form_faults
 from prunebench.trial.task import TrialTask
 
 SAMPLES, COLUMNS, WORDS, WINDOW, WIDTH = 96, 12, 19, 10, 16
 IDENTITY_TOLERANCE = 1e-3
-Row = tuple[str, str, str]  # check, seen, mend
+Row = tuple[str, str, str]  # check, seen, fix
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def other_findings(cls: type[Method], method: Method) -> Iterator[Finding]:
     """Findings about the method on both, where its `objectives` let it."""
     for other in OTHERS:
         if not method.objectives or other.objective in method.objectives:
-            for check, seen, mend in _of(cls, method, other):
-                yield Finding(check, f"{seen} ({other.name})", mend)
+            for check, seen, fix in _of(cls, method, other):
+                yield Finding(check, f"{seen} ({other.name})", fix)
 
 
 def _of(cls: type[Method], method: Method, other: Other) -> Iterator[Row]:
@@ -147,18 +147,9 @@ def _output(dense: nn.Module, pruned: nn.Module, task: TrialTask) -> Iterator[Ro
 
 
 def _counts(method: Method, dense: nn.Module, pruned: nn.Module, task: TrialTask) -> Iterator[Row]:
-    declared = method.counts(task.shapes)
-    if declared is None:
-        return
     before, after = counts(dense, task.example_input), counts(pruned, task.example_input, dense=dense)
-    was = DenseCounts(before.parameter_count, before.mac_count)
-    parameters, nonzero, macs = totals(declared, task.shapes, was)
-    for what, said, seen in (("parameters", parameters, after.parameter_count), ("MACs", macs, after.mac_count)):
-        if seen is not None and said is not None and said != seen:
-            yield "counts", f"declared {said:,} {what}, counted {seen:,}", "fix the closed form or the network"
-    if after.nonzero_parameter_count > nonzero:
-        seen_text = f"declared {nonzero:,} nonzero, counted {after.nonzero_parameter_count:,}"
-        yield "counts", seen_text, "fix the closed form or the network"
+    for fault in closed_form_faults(method, task.shapes, before, after):
+        yield "counts", fault, "fix the closed form or the network"
 
 
 def _loosest(cls: type[Method], other: Other, dense: nn.Module) -> Iterator[Row]:
@@ -185,5 +176,5 @@ def _trained(other: Other, dense: nn.Module, pruned: nn.Module) -> Iterator[Row]
     try:
         other.task(dense).fit(pruned, epochs=1, max_steps=1)
     except Exception as error:
-        mend = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
-        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", mend
+        fix = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
+        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", fix
