@@ -103,7 +103,7 @@ _REGISTRIES: dict[Any, Any] = {}
 
 @contextlib.contextmanager
 def _one_registry() -> Iterator[None]:
-    """torch reads the source of 500 translations for each export, which takes half of its time: here, once a process.
+    """torch reads the source of 500 translations for each export, which takes half of its time: here, once per process.
 
     What it has read is not changed by an export without translations of its own. Of a torch that keeps it elsewhere
     nothing is changed.
