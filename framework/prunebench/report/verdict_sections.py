@@ -16,6 +16,7 @@ from prunebench.report.seeds import ONE_SEED
 if TYPE_CHECKING:
     from prunebench.judging.audit import Point
     from prunebench.judging.claims import Verdict
+    from prunebench.plugins.discovery import Installed
 
 TONES = {"held": "good", "satisfied": "good", "not held": "bad", "missing": "bad", "error": "bad"}
 
@@ -28,7 +29,7 @@ class Judgements:
     points: Future[Sequence[Point]]
 
 
-def begin(results: Queryable, db: Path | str, run_id: str) -> Judgements:
+def begin(results: Queryable, db: Path | str, run_id: str, installed: Installed | None = None) -> Judgements:
     """Start both checks; a run without claims is not asked for them."""
     from prunebench.judging.claims import check_claims
     from prunebench.report.advice import planned_audit
@@ -37,7 +38,7 @@ def begin(results: Queryable, db: Path | str, run_id: str) -> Judgements:
     pool = ThreadPoolExecutor(2)
     try:
         asked = pool.submit(check_claims if claims.height else _no_claims, db, run_id)
-        return Judgements(asked, pool.submit(planned_audit, db, run_id))
+        return Judgements(asked, pool.submit(planned_audit, db, run_id, installed))
     finally:
         pool.shutdown(wait=False)
 
