@@ -32,10 +32,10 @@ def command(
     db: Path,
     as_json: bool,
 ) -> int:
-    """Lay published numbers beside ours where the protocol is the same: reproduced, not reproduced, or cannot tell.
+    """Compare published numbers with ours under the same protocol: reproduced, not reproduced, or cannot tell.
 
-    PAPER is a paper's name; without it all papers are shown. Ours of another protocol stand apart, and the columns that
-    differ are named. The tolerance comes from the spread over seeds.
+    PAPER is a paper's name; without it all papers are shown. Our results under another protocol are listed apart, with
+    the columns that differ. The tolerance comes from the spread over seeds.
     """
     from prunebench.plugins.discovery import find_installed
 
@@ -55,7 +55,7 @@ def entries_of(installed: Any, db: Path | None, paper: str | None = None, run: s
     from prunebench.plugins.parameters import defaults
     from prunebench.store.lookup import run_of
 
-    names = [paper] if paper else sorted(installed.of_kind("paper"))
+    names = [paper] if paper else sorted({name for kind, name in installed.by_name if kind == "paper"})
     rows = [row for name in names for row in installed.find("paper", name).cls().ledger()]
     trials = measured_trials(db, run_of(db, run) if run else "") if db else []
     usual = {name: defaults(plugin.cls) for name, plugin in installed.of_kind("method").items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from prunebench.errors import StoreError
 from prunebench.store.sealed_child import Answer
+from prunebench.writing import quoted
 
 VERDICTS = ("held", "not held", "cannot tell")
 
@@ -23,6 +24,7 @@ class Verdict:
     numbers: dict[str, Any] = field(default_factory=dict)
     why: str = ""  # the author's own remark: why it differs
     why_not: str = ""
+    since: str = ""  # what is no longer as it was when the rows were made: `report.since`
     seed_count: int | None = None  # as the claim's own numbers count them, or the most that a setting of the run has
 
 
@@ -49,8 +51,7 @@ def claims_of(path: Path | str, run_id: str) -> list[dict[str, str]]:
     """The claims that came with the run's grid."""
     from prunebench.store.sealed_client import sealed_query
 
-    name = run_id.replace("'", "''")
-    rows = sealed_query(path, f"select claims from runs where run_id = '{name}'").rows
+    rows = sealed_query(path, f"select claims from runs where run_id = {quoted(run_id)}").rows
     if not rows:
         raise StoreError(f"no run {run_id!r} here; `bench runs` lists them")
     claims: list[dict[str, str]] = json.loads(rows[0][0] or "[]")

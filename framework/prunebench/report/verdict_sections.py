@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import PruneBenchError
 from prunebench.report.markup import code, count, details, esc, paragraph, section
-from prunebench.report.scope import Queryable, literal
+from prunebench.report.scope import Queryable
 from prunebench.report.seeds import ONE_SEED
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from prunebench.judging.audit import Point
@@ -31,13 +32,13 @@ class Judgements:
 
 def begin(results: Queryable, db: Path | str, run_id: str, installed: Installed | None = None) -> Judgements:
     """Start both checks; a run without claims is not asked for them."""
-    from prunebench.judging.claims import check_claims
     from prunebench.report.advice import planned_audit
+    from prunebench.report.since import judged
 
-    claims = results.query(f"select claims from runs where run_id = {literal(run_id)} and len(claims) > 2")
+    claims = results.query(f"select claims from runs where run_id = {quoted(run_id)} and len(claims) > 2")
     pool = ThreadPoolExecutor(2)
     try:
-        asked = pool.submit(check_claims if claims.height else _no_claims, db, run_id)
+        asked = pool.submit(judged if claims.height else _no_claims, db, run_id)
         return Judgements(asked, pool.submit(planned_audit, db, run_id, installed))
     finally:
         pool.shutdown(wait=False)
@@ -74,14 +75,14 @@ def audit_section(found: Future[Sequence[Point]]) -> str:
 
 def _claim(verdict: Verdict) -> str:
     numbers = ", ".join(f"{name} = {_number(value)}" for name, value in verdict.numbers.items())
-    lines = [paragraph(text, "note") for text in (numbers, verdict.why, verdict.why_not) if text]
+    lines = [paragraph(text, "note") for text in (numbers, verdict.why, verdict.why_not, verdict.since) if text]
     text = f"{verdict.text} {ONE_SEED}" if verdict.seed_count == 1 else verdict.text
     return _item(verdict.verdict, f"<p>{esc(text)}</p>{''.join(lines)}{details('Query', code(verdict.sql))}")
 
 
 def _point(point: Point) -> str:
-    mend = code(point.mend) if point.mend and point.status in ("missing", "partly") else ""
-    told = f"<p>{point.number}. {esc(point.title)}</p>{paragraph(point.found, 'note') if point.found else ''}{mend}"
+    fix = code(point.mend) if point.mend and point.status in ("missing", "partly") else ""
+    told = f"<p>{point.number}. {esc(point.title)}</p>{paragraph(point.found, 'note') if point.found else ''}{fix}"
     return _item(point.status, told)
 
 

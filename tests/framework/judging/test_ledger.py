@@ -160,6 +160,13 @@ def test_times_of_another_machine_are_not_judged(tmp_path: Path) -> None:
         ([{"metric": "top1_accuracy", "unit": "share"}], "top1_accuracy is in percent, got 'share': convert it"),
         ([{"metric": "top1_accuracy", "unit": "percent", "value": "0.916"}], "no value is above 1, so they are shares"),
         ([{"metric": "top1_accuracy", "unit": "percent", "value": "120"}], "value 120 is no percentage"),
+        (
+            [
+                {"metric": "top1_accuracy", "unit": "percent"},
+                {"metric": "top1_accuracy", "unit": "share", "value": ".9"},
+            ],
+            "ledger.csv:3: top1_accuracy is in percent, got 'share': convert it",
+        ),
         ([{"metric": "accuracy"}], "metric must be one of top1_accuracy"),
         ([{"quality": "good"}], "quality must be one of printed"),
         ([{"ratio_kind": "half"}], "ratio_kind must be one of"),
