@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import CheckpointError
-from prunebench.records import file_sha256
+from prunebench.writing import file_sha256
 
 FORMAT = 1
 

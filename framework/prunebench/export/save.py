@@ -20,7 +20,7 @@ from prunebench.export.load import loaded
 from prunebench.export.memory import fresh_process
 from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
 from prunebench.measure.scores import evaluating
-from prunebench.records import file_sha256
+from prunebench.writing import file_sha256
 
 SUFFIXES = (".pt2", ".safetensors", ".onnx", "")
 ABSOLUTE, RELATIVE = 1e-4, 1e-4  # how far outputs of the file may be from the network's

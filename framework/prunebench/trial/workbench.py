@@ -17,9 +17,9 @@ from prunebench import samples
 from prunebench.anatomy import Anatomy
 from prunebench.errors import DataError, NotApplicable, PluginError
 from prunebench.grid.plan import instance, require_planned_code
-from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
+from prunebench.measure.memory import free_and_total_bytes
 from prunebench.measure.scores import evaluating
 from prunebench.measure.weights import raw_bytes
 from prunebench.plugins.code import Codes, now

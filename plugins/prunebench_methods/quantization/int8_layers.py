@@ -239,7 +239,7 @@ def input_levels() -> int:
 
 @cache
 def teach_flop_counter() -> None:
-    """Tell torch's counter what the integer kernels cost, once a process: two operations a multiply-accumulate."""
+    """Tell torch's counter what the integer kernels cost, once per process: two operations per multiply-accumulate."""
     linear = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
 
     @register_flop_formula(linear)

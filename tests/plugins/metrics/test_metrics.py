@@ -140,6 +140,6 @@ def test_an_unknown_metric_is_refused_when_the_grid_is_planned(tmp_path):
         results(tmp_path, 'metrics = ["agrement"]')
 
 
-def test_a_metric_from_the_future_is_left_out_with_the_mend():
+def test_a_metric_from_the_future_is_left_out_with_the_fix():
     future = type("Future", (Toy,), {"api_version": 99})
     assert "needs plugin API 99" in class_fault(future, Metric) and "upgrade prunebench" in class_fault(future, Metric)
