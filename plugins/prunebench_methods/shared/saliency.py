@@ -6,6 +6,7 @@ Letters: w is a weight, g the gradient of the loss by it, H the second derivativ
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from prunebench import NotApplicable, Task, samples
@@ -50,13 +51,14 @@ def gradient_flow(network: nn.Module, layers: Sequence[Layer], task: Task, count
 def synaptic_flow(network: nn.Module, layers: Sequence[Layer], task: Task, keep: float, rounds: int) -> list[Tensor]:
     """Masks: in `rounds` of equal shares, what has least of |w| dR/d|w| goes, R the sum of what all-ones answer.
 
-    All weights count by their absolute values and no data are looked at; in float64, so that deep products do not
-    run out of range.
+    All weights count by their absolute values and no data are looked at; a network in float32 computes in float64, so
+    that deep products do not run out of range.
     """
     before = {name: value.clone() for name, value in network.state_dict().items()}
     kind = next((p.dtype for p in network.parameters()), torch.float32)
     masks = [torch.ones_like(layer.weight, dtype=torch.bool) for layer in layers]
-    network.double()
+    if all(parameter.dtype == torch.float32 for parameter in network.parameters()):
+        network.double()
     try:
         with torch.no_grad():
             for parameter in network.parameters():
@@ -75,9 +77,13 @@ def synaptic_flow(network: nn.Module, layers: Sequence[Layer], task: Task, keep:
 
 
 def _flow(network: nn.Module, layers: Sequence[Layer], task: Task) -> list[Tensor]:
+    kind = torch.float64 if any(p.dtype == torch.float64 for p in network.parameters()) else torch.float32
     if not all(leaf.is_floating_point() for leaf in samples.leaves(task.example_input)):
         raise NotApplicable("flow is what all-ones answer, and these inputs are no numbers")
-    example = samples.mapped(lambda leaf: torch.ones_like(leaf, dtype=torch.float64), task.example_input)
+    example = samples.mapped(
+        lambda leaf: torch.ones_like(leaf, dtype=kind if leaf.dtype == torch.float32 else leaf.dtype),
+        task.example_input,
+    )
     outputs = samples.call(network, example)
     if not isinstance(outputs, Tensor):
         raise NotApplicable(f"the network answers with a {type(outputs).__name__}, not with a tensor of outputs")
@@ -111,7 +117,16 @@ def _each_batch(network: nn.Module, task: Task, count: int, heat: float, use: Ca
             inputs, targets = samples.rows(inputs, slice(left)), samples.rows(targets, slice(left))
             outputs = samples.call(network, inputs)
             seen = samples.count(targets)
-            use(task.objective.loss(outputs / heat if heat != 1 else outputs, targets), seen / total)
+            use(task.objective.loss(_cooled(outputs, heat), targets), seen / total)
             left -= seen
             if left <= 0:
                 return
+
+
+def _cooled(outputs: Any, heat: float) -> Any:
+    """Outputs divided by a temperature."""
+    if heat == 1:
+        return outputs
+    if not isinstance(outputs, Tensor):
+        raise NotApplicable(f"the network answers with a {type(outputs).__name__}, not with a tensor of outputs")
+    return outputs / heat
