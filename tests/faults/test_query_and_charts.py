@@ -24,10 +24,11 @@ from prunebench.report.export import chart_rows, picture
 from prunebench.report.generic import points
 from prunebench.report.markup import esc
 from prunebench.report.scope import Scope
-from prunebench.report.text import printable, script_json
+from prunebench.report.text import script_json
 from prunebench.store import Store, open_results
 from prunebench.store.sealed_child import Request, answers_to
 from prunebench.store.sealed_client import sealed_query
+from prunebench.writing import printable
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e\u2028\x00\x07'\"&"
 

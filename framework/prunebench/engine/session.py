@@ -288,7 +288,7 @@ def run_record(prepared: Prepared) -> Run:
         started_at=now.isoformat(timespec="milliseconds"),
         grid=grid.text,
         scale=grid.scale,
-        command=encodable(" ".join(sys.argv)),
+        command=encodable(" ".join([Path(sys.argv[0]).name.replace("__main__.py", "bench"), *sys.argv[1:]])),
         trial_count=len(trial_ids),
         trial_ids=trial_ids,
         options={"controls": controls},

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from prunebench.errors import PlanError, did_you_mean
 from prunebench.records import Value
+from prunebench.writing import short
 
 _FIELD_TYPES: dict[type[Any], dict[str, Any]] = {}  # resolving annotations is slow, classes are few
 
@@ -154,7 +155,7 @@ def checked(value: Value, kind: Any, bounds: typing.Mapping[str, Any], where: st
     """`value` as `kind` (a whole float serves as int, an int as float), within its bounds."""
     result, fits = _converted(value, kind)
     if not fits:
-        raise PlanError(f"{where} must be {_kind_name(kind)}, got {_shown(value)}")
+        raise PlanError(f"{where} must be {_kind_name(kind)}, got {short(value)}")
     _check_bounds(result, bounds, where)
     return result
 
@@ -217,7 +218,7 @@ def _check_bounds(value: Value, bounds: typing.Mapping[str, Any], where: str) ->
     if choices := bounds.get("choices"):
         if value is not None and value not in choices:
             allowed = ", ".join(repr(choice) for choice in choices)
-            raise PlanError(f"{where} must be one of {allowed}, got {_shown(value)}")
+            raise PlanError(f"{where} must be one of {allowed}, got {short(value)}")
         return
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, int | float) and not isinstance(number, bool):
@@ -234,9 +235,4 @@ def _check_number(number: float, bounds: typing.Mapping[str, Any], where: str) -
     for key, words, holds in rules:
         limit = bounds.get(key)
         if limit is not None and not holds(limit):
-            raise PlanError(f"{where} must be {words} {limit:g}, got {_shown(number)}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
+            raise PlanError(f"{where} must be {words} {limit:g}, got {short(number)}")

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from prunebench.grid import lines
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 if TYPE_CHECKING:
     from prunebench.store import Results
@@ -15,6 +15,13 @@ PROVENANCES = """
     select p.prunebench, p.git_commit, p.device, p.threads, p.packages, p.plugins, count(*) as results
     from trials as t join provenances as p using (provenance_id) group by all order by results desc, p.prunebench
 """
+
+
+WITH_VIEWS = (
+    "Open `index.html` to read them. `views/*.parquet` are for analysis (`manifest.json` and",
+    "`views/columns.json` say what each column means), `trials.csv` is the same table as text,",
+)
+WITHOUT_VIEWS = ("Open `index.html` to read them. `trials.csv` is the table of trials as text,",)
 
 
 def card(results: Results, licence: str, publisher: str, views: list[str]) -> str:
@@ -31,8 +38,7 @@ def card(results: Results, licence: str, publisher: str, views: list[str]) -> st
             f"{counts['models']} models and {counts['datasets']} data sets, measured by prunebench"
             + (f" and published by {_text(publisher)}." if publisher else "."),
             "",
-            "Open `index.html` to read them. `views/*.parquet` are for analysis (`manifest.json` and",
-            "`views/columns.json` say what each column means), `trials.csv` is the same table as text,",
+            *(WITH_VIEWS if views else WITHOUT_VIEWS),
             "`evaluation/model-index.yml` has the scores in the layout of model cards, and `tables/*.parquet` are what",
             "`bench join` takes in. Speeds compare a network with its own dense one on one machine: never compare",
             "latencies of different machines.\n",
@@ -65,8 +71,7 @@ def _front_matter(licence: str, views: list[str], count: int) -> list[str]:
         f"license: {json.dumps(licence or 'unknown')}",
         "tags: [model-compression, pruning, benchmark, prunebench]",
         f"size_categories: [{size}]",
-        "configs:",
-        *configs,
+        *(["configs:", *configs] if configs else []),
         "---",
         "",
     ]

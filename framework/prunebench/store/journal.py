@@ -1,4 +1,4 @@
-"""One append-only file a run: the commit point of every result.
+"""One append-only file per run: the commit point of every result.
 
 A line is `{"prunebench":1,"crc":"…","kind":"result","record":{…}}`: a format version, a checksum over kind and record,
 and the record with the keys that the database files it under. What cannot be verified is reported, never guessed at.

@@ -133,7 +133,7 @@ def _class_form_faults(name: str, targets: Any, class_count: int | None) -> Iter
         return
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 1:
         seen = f"{name} has {samples.shapes(targets)} as labels instead of int64 ({samples.count(targets)},)"
-        yield DataFault("labels", seen, "give one int64 class number a sample")
+        yield DataFault("labels", seen, "give one int64 class number per sample")
 
 
 def _label_faults(name: str, labels: Any, class_count: int | None) -> Iterator[DataFault]:
@@ -190,7 +190,9 @@ def _class_faults(loaded: Splits, seen: dict[str, Tensor]) -> Iterator[DataFault
         yield DataFault("classes", f"train holds class {only} alone", "give it samples of every class")
     elif unlearnt := sorted((present["test"] | present["validation"]) - present["train"]):
         seen_words = f"test or validation has class {unlearnt[0]}, which train has not"
-        yield DataFault("classes", seen_words, "split so that train holds every class")
+        # Fewer samples than classes cannot hold them all: such data are for networks that come trained.
+        can_hold_all = len(seen["train"]) >= (loaded.class_count or 0)
+        yield DataFault("classes", seen_words, "split so that train holds every class", is_error=can_hold_all)
     assert loaded.class_count is not None
     missing = sorted(set(range(loaded.class_count)) - present["test"])
     if missing:

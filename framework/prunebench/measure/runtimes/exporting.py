@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import re
@@ -42,23 +43,34 @@ def exported(network: nn.Module, example: Tree) -> Program:
     """
     arguments, keywords = call_of(example)
     free = _pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO}, keywords or arguments)
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # torch prints how far it came
         try:
-            program = torch.export.export(network, arguments, keywords, dynamic_shapes=free)
+            program = torch.export.export(_spare(network), arguments, keywords, dynamic_shapes=free)
             return Program(program, None if _is_free(program) else samples.count(example))
         except Exception:  # what cannot be exported for all sizes may go for one
             try:
-                return Program(torch.export.export(network, arguments, keywords), samples.count(example))
+                program = torch.export.export(_spare(network), arguments, keywords)
+                return Program(program, samples.count(example))
             except Exception as error:  # the border: torch.export raises whatever it met
                 raise Unexportable(_why(error)) from None
 
 
+def _spare(network: nn.Module) -> nn.Module:
+    """A copy: what a network keeps of a call for the next one is, while it is exported, no tensor with numbers."""
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:  # the border: a network of somebody's own may raise anything
+        raise Unexportable(f"the network cannot be copied: {said(error, 200)}") from None
+
+
 def _is_free(program: Any) -> bool:
-    """Whether the first dimension of every input is a symbol."""
+    """Whether the first dimension of every input is a symbol, for which no number was found to be meant."""
+    from torch.fx.experimental.symbolic_shapes import is_concrete_int
+
     names = set(program.graph_signature.user_inputs)
     nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     shapes = [node.meta["val"].shape for node in nodes if isinstance(node.meta.get("val"), torch.Tensor)]
-    return all(isinstance(shape[0], torch.SymInt) for shape in shapes if len(shape))
+    return not any(is_concrete_int(shape[0]) for shape in shapes if len(shape))
 
 
 def call_of(example: Tree) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -74,7 +86,7 @@ def onnx_bytes(program: Program) -> bytes:
         import onnxscript  # noqa: F401
     except ImportError:
         raise Unexportable("ONNX needs pip install 'prunebench[runtimes]'") from None
-    with _quiet(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+    with _quiet(), _one_registry(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
         try:
             found = torch.onnx.export(program.program, (), dynamo=True, verbose=False)
             assert found is not None
@@ -94,6 +106,37 @@ def _why(error: BaseException) -> str:
     first = str(causes[-1]).strip().split("\n", 1)[0][:200] or type(causes[-1]).__name__
     place = LINE.search(" ".join(str(causes[-1]).split("\n")))
     return said(ValueError(f"{first}, at `{place[1].strip()}`" if place else first), 400)
+
+
+_REGISTRIES: dict[Any, Any] = {}
+
+
+@contextlib.contextmanager
+def _one_registry() -> Iterator[None]:
+    """torch reads the source of 500 translations for each export, which takes half of its time: here, once per process.
+
+    What it has read is not changed by an export without translations of its own. Of a torch that keeps it elsewhere
+    nothing is changed.
+    """
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        original = ONNXRegistry.__dict__["from_torchlib"]
+    except (ImportError, KeyError):
+        yield
+        return
+
+    def kept(cls: Any, *args: Any, **options: Any) -> Any:
+        key = (cls, args, tuple(sorted(options.items())))
+        if key not in _REGISTRIES:
+            _REGISTRIES[key] = original.__func__(cls, *args, **options)
+        return _REGISTRIES[key]
+
+    ONNXRegistry.from_torchlib = classmethod(kept)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        ONNXRegistry.from_torchlib = original  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
