@@ -12,9 +12,8 @@ from prunebench.errors import StoreError
 from prunebench.store import database as db
 from prunebench.store.ingest import joined_kind, mark_superseded, statements
 from prunebench.store.journal import folder_of, journals_of
-from prunebench.store.names import quoted_name
 from prunebench.store.publish import is_published_here, merge_lock
-from prunebench.writing import file_sha256, quoted
+from prunebench.writing import file_sha256, quoted, quoted_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
