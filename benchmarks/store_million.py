@@ -137,10 +137,10 @@ def _fill_shared(connection: Any) -> None:
         keys, values = choice_keys(choice), json.dumps(choice.params)
         row = [
             101 + number,
-            f"made-{keys['hash']}",
-            keys["name"],
-            keys["label"],
-            keys["setting"],
+            f"made-{keys.hash}",
+            keys.name,
+            keys.label,
+            keys.setting,
             values,
             values,
             "{}",

@@ -35,6 +35,7 @@ FLOORS = [
         "data in batches; layers as numbers; seeds that leave no trace; the coupled parts of transformers by name",
     ),
     (["records", "errors", "interrupts", "samples"], "plain data, no torch; errors the user can fix; trees of tensors"),
+    (["recipe"], "how a network is trained, and the recipes that have a name"),
 ]
 FLOOR = {name: len(FLOORS) - number for number, (names, _) in enumerate(FLOORS) for name in names}
 
@@ -53,7 +54,7 @@ OWNERS = {
     "polars": {"store", "report", "cli", "own", "publishing"},
     "ray": {"engine"},
     "tensorly": set(),
-    "torchvision": set(),
+    "torchvision": {"trial"},  # RandAugment's operations, where a recipe asks for them
     "sklearn": set(),
     "PIL": set(),
 }

@@ -148,7 +148,7 @@ def test_the_wheels_are_what_the_project_needs() -> None:
     assert not (unneeded | there) & listed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_script_runs_its_quickest_step_and_goes_on(tmp_path: Path) -> None:
     command = ["bash", "benchmarks/card.sh", "run", "--device", "cpu", "--scale", "tenth", "--out", str(tmp_path)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -129,13 +130,24 @@ def test_every_verb_has_help_that_begins_as_the_list_says(verb):
             assert getattr(item, "help", None), f"bench {verb} {item.opts} has no help"
 
 
-@pytest.mark.parametrize("name", ["commands", "methods", "ledger"])
+@pytest.mark.parametrize("name", ["commands", "methods", "ledger", "papers", "seed_rows"])
 def test_generated_pages_are_current(name):
-    script, page = f"{name}.py", f"{name}.md"
+    script, page = f"{name}.py", {"papers": "papers-offline.md", "seed_rows": "seed-rows.md"}.get(name, f"{name}.md")
     made = subprocess.run(
         [sys.executable, ROOT / "docs" / "make" / script], capture_output=True, text=True, check=True, timeout=120
     ).stdout
     assert made == (ROOT / "docs" / page).read_text(), f"run: python docs/make/{script} > docs/{page}"
+
+
+def test_every_method_of_the_founding_papers_has_a_seed_row():
+    rows = tomllib.loads((ROOT / "docs" / "make" / "seed_rows.toml").read_text())["row"]
+    installed = find_installed()
+    for name in ("ravan-ebanks-2024", "rohlicek-2020"):
+        grid = Grid.parse(installed.find("paper", name).cls().grid("offline"), source=name)
+        used = {trial.method.use for trial in plan(grid, installed).trials} - {"dense"}
+        assert used <= {row["method"] for row in rows}, name
+    cited = ("denton-2014", "jaderberg-2014", "lebedev-2015", "jin-2014", "gong-2014", "levin-1993", "garg-2020")
+    assert {*cited, "han-2015", "frankle-2019"} <= {row["paper"] for row in rows}
 
 
 def test_the_reference_has_every_promised_name_with_its_methods_and_words():

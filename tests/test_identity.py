@@ -41,7 +41,9 @@ def whole(small: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
 
 
 @pytest.mark.parametrize(
-    "way", [Way("two workers", devices="cpu:2"), Way("resumed", is_killed=True)], ids=lambda way: way.words
+    "way",
+    [Way("two workers", devices="cpu:2"), pytest.param(Way("resumed", is_killed=True), marks=pytest.mark.long)],
+    ids=lambda way: way.words,
 )
 def test_the_same_trials_have_the_same_results(whole: dict[str, tuple[Any, ...]], way: Way, tmp_path: Path) -> None:
     assert rows_of(way, tmp_path / "run") == whole

@@ -19,7 +19,7 @@ def shown(name: str) -> list[str]:
     return [block["text"] for block in tutorials.BLOCK.finditer(page) if block["language"] == "console"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_tutorials_show_what_their_commands_print(tmp_path: Path):
     for name in tutorials.PAGES:

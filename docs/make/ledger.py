@@ -1,6 +1,7 @@
 """Writes docs/ledger.md to standard output: every published number, its protocol, and what became of it.
 
-With a results database as argument, its verdicts are written to docs/make/ledger.json instead, which the page reads.
+With results databases as arguments, their verdicts are written to docs/make/ledger.json instead, which the page reads.
+What is stored of other cells stays.
 """
 
 from __future__ import annotations
@@ -56,6 +57,16 @@ def page() -> str:
         *(cells(paper, entries) for paper in sorted({r.paper for r in rows})),
     ]
     return "\n".join(parts)
+
+
+def merged(databases: list[Path]) -> list[dict]:
+    """What is stored, and what the databases measured in its place; another protocol's cell replaces none of ours."""
+    known = {_key(entry): entry for entry in (json.loads(STORED.read_text()) if STORED.is_file() else [])}
+    for database in databases:
+        for entry in map(facts, entries_of(find_installed(), database)):
+            if entry["ours"] or (entry["apart"] and not known.get(_key(entry), {}).get("ours")):
+                known[_key(entry)] = entry
+    return list(known.values())
 
 
 def _key(entry: dict) -> tuple[str, ...]:
@@ -140,8 +151,6 @@ def number(value: float) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        made = [facts(entry) for entry in entries_of(find_installed(), Path(sys.argv[1]))]
-        seen = [entry for entry in made if entry["ours"] or entry["apart"]]
-        STORED.write_text(json.dumps(seen, indent=1) + "\n")
+        STORED.write_text(json.dumps(merged([Path(name) for name in sys.argv[1:]]), indent=1) + "\n")
     else:
         print(page(), end="")

@@ -28,7 +28,7 @@ VARIES = (
     (r"[-−]?\d+(\.\d+)?e-\d+|[-−]?\d+\.\d+", "NUMBER"),
     (r"faster|slower|can't tell", "VERDICT"),
     (r" +", " "),
-    (r"(?m)^(\w+-RUN .* )[\d,]+$", r"\1SECONDS"),  # the last column of `bench runs`
+    (r"(?m)^(\w+-RUN .* )(?:[\d,]+|NUMBER)$", r"\1SECONDS"),  # the last column of `bench runs`
     (r"(?m) $", ""),
 )
 

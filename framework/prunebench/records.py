@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from prunebench.recipe import Recipe as Recipe
+
 Scalar = bool | int | float | str
 Value = Scalar | list[Any] | dict[str, Any] | None
 Status = Literal["ok", "skipped", "failed", "timeout", "killed", "oom"]
@@ -84,38 +86,6 @@ class Choice:
         return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained or fine-tuned, for `epochs` or for `steps`; without either it is left as it is."""
-
-    epochs: int = 0
-    steps: int = 0  # optimizer steps, instead of epochs; 0 for none
-    patience: int = 0  # epochs without a better validation loss before it stops; the best weights are restored
-    batch_size: int = 128
-    lr: float = 1e-3
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    momentum: float = 0.9  # sgd only
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-
-    @property
-    def trains(self) -> bool:
-        """Whether anything is trained by it."""
-        return self.epochs > 0 or self.steps > 0
-
-    @property
-    def text(self) -> str:
-        """Canonical JSON; keys that are younger than the first grids are left out where they ask for nothing."""
-        return encode(_recipe_table(self)).decode()
-
-
-def _recipe_table(recipe: Recipe) -> dict[str, Any]:
-    table: dict[str, Any] = msgspec.to_builtins(recipe)
-    if not recipe.steps:
-        table.pop("steps")
-    return table
-
-
 Runtime = Literal["torch", "torch_compile", "torch_export", "onnxruntime", "openvino"]
 
 
@@ -137,6 +107,9 @@ class LatencyProtocol:
     dynamic_batch: bool = False  # exported networks are left open in their batch size
 
 
+Retraining = Literal["finetune", "rewind_weights", "rewind_lr", "scratch_epochs", "scratch_compute"]
+
+
 @dataclass(frozen=True)
 class Protocol:
     """How every trial of a grid is trained, fine-tuned and measured; part of a trial's identity."""
@@ -148,6 +121,7 @@ class Protocol:
     evaluation_limit: int = 0  # test samples, 0 for all of them
     metrics: tuple[str, ...] = ()  # plugins that measure more
     threads: int = 1  # of torch, while a network is trained, pruned and scored: sums come out otherwise with others
+    retraining: Retraining = "finetune"  # what the epochs of `finetune` are spent on
 
     @cached_property
     def text(self) -> str:
@@ -158,9 +132,10 @@ class Protocol:
         for key, usual in (("in_place", False), ("decode", 0), ("runtime", "torch"), ("dynamic_batch", False)):
             if getattr(self.latency, key) == usual:
                 table["latency"].pop(key, None)
-        table["train"], table["finetune"] = _recipe_table(self.train), _recipe_table(self.finetune)
-        if self.threads == 1:
-            table.pop("threads", None)
+        table["train"], table["finetune"] = self.train.table, self.finetune.table
+        for key, usual in (("threads", 1), ("retraining", "finetune")):
+            if getattr(self, key) == usual:
+                table.pop(key, None)
         return encode(table).decode()
 
     @cached_property

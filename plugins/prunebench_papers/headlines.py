@@ -131,6 +131,54 @@ class Frankle2019(_Headline):
     methods = ("lottery_ticket",)
 
 
+@dataclass(frozen=True)
+class Li2017(_Headline):
+    """Filters of smallest absolute sum go, and one retraining gives back what they cost."""
+
+    name = "li-2017"
+    title = "Pruning Filters for Efficient ConvNets"
+    citation = "Li, Kadav, Durdanovic, Samet, Graf: Pruning Filters for Efficient ConvNets. ICLR 2017."
+    paper = "https://arxiv.org/abs/1608.08710"
+    folder = HERE / "li_2017"
+    methods = ("peer_torch_ln_structured",)
+
+
+@dataclass(frozen=True)
+class He2017(_Headline):
+    """Channels are chosen and the layers that read them refitted, so that answers stay without retraining."""
+
+    name = "he-2017"
+    title = "Channel Pruning for Accelerating Very Deep Neural Networks"
+    citation = "He, Zhang, Sun: Channel Pruning for Accelerating Very Deep Neural Networks. ICCV 2017."
+    paper = "https://arxiv.org/abs/1707.06168"
+    folder = HERE / "he_2017"
+    methods = ("interpolative_channels",)
+
+
+@dataclass(frozen=True)
+class Blalock2020(_Headline):
+    """The meta-analysis as a protocol: amounts from 2 to 32, seeds, random and magnitude controls."""
+
+    name = "blalock-2020"
+    title = "What is the State of Neural Network Pruning?"
+    citation = "Blalock, Gonzalez Ortiz, Frankle, Guttag: What is the State of Neural Network Pruning? MLSys 2020."
+    paper = "https://arxiv.org/abs/2003.03033"
+    folder = HERE / "blalock_2020"
+    methods = ("magnitude", "random", "random_matched")
+
+
+@dataclass(frozen=True)
+class Fang2023(_Headline):
+    """A graph of dependencies says which channels must go together; a norm over all of them says which."""
+
+    name = "fang-2023"
+    title = "DepGraph: Towards Any Structural Pruning"
+    citation = "Fang, Ma, Song, Mi, Wang: DepGraph: Towards Any Structural Pruning. CVPR 2023."
+    paper = "https://arxiv.org/abs/2301.12900"
+    folder = HERE / "fang_2023"
+    methods = ("peer_torch_pruning",)
+
+
 PAPERS: list[type[Paper]] = [
     Jaderberg2014,
     Lebedev2015,
@@ -140,4 +188,8 @@ PAPERS: list[type[Paper]] = [
     Garg2020,
     Han2015,
     Frankle2019,
+    Li2017,
+    He2017,
+    Blalock2020,
+    Fang2023,
 ]

@@ -75,7 +75,7 @@ class Sun2024(_Language):
 
 @dataclass(frozen=True)
 class Ashkboos2024(_Language):
-    """SliceGPT rotates the residual stream and cuts its width; its baselines run here, slicing does not yet."""
+    """SliceGPT rotates the residual stream and cuts its width; here with one rotation, and beside its baseline."""
 
     name = "ashkboos-2024"
     title = "SliceGPT: Compress Large Language Models by Deleting Rows and Columns"
@@ -85,7 +85,7 @@ class Ashkboos2024(_Language):
     )
     paper = "https://arxiv.org/abs/2401.15024"
     folder = HERE / "ashkboos_2024"
-    methods = ("sparsegpt",)
+    methods = ("sparsegpt", "slice_residual")
 
 
 @dataclass(frozen=True)
@@ -127,4 +127,19 @@ class Meng2024(_Language):
     )
 
 
-PAPERS: list[type[Paper]] = [Frantar2022, Frantar2023, Sun2024, Ashkboos2024, Wang2025, Meng2024]
+@dataclass(frozen=True)
+class Lin2025(_Language):
+    """MoDeGPT narrows MLPs and heads by joint decompositions of the matrices that belong together."""
+
+    name = "lin-2025"
+    title = "MoDeGPT: Modular Decomposition for Large Language Model Compression"
+    citation = (
+        "Lin, Gao, Smith, Patel, Tuli, Shen, Jin, Hsu: "
+        "MoDeGPT: Modular Decomposition for Large Language Model Compression. ICLR 2025."
+    )
+    paper = "https://arxiv.org/abs/2408.09632"
+    folder = HERE / "lin_2025"
+    methods = ("modegpt", "slice_residual", "whitened_svd")
+
+
+PAPERS: list[type[Paper]] = [Frantar2022, Frantar2023, Sun2024, Ashkboos2024, Wang2025, Meng2024, Lin2025]

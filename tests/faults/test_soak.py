@@ -12,7 +12,7 @@ import pytest
 SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_under_random_faults_every_trial_has_its_row_and_nothing_grows() -> None:
     command = [sys.executable, str(SOAK), "--minutes", "1.05", "--pause", "2"]

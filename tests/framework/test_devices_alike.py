@@ -33,7 +33,7 @@ def reduced_quickstart() -> Grid:
     return Grid.parse(text, name="quickstart", source="quickstart")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("devices", DEVICES)
 def test_the_quickstart_runs(tmp_path: Path, devices: str) -> None:
     outcome = run(reduced_quickstart(), db=tmp_path / "results.duckdb", devices=devices, report=False)

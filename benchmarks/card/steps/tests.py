@@ -24,11 +24,11 @@ def run(record: Record) -> None:
     files = sorted(
         str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py") if MARK.search(path.read_text())
     )
-    found = _outcomes(record, ["-m", "gpu and not slow", *files], "quick")
+    found = _outcomes(record, ["-m", "gpu and not slow and not long", *files], "quick")
     if record.device == "cpu":
         found += _outcomes(record, ["-m", "not gpu", *PLAYED], "played")
     elif record.has_time("the tests that are slow", 15):
-        found += _outcomes(record, ["-m", "gpu and slow", *files], "slow")
+        found += _outcomes(record, ["-m", "gpu and (slow or long)", *files], "slow")
     for test in found:
         record.row(**test)
     _judged(record, found)

@@ -22,13 +22,13 @@ def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
     """Check a run's claims against its results: held, not held, or cannot tell, with the numbers behind each.
 
     RUN is a run's id, the beginning of one, or a grid's name (its latest run). A claim whose SQL is wrong is an error
-    of its own line, and exit code 1.
+    of its own line, and exit code 1. Rows of a paper's grid whose protocol changed since are counted beneath.
     """
-    from prunebench.judging.claims import check_claims
+    from prunebench.report.since import judged
     from prunebench.store.lookup import run_of
     from prunebench.store.plain import plain
 
-    verdicts = check_claims(db, run_of(db, run))
+    verdicts = judged(db, run_of(db, run))
     if as_json:
         click.echo(json.dumps([plain(dataclasses.asdict(verdict)) for verdict in verdicts]))
     elif not verdicts:
@@ -47,6 +47,6 @@ def _print(verdicts: list) -> None:  # type: ignore[type-arg]
         single = f" {ONE_SEED}" if verdict.seed_count == 1 else ""
         click.echo(f"{MARKS[verdict.verdict]:12}{clean(verdict.text)}{single}")
         numbers = ", ".join(f"{name} = {text_of(value)}" for name, value in verdict.numbers.items())
-        for line in (numbers, verdict.why, verdict.why_not):
+        for line in (numbers, verdict.why, verdict.why_not, verdict.since):
             if line:
                 click.echo(f"{'':12}{clean(line)}")

@@ -55,7 +55,7 @@ def entries_of(installed: Any, db: Path | None, paper: str | None = None, run: s
     from prunebench.plugins.parameters import defaults
     from prunebench.store.lookup import run_of
 
-    names = [paper] if paper else sorted(installed.of_kind("paper"))
+    names = [paper] if paper else sorted({name for kind, name in installed.by_name if kind == "paper"})
     rows = [row for name in names for row in installed.find("paper", name).cls().ledger()]
     trials = measured_trials(db, run_of(db, run) if run else "") if db else []
     usual = {name: defaults(plugin.cls) for name, plugin in installed.of_kind("method").items()}

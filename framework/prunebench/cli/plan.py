@@ -50,6 +50,7 @@ def _facts(prepared: Any) -> dict[str, Any]:
         "networks": len({trial.network_id for trial in trials}),
         "estimated_seconds": _estimate(prepared),
         "warnings": [*prepared.plan.warnings, *prepared.remarks],
+        "recipes": _recipes(prepared.plan.grid),
         "outdated": len(prepared.outdated),
         "declined": [vars(cell) for cell in prepared.plan.declined],
         "list": [
@@ -64,6 +65,13 @@ def _facts(prepared: Any) -> dict[str, Any]:
             for trial in trials
         ],
     }
+
+
+def _recipes(grid: Any) -> list[dict[str, Any]]:
+    """The recipes that the grid names, with all the keys that follow: what their names stand for may be overridden."""
+    from prunebench.grid.recipes import shown
+
+    return [{"part": part, "name": name, "keys": shown(getattr(grid.protocol, part))} for part, name in grid.recipes]
 
 
 def _estimate(prepared: Any) -> float | None:
@@ -90,6 +98,8 @@ def _print(prepared: Any, facts: dict[str, Any], show_all: bool) -> None:
     )
     if len(rows) < facts["trials"]:
         click.echo(f"… and {facts['trials'] - len(rows):,} more (--all)")
+    for recipe in facts["recipes"]:
+        click.echo(f"{recipe['part']}, recipe {recipe['name']}: {recipe['keys']}")
     reasons = Counter(cell["why"] for cell in facts["declined"])
     for why, count in reasons.items():
         click.echo(f"left out by the grid: {count:,} × {why}")

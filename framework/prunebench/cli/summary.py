@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.report.labels import short_labels
-from prunebench.report.score import is_share, score_of_row
+from prunebench.report.score import floor_words, is_share, score_of_row
 from prunebench.report.seeds import ONE_SEED
 from prunebench.report.text import printable
 
@@ -94,8 +94,8 @@ def summary_cells(row: dict[str, Any]) -> dict[str, str]:
 
 def _verdict(row: dict[str, Any]) -> str:
     """A speedup says little of a network that is no better than none."""
-    floored = bool(row.get("is_at_floor")) and row["verdict"] is not None
-    return f"{row['verdict']}, at its floor" if floored else row["verdict"] or ""
+    floor = floor_words(row)
+    return f"{row['verdict']}, {floor}" if floor and row["verdict"] else row["verdict"] or ""
 
 
 def number(value: float | None, form: str, times: float = 1) -> str:

@@ -12,6 +12,7 @@ from prunebench.errors import GridError
 from prunebench.grid.axes import axis, check_keys, key_name, short, tables, unknown_keys_together
 from prunebench.grid.blocks import Block, Entry, Exclusion
 from prunebench.grid.protocols import protocols_from, run_options
+from prunebench.grid.recipes import named_recipes
 from prunebench.records import NAME, Value
 
 FILE_LIMIT_BYTES = 1_000_000
@@ -105,6 +106,7 @@ class Reader:
             blocks=self._blocks(blocks),
             protocol=protocols[0],
             variants=protocols[1:],
+            recipes=named_recipes(table.get("protocol")),
             options=options,
             claims=tuple(_claim(claim, i + 1) for i, claim in enumerate(_listed(table, "claim", "the grid"))),
             scale=str(table.get("scale", "")),

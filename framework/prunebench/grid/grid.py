@@ -33,11 +33,12 @@ class Grid:
     text: str = ""  # the TOML it was read from
     source: str = ""  # the file or paper, for messages
     warnings: tuple[str, ...] = ()
-    variants: tuple[Protocol, ...] = ()  # the same in the other runtimes that `latency.runtime` lists
+    variants: tuple[Protocol, ...] = ()  # the same with the other values that its keys list, as `latency.runtime`
+    recipes: tuple[tuple[str, str], ...] = ()  # ("train", "cifar-200") for each part that names one
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
-        """One, or one per runtime."""
+        """One, or one per combination of what its keys list."""
         return (self.protocol, *self.variants)
 
     @property

@@ -12,6 +12,8 @@ import msgspec
 
 from prunebench.errors import GridError
 from prunebench.grid.axes import check_keys, key_name, short
+from prunebench.grid.recipes import check_recipe, recipe_table
+from prunebench.recipe import changed
 from prunebench.records import LatencyProtocol, Protocol, Recipe
 
 THREAD_LIMIT = 1024
@@ -27,6 +29,9 @@ class RunOptions:
     isolate: bool = False  # a fresh worker for each foreign distribution's trials
 
 
+AXES = (("latency", "runtime"), ("finetune", "epochs"), ("retraining",))  # keys whose list is an axis
+
+
 def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -> Protocol:
     """The protocol with every key of `table` instead of its default; `warn` is told of what is left out."""
     if not isinstance(table, dict):
@@ -34,33 +39,51 @@ def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -
     check_keys(table, [f.name for f in fields(Protocol)], "protocol")
     _check_size(table, "protocol")
     protocol = Protocol()
-    parts: dict[str, Recipe | LatencyProtocol] = {
-        "train": protocol.train,
-        "finetune": protocol.finetune,
-        "latency": protocol.latency,
-    }
-    changed: dict[str, Any] = {key: value for key, value in table.items() if key not in parts}
-    for key, default in parts.items():
+    whole: dict[str, Any] = {**_plain(protocol), **table}
+    for key in ("train", "finetune", "latency"):
         if key in table:
-            changed[key] = _filled(default, table[key], f"protocol.{key}")
-    result: Protocol = _typed(Protocol, {**_plain(protocol), **{k: _plain(v) for k, v in changed.items()}}, "protocol")
+            whole[key] = _filled(getattr(protocol, key), table[key], f"protocol.{key}")
+    result: Protocol = _typed(Protocol, whole, "protocol")
     _check_protocol(result)
     return _without_doubles(result, warn)
 
 
 def protocols_from(table: Any, warn: Callable[[str], None] = lambda text: None) -> tuple[Protocol, ...]:
-    """As `protocol_from`, one per runtime that `latency.runtime` lists."""
-    latency = table.get("latency") if isinstance(table, dict) else None
-    runtimes = latency.get("runtime") if isinstance(latency, dict) else None
-    if not isinstance(latency, dict) or not isinstance(runtimes, list):
-        return (protocol_from(table, warn),)
-    if not runtimes:
-        raise GridError("protocol.latency.runtime: the axis is empty: 0 trials")
-    each = [runtime for place, runtime in enumerate(runtimes) if runtime not in runtimes[:place]]
-    if len(each) < len(runtimes):
-        warn(f"protocol.latency.runtime: {len(runtimes) - len(each)} duplicate value(s) left out")
-    tables = [{**table, "latency": {**latency, "runtime": runtime}} for runtime in each]
-    return tuple(protocol_from(one, warn if place == 0 else lambda text: None) for place, one in enumerate(tables))
+    """As `protocol_from`, one per combination of what the keys of `AXES` list."""
+    tables = [table]
+    for path in AXES:
+        told = warn
+        found = []
+        for one in tables:
+            found += _each(one, path, told)
+            told = _silent
+        tables = found
+    return tuple(protocol_from(one, warn if place == 0 else _silent) for place, one in enumerate(tables))
+
+
+def _silent(text: str) -> None:
+    """For what has been said already."""
+
+
+def _each(table: Any, path: tuple[str, ...], warn: Callable[[str], None]) -> list[Any]:
+    """The table with each of the values that stand at `path`; itself where no list does."""
+    inner = table
+    for key in path:
+        inner = inner.get(key) if isinstance(inner, dict) else None
+    if not isinstance(inner, list):
+        return [table]
+    where = ".".join(("protocol", *path))
+    if not inner:
+        raise GridError(f"{where}: the axis is empty: 0 trials")
+    each = [value for place, value in enumerate(inner) if value not in inner[:place]]
+    if len(each) < len(inner):
+        warn(f"{where}: {len(inner) - len(each)} duplicate value(s) left out")
+    return [_with(table, path, value) for value in each]
+
+
+def _with(table: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    key, *rest = path
+    return {**table, key: _with(table[key], tuple(rest), value) if rest else value}
 
 
 def _without_doubles(protocol: Protocol, warn: Callable[[str], None]) -> Protocol:
@@ -85,15 +108,19 @@ def _check_size(value: Any, where: str) -> None:
         raise GridError(f"{where}: the number is too large: it has to fit in 64 bits")
 
 
-def _filled(default: Recipe | LatencyProtocol, table: Any, where: str) -> Recipe | LatencyProtocol:
+def _filled(default: Recipe | LatencyProtocol, table: Any, where: str) -> dict[str, Any]:
+    """All keys of the part as plain data, of the right types."""
     if not isinstance(table, dict):
         raise GridError(f"{where} must be a table, got {short(table)}")
-    check_keys(table, [f.name for f in fields(default)], where)
-    table = dict(table)
-    if isinstance(table.get("batch"), int):
-        table["batch"] = [table["batch"]]
-    filled: Recipe | LatencyProtocol = _typed(type(default), {**_plain(default), **table}, where)
-    return filled
+    if isinstance(default, Recipe):
+        whole = recipe_table(table, default, where)
+    else:
+        check_keys(table, [f.name for f in fields(default)], where)
+        whole = {**_plain(default), **table}
+        if isinstance(table.get("batch"), int):
+            whole["batch"] = [table["batch"]]
+    found: dict[str, Any] = _plain(_typed(type(default), whole, where))
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -120,16 +147,10 @@ def _choices(kind: type[Any], place: str) -> str:
 
 def _check_protocol(protocol: Protocol) -> None:
     for part in ("train", "finetune"):
-        recipe: Recipe = getattr(protocol, part)
-        _at_least(f"protocol.{part}.epochs", recipe.epochs, 0)
-        _at_least(f"protocol.{part}.patience", recipe.patience, 0)
-        _at_least(f"protocol.{part}.batch_size", recipe.batch_size, 1)
-        if not (recipe.lr > 0 and math.isfinite(recipe.lr)):
-            raise GridError(f"protocol.{part}.lr must be above 0, got {recipe.lr}")
-        if not 0 <= recipe.momentum < 1:
-            raise GridError(f"protocol.{part}.momentum must be in [0, 1), got {recipe.momentum}")
-        if not (recipe.weight_decay >= 0 and math.isfinite(recipe.weight_decay)):
-            raise GridError(f"protocol.{part}.weight_decay must be at least 0, got {recipe.weight_decay}")
+        check_recipe(getattr(protocol, part), f"protocol.{part}")
+    if protocol.train.distill:
+        raise GridError("protocol.train.distill: the dense network has no teacher: it is for finetune")
+    _check_retraining(protocol)
     latency = protocol.latency
     for batch in latency.batch:
         _at_least("protocol.latency.batch", batch, 1)
@@ -142,6 +163,30 @@ def _check_protocol(protocol: Protocol) -> None:
     _at_least("protocol.calibration", protocol.calibration, 1)
     _within("protocol.threads", protocol.threads, 1, THREAD_LIMIT)
     _at_least("protocol.evaluation_limit", protocol.evaluation_limit, 0)
+
+
+def _check_retraining(protocol: Protocol) -> None:
+    """A rewound training is the dense network's own: its recipe is `train`, of which `finetune` gives the epochs."""
+    mode, train, own = protocol.retraining, protocol.train, protocol.finetune
+    if mode == "finetune":
+        return
+    usual = replace(own, epochs=Recipe().epochs)
+    if usual != Recipe():
+        raise GridError(
+            f'protocol.retraining = "{mode}" trains by protocol.train: finetune has no key but epochs, got '
+            f"{', '.join(changed(usual))}"
+        )
+    if train.steps or train.patience or not train.epochs:
+        raise GridError(
+            f'protocol.retraining = "{mode}" needs a training of so many epochs, without steps and patience'
+        )
+    if mode.startswith("rewind") and not 1 <= own.epochs <= train.epochs:
+        raise GridError(
+            f'protocol.retraining = "{mode}" goes back by finetune.epochs, from 1 to the {train.epochs} of train, '
+            f"got {own.epochs}"
+        )
+    if mode.startswith("scratch") and own.epochs:
+        raise GridError(f'protocol.retraining = "{mode}" is as long as train: leave finetune.epochs out')
 
 
 def _check_runtime(latency: LatencyProtocol) -> None:

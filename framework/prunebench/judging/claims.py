@@ -23,6 +23,7 @@ class Verdict:
     numbers: dict[str, Any] = field(default_factory=dict)
     why: str = ""  # the author's own remark: why it differs
     why_not: str = ""
+    since: str = ""  # what is no longer as it was when the rows were made: `report.since`
     seed_count: int | None = None  # as the claim's own numbers count them, or the most that a setting of the run has
 
 

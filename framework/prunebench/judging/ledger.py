@@ -22,15 +22,17 @@ FEWEST_SEEDS = 3  # for a spread of our own
 WIDEST = 0.5  # a tolerance above this share of the number would confirm nearly anything
 KERNELS = 5e-4  # of a perplexity: what precision and kernels move; dense cells of equal protocol differ by 4e-4
 DRAWN = ("calibration_seed",)  # the same seed of another generator draws something else; the tolerance covers it
+OWN_CORPUS = "other windows of the test's corpus"  # as data sets of windows say it
 EXACT = ("nonzero_parameters",)
 OF_ONE_MACHINE = ("speedup",)
 
 SQL = """
 select trials.dataset, dataset_label, model, model_label, method, params, seed, loss, top1_accuracy, accuracy_drop,
-    nonzero_parameter_count, compression_ratio, stored_ratio, theoretical_speedup, speedup, notes, protocols.settings,
-    trial_id, test_count
+    nonzero_parameter_count, compression_ratio, stored_ratio, theoretical_speedup, speedup, protocols.settings,
+    trial_id, scores, provenances.data
 from trials
 join protocols using (protocol_id)
+join provenances using (provenance_id)
 where status = 'ok'
 order by trial_id
 """
@@ -107,42 +109,45 @@ def _model_name(model: str, label: str) -> str:
 def _numbers(row: dict[str, Any]) -> dict[str, float]:
     share = row["top1_accuracy"]
     drop = row["accuracy_drop"]
-    loss = row["loss"]
     found = {
         "top1_accuracy": None if share is None else 100 * share,
         "accuracy_drop": None if drop is None else 100 * drop,
-        "perplexity": None if loss is None or loss > 700 or "window" not in _told(row) else math.exp(loss),
+        "perplexity": json.loads(row["scores"] or "{}").get("perplexity") if _told(row) else None,
         "nonzero_parameters": row["nonzero_parameter_count"],
         **{name: row[name] for name in ("compression_ratio", "stored_ratio", "theoretical_speedup", "speedup")},
     }
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _told(row: dict[str, Any]) -> dict[str, str]:
-    """What a language data set says of its windows, from the row's note "data: …, window 2048, …"."""
-    notes = row["notes"] or ""
-    text = notes if isinstance(notes, str) else "; ".join(map(str, notes))
-    keys = ("join", "window", "stride", "tail", "partial", "calibration")
-    found = {key: re.search(rf"(?:data: |, ){key} ([^,;\"\]]+)", text) for key in keys}
-    return {key: match[1].strip() for key, match in found.items() if match}
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """What the data set said of its windows when the trial ran; nothing of images."""
+    facts = json.loads(row["data"] or "{}")
+    return facts if "window" in facts else {}
+
+
+def _calibration(row: dict[str, Any], told: dict[str, Any]) -> str:
+    """The corpus that calibrates, by the data set's name where it is the test's own."""
+    is_own = str(told.get("calibration", OWN_CORPUS)) == OWN_CORPUS
+    return str(row["dataset"] if is_own else told.get("calibration_corpus", ""))
 
 
 def _protocol(row: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
     told = _told(row)
-    partial = bool(settings.get("evaluation_limit")) or told.get("partial", "").lower() == "true"
+    partial = bool(settings.get("evaluation_limit")) or bool(told.get("partial"))
+    split = str(told.get("split", "test"))
     inside = re.search(r"\((.*)\)", row["dataset_label"])
     revision = re.search(r"revision=([^,)]+)", row["model_label"])
-    tokens = told.get("window", NONE)
+    tokens = str(told.get("window", NONE))
     return {
-        "revision": revision[1] if revision else "",
+        "revision": str(told.get("revision") or (revision[1] if revision else "")),
         "dataset_setting": inside[1] if inside else "",
-        "split": "test, a part of it" if partial else "test",
-        "join": told.get("join", NONE),
+        "split": f"{split}, a part of it" if partial else split,
+        "join": str(told.get("join", NONE)),
         "window": tokens,
-        "calibration_corpus": row["dataset"],
-        "calibration_samples": str(settings.get("calibration", "")),
+        "calibration_corpus": _calibration(row, told),
+        "calibration_samples": str(told.get("calibration_samples") or settings.get("calibration", "")),
         "calibration_length": tokens,
-        "calibration_seed": "",
+        "calibration_seed": str(told.get("calibration_seed", "")),
         "train": _recipe(settings.get("train", {})),
         "updated": "yes" if _trains(settings.get("finetune", {})) else "no",
     }

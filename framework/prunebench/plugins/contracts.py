@@ -357,9 +357,9 @@ def weighted_mean(judged: Mapping[str, Tensor]) -> float:
 class Paper(ABC):
     """A publication as a grid that anyone can rerun, with its published numbers and its claims.
 
-    `folder` holds `full.toml` and `offline.toml` (grids with their `[[claim]]`s), `published.csv`, `notes.md` and, for
-    a table of published beside ours, `comparison.sql`, in which `$published` stands for the rows of the CSV. A
-    `ledger.csv` says of every published number by which protocol it was measured.
+    `folder` holds the grids `full.toml` and `offline.toml`, `claims.toml` (the `[[claim]]`s of both), `published.csv`,
+    `notes.md` and, for a table of published beside ours, `comparison.sql`, in which `$published` stands for the rows of
+    the CSV. A `ledger.csv` says of every published number by which protocol it was measured.
     """
 
     name: ClassVar[str]
@@ -371,8 +371,12 @@ class Paper(ABC):
     columns: ClassVar[tuple[str, ...]] = ()  # that `published.csv` must have
 
     def grid(self, scale: str) -> str:
-        """The TOML text of the grid at `scale`: "full" or "offline"; raises `DataError` where there is none."""
-        return paper_text(self.folder / f"{scale}.toml")
+        """The TOML text of the grid at `scale` ("full" or "offline") with its claims; raises `DataError` without one.
+
+        Claims may stand in the grid itself as well, where the two scales claim different things.
+        """
+        grid, claims = paper_text(self.folder / f"{scale}.toml"), self.folder / "claims.toml"
+        return f"{grid.rstrip()}\n\n{paper_text(claims)}" if claims.is_file() else grid
 
     def published(self) -> list[dict[str, str]]:
         """The published numbers, a row each, empty text where the paper says nothing; raises `DataError`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.grid import lines
 from prunebench.report.headlines import by_setting, headline
 from prunebench.report.scope import Scope
+from prunebench.report.score import floor_words
 from prunebench.report.text import printable, printable_lines, script_json
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ ROWS = """
         t.trial_id as id, t.status, t.dataset_label as dataset, t.model_label as model, t.method,
         t.method_label as label,
         t.setting, t.seed, t.score_title, t.score_unit, t.larger_is_better, t.score, t.dense_score, t.score_loss,
-        t.is_at_floor, c.verdict as score_verdict, t.compression_ratio, t.theoretical_speedup, t.stored_ratio,
+        t.is_at_floor, not t.is_dense and is_near_floor(t.score, t.dense_score, t.score_floor) as is_near_floor,
+        c.verdict as score_verdict, t.compression_ratio, t.theoretical_speedup, t.stored_ratio,
         t.stored_bytes, t.parameter_count, last.batch, last.speedup, last.speedup_low, last.speedup_high,
         last.latency_ms, case when t.is_dense then null else last.verdict end as speed_verdict, t.prune_seconds,
         t.is_control, t.is_dense, t.run_name as run, t.run_id, runs.origin, t.protocol_id as protocol,
@@ -42,7 +44,8 @@ ROWS = """
     left join comparison as c using (trial_id)
     left join last using (trial_id)
     left join runs on runs.run_id = t.run_id
-    order by t.dataset_label, t.model_label, t.method, t.compression_ratio, t.method_label, t.seed, t.trial_id
+    order by t.dataset_label, t.model_label, t.method, t.compression_ratio, words_of(t.method_label),
+        numbers_of(t.method_label), t.seed, t.trial_id
 """
 PARTS = {  # of a trial's own page: rows by trial
     "layers": "select trial_id, layer, kind, layer_rank as rank, parameter_count_before as before, "
@@ -200,6 +203,6 @@ def _furthest(settings: pl.DataFrame, batches: Sequence[str]) -> Iterator[dict[s
                 "is_control": best[0]["control"],
                 "speedup": _short(best[0].get(speed)) if speed else None,
                 "batch": batches[-1] if batches else None,
-                "verdict": faster,
+                "verdict": ", ".join(filter(None, [faster, floor_words(best[0]) if faster else ""])) or None,
             }
         yield row

@@ -28,6 +28,7 @@ COLUMNS = {
     "nearly": ("nearly", "number"),
     "score_floor": ("without a network", "number"),
     "is_at_floor": ("no better than that", "bool"),
+    "is_near_floor": ("hardly better than that", "bool"),
     "compression_ratio": ("compression ratio", "ratio"),
     "theoretical_speedup": ("theoretical speedup", "ratio"),
     "stored_bytes": ("stored", "bytes"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 from prunebench.report.text import printable, printable_lines
 
@@ -25,13 +26,18 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{esc(text)}</p>' if kind else f"<p>{esc(text)}</p>"
 
 
-def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table of ready cells, of class `kind`; a head is (title, class)."""
+def table(
+    heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], kind: str = "", panels: Sequence[str] = ()
+) -> str:
+    """A table of ready cells, of class `kind`; a head is (title, class); `panels` are those that its rows belong to."""
     top = "".join(f'<th scope="col" class="{each}">{esc(title)}</th>' for title, each in heads)
     kinds = [each for _, each in heads]
+    marks = [f' data-panel="{esc(panel)}"' for panel in panels]
     body = "\n".join(
-        "<tr>" + "".join(f'<td class="{each}">{cell}</td>' for each, cell in zip(kinds, row, strict=True)) + "</tr>"
-        for row in rows
+        f"<tr{mark}>"
+        + "".join(f'<td class="{each}">{cell}</td>' for each, cell in zip(kinds, row, strict=True))
+        + "</tr>"
+        for mark, row in zip_longest(marks, rows, fillvalue="")
     )
     inside = f"<thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody>"
     return f'<div class="scroll" tabindex="0"><table class="{kind}">{inside}</table></div>'

@@ -37,7 +37,8 @@ def _table(name: object, rows: pl.DataFrame) -> list[str]:
         cells.append([esc(panel if panel != last else ""), esc(label), str(seeds), *shown])
         last = panel
     note = f"The first {ROWS_AT_MOST} of {len(lines):,} settings." if len(lines) > ROWS_AT_MOST else ""
-    return [f"<h3>{esc(name)}</h3>", table(heads, cells), paragraph(note, "note") if note else ""]
+    panels = [panel for panel, _ in list(lines)[:ROWS_AT_MOST]]
+    return [f"<h3>{esc(name)}</h3>", table(heads, cells, panels=panels), paragraph(note, "note") if note else ""]
 
 
 def _cell(row: dict[str, Any] | None) -> str:

@@ -19,7 +19,7 @@ from prunebench.report.style import Series, config
 from prunebench.report.text import printable, printable_lines, script_json
 from prunebench.report.vega import bundle
 
-SCRIPTS = ("data.js", "state.js", "charts.js", "table.js", "main.js")
+SCRIPTS = ("data.js", "state.js", "print.js", "charts.js", "table.js", "main.js")
 LONGEST_QUERY = 60_000  # characters, as elsewhere on the page
 
 

@@ -33,3 +33,10 @@ def score_of_row(row: Mapping[str, Any]) -> tuple[str, str, bool]:
     if row.get("score_title") is None:
         return CLASSIC
     return str(row["score_title"]), str(row.get("score_unit") or ""), bool(row.get("larger_is_better", True))
+
+
+def floor_words(row: Mapping[str, Any]) -> str:
+    """`at its floor` of a network that is no better than none, `near its floor` of one that hardly is, else nothing."""
+    if row.get("is_at_floor"):
+        return "at its floor"
+    return "near its floor" if row.get("is_near_floor") else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prunebench.report.markup import code, count, details, esc, listed, pairs, paragraph, section, table
-from prunebench.report.score import score_text
+from prunebench.report.score import floor_words, score_text
 from prunebench.report.seeds import ONE_SEED, caution
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _glance_table(rows: list[_Glance], batches: list[str]) -> str:
         over = f'<span class="over">{new}</span>' if new else ""  # instead of the first column on a narrow screen
         shown.append([new, f"{over}{row.method}", *row.cells])
         last = row.panel
-    return table(heads, shown, "reach")
+    return table(heads, shown, "reach", [row.panel for row in rows])
 
 
 def _reach(group: pl.DataFrame, name: str) -> str:
@@ -114,7 +114,8 @@ def _furthest(group: pl.DataFrame, name: str) -> str:
     row = next(group.drop_nulls(name).sort(name, descending=True).head(1).iter_rows(named=True), None)
     if row is None:
         return "–"
-    floored = " (at its floor)" if row.get("is_at_floor") else ""
+    floor = floor_words(row)
+    floored = f" ({floor})" if floor else ""
     return f"{row[name]:.2f}×" + (f" {ONE_SEED}" if row["is_marked"] else "") + floored
 
 
@@ -288,7 +289,7 @@ def cautions(settings: pl.DataFrame, batches: list[str], flags: str = "") -> Ite
 def _about_chance(settings: pl.DataFrame) -> list[str]:
     """Networks no better than chance or a constant answer: what dense ones keep of that says nothing."""
 
-    return [*_at_floor(settings), *_little(settings)]
+    return [*_at_floor(settings), *_fast_and_useless(settings), *_little(settings)]
 
 
 def _at_floor(settings: pl.DataFrame) -> list[str]:
@@ -300,12 +301,31 @@ def _at_floor(settings: pl.DataFrame) -> list[str]:
     rows = settings.filter(pl.col("is_at_floor").fill_null(False)).unique(("panel", "setting")).sort("panel", "setting")
     if rows.is_empty():
         return []
+    floors = "chance, the majority or a constant answer"
+    return [f"No better than {floors}, which need no network: {_named(rows)}."]
+
+
+def _fast_and_useless(settings: pl.DataFrame) -> list[str]:
+    """Names of networks that are called faster and are hardly better than no network."""
+    import polars as pl
+
+    verdicts = [name for name in settings.columns if name.startswith("verdict ")]
+    if not verdicts or "is_near_floor" not in settings.columns:
+        return []
+    faster = pl.any_horizontal(pl.col(name).fill_null("") == "faster" for name in verdicts)
+    near = pl.col("is_near_floor").fill_null(False) & ~pl.col("is_at_floor").fill_null(False)
+    rows = settings.filter(faster & near).unique(("panel", "setting")).sort("panel", "setting")
+    if rows.is_empty():
+        return []
+    return [f"Faster, but hardly better than without a network, so that the speed serves nobody: {_named(rows)}."]
+
+
+def _named(rows: pl.DataFrame) -> str:
+    """The first dozen settings, each with where and its score."""
     name = "label" if "label" in rows.columns else "setting"
     told = [(r[name], r["panel"], score_text(r["accuracy"], r["score_unit"], 0)) for r in rows.head(12).to_dicts()]
     names = [f"{what} on {panel} ({score})" for what, panel, score in told]
-    more = f"; {rows.height - 12} more" if rows.height > 12 else ""
-    floors = "chance, the majority or a constant answer"
-    return [f"No better than {floors}, which need no network: {'; '.join(names)}{more}."]
+    return "; ".join(names) + (f"; {rows.height - 12} more" if rows.height > 12 else "")
 
 
 def _little(settings: pl.DataFrame) -> list[str]:

@@ -1,7 +1,8 @@
 """How charts look: colours that colour-blind eyes tell apart, shapes that greyscale does, light, dark and print.
 
 A method keeps its colour and shape in every chart of a page: both follow from its place in the list of methods.
-Palette and shapes have coprime lengths, so that fifty-six methods differ in at least one of the two.
+The first twenty-five methods differ in shape alone, as greyscale print needs it; palette and shapes have coprime
+lengths, so that two hundred differ in at least one of the two.
 """
 
 from __future__ import annotations
@@ -10,19 +11,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LONGEST_NAME = 600  # pixels of a row's name in a chart that stands alone
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
 BAR = "M-1,-0.3H1V0.3H-1Z"
 CROSS = "M-0.9,-0.6L-0.6,-0.9L0,-0.3L0.6,-0.9L0.9,-0.6L0.3,0L0.9,0.6L0.6,0.9L0,0.3L-0.6,0.9L-0.9,0.6L-0.3,0Z"
-OUTLINES = {
+SOLID = {  # outlines in a box from -1 to 1
     "circle": "M-0.85,0A0.85,0.85,0,1,1,0.85,0A0.85,0.85,0,1,1,-0.85,0Z",
-    "square": "M-0.75,-0.75H0.75V0.75H-0.75Z",
-    "triangle-up": "M-0.9,0.75L0,-0.85L0.9,0.75Z",
-    "diamond": "M0,-1L1,0L0,1L-1,0Z",
-    "triangle-down": "M-0.9,-0.75L0,0.85L0.9,-0.75Z",
-    "cross": "M-0.9,-0.3H-0.3V-0.9H0.3V-0.3H0.9V0.3H0.3V0.9H-0.3V0.3H-0.9Z",
-    "triangle-right": "M-0.75,-0.9L0.85,0L-0.75,0.9Z",
+    "square": "M-0.85,-0.85H0.85V0.85H-0.85Z",
+    "triangle up": "M-0.9,0.75L0,-0.85L0.9,0.75Z",
+    "diamond": "M0,-1L0.8,0L0,1L-0.8,0Z",
+    "triangle down": "M-0.9,-0.75L0,0.85L0.9,-0.75Z",
+    "plus": "M-0.9,-0.3H-0.3V-0.9H0.3V-0.3H0.9V0.3H0.3V0.9H-0.3V0.3H-0.9Z",
+    "triangle right": "M-0.75,-0.9L0.85,0L-0.75,0.9Z",
+    "star": "M0,-1L0.26,-0.32L0.95,-0.31L0.4,0.12L0.59,0.81L0,0.42L-0.59,0.81L-0.4,0.12L-0.95,-0.31L-0.26,-0.32Z",
+    "triangle left": "M0.75,-0.9L-0.85,0L0.75,0.9Z",
+    "hourglass": "M-0.9,-0.9H0.9L0.15,0L0.9,0.9H-0.9L-0.15,0Z",
+    "bow tie": "M-0.9,-0.9L0,-0.15L0.9,-0.9V0.9L0,0.15L-0.9,0.9Z",
+    "dome": "M-1,0.6A1,1.1,0,0,1,1,0.6Z",
+    "pillar": "M-0.38,-1H0.38V1H-0.38Z",
+    "tee": "M-0.9,-0.9H0.9V-0.3H0.3V0.9H-0.3V-0.3H-0.9Z",
+    "corner": "M-0.8,-0.9H-0.15V0.25H0.9V0.9H-0.8Z",
+    "chevron": "M-0.95,0.85L0,-0.95L0.95,0.85L0.5,0.85L0,-0.15L-0.5,0.85Z",
+    "bowl": "M-1,-0.6A1,1.1,0,0,0,1,-0.6Z",
 }
+HOLLOW = {  # an outline, and inside it another that turns the other way, which leaves a hole
+    "ring": f"{SOLID['circle']}M-0.45,0A0.45,0.45,0,1,0,0.45,0A0.45,0.45,0,1,0,-0.45,0Z",
+    "frame": "M-0.9,-0.9H0.9V0.9H-0.9ZM-0.45,-0.45V0.45H0.45V-0.45Z",
+    "hollow triangle up": "M-1,0.85L0,-0.95L1,0.85ZM-0.4,0.5H0.4L0,-0.25Z",
+    "hollow diamond": "M0,-1L1,0L0,1L-1,0ZM0,-0.55L-0.55,0L0,0.55L0.55,0Z",
+    "hollow triangle down": "M-1,-0.85L0,0.95L1,-0.85ZM-0.4,-0.5H0.4L0,0.25Z",
+    "equals": "M-0.9,-0.75H0.9V-0.2H-0.9ZM-0.9,0.2H0.9V0.75H-0.9Z",
+    "hollow triangle right": "M-0.85,-1L0.95,0L-0.85,1ZM-0.5,-0.4V0.4L0.25,0Z",
+    "pair": "M-0.75,-0.9H-0.2V0.9H-0.75ZM0.2,-0.9H0.75V0.9H0.2Z",
+}
+SHAPES = (*SOLID.values(), *HOLLOW.values())
 LIGHT = ("#0068b0", "#d45500", "#00835f", "#b8438f", "#c08a00", "#2d9fd8", "#6d4fb3", "#8a5a2b")
 DARK = ("#5aaef0", "#ff935c", "#3fcfa2", "#ee9fce", "#f5c451", "#9bd8ff", "#b9a2f2", "#cfa679")
 PALETTES = {"light": LIGHT, "dark": DARK}
@@ -62,7 +84,7 @@ class Series:
     @property
     def path(self) -> str:
         """The outline of its mark in a box from -1 to 1, for a legend outside a chart."""
-        return OUTLINES.get(self.shape, self.shape)
+        return self.shape
 
 
 def series_of(methods: Iterable[tuple[str, bool]]) -> list[Series]:
@@ -83,7 +105,7 @@ def config(theme: str, series: Sequence[Series] = (), font_size: int = 12) -> di
         "font": FONT,
         "view": {"stroke": None},
         "axis": _axis(ink, font_size),
-        "axisY": {"labelLimit": 340},
+        "axisY": {"labelLimit": LONGEST_NAME},
         "legend": _legend(ink, font_size),
         "title": _title(ink, font_size),
         "text": {"color": ink["soft"], "font": FONT, "fontSize": font_size - 1},

@@ -30,13 +30,13 @@ class Judgements:
 
 def begin(results: Queryable, db: Path | str, run_id: str) -> Judgements:
     """Start both checks; a run without claims is not asked for them."""
-    from prunebench.judging.claims import check_claims
     from prunebench.report.advice import planned_audit
+    from prunebench.report.since import judged
 
     claims = results.query(f"select claims from runs where run_id = {literal(run_id)} and len(claims) > 2")
     pool = ThreadPoolExecutor(2)
     try:
-        asked = pool.submit(check_claims if claims.height else _no_claims, db, run_id)
+        asked = pool.submit(judged if claims.height else _no_claims, db, run_id)
         return Judgements(asked, pool.submit(planned_audit, db, run_id))
     finally:
         pool.shutdown(wait=False)
@@ -73,7 +73,7 @@ def audit_section(found: Future[Sequence[Point]]) -> str:
 
 def _claim(verdict: Verdict) -> str:
     numbers = ", ".join(f"{name} = {_number(value)}" for name, value in verdict.numbers.items())
-    lines = [paragraph(text, "note") for text in (numbers, verdict.why, verdict.why_not) if text]
+    lines = [paragraph(text, "note") for text in (numbers, verdict.why, verdict.why_not, verdict.since) if text]
     text = f"{verdict.text} {ONE_SEED}" if verdict.seed_count == 1 else verdict.text
     return _item(verdict.verdict, f"<p>{esc(text)}</p>{''.join(lines)}{details('Query', code(verdict.sql))}")
 

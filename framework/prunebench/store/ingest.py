@@ -9,98 +9,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from prunebench.store.journal import Tail
+from prunebench.store.line_schema import RESULT_SHAPE, RUN_SHAPE
 from prunebench.store.sample_values import add_value_pairs, add_values
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_CHOICE = {"use": "VARCHAR", "params": "JSON", "target": "JSON", "stages": "JSON", "code": "VARCHAR"}
-_CHOICE_KEYS = {"hash": "VARCHAR", "name": "VARCHAR", "label": "VARCHAR", "setting": "VARCHAR", "parameters": "JSON"}
-_IDS = ("run_id", "trial_id", "dense_id", "network_id", "protocol_id", "environment_id", "provenance_id")
-_FLOATS = "DOUBLE"
-_LATENCY = {
-    **dict.fromkeys(("batch", "threads", "calls_per_block"), "INTEGER"),
-    **dict.fromkeys(("device", "dtype", "memory_format", "clock", "stopped"), "VARCHAR"),
-    **{name: [_FLOATS] for name in ("dense_ms", "pruned_ms", "dense_wall_ms", "pruned_wall_ms")},
-    **dict.fromkeys(("cold_dense_ms", "cold_pruned_ms", "speedup", "speedup_low", "speedup_high"), _FLOATS),
-    **dict.fromkeys(("latency_ms", "latency_p90_ms", "latency_p99_ms", "dense_latency_ms"), _FLOATS),
-    **dict.fromkeys(("throughput", "contention", "seconds"), _FLOATS),
-    "compile": "BOOLEAN",
-    "round_index": ["INTEGER"],
-    "flags": ["VARCHAR"],
-    "conditions": "JSON",
-    "mode": "VARCHAR",
-    **dict.fromkeys(("token_count", "context", "cache_bytes", "dense_cache_bytes"), "BIGINT"),
-}
-_LAYER = {
-    **dict.fromkeys(("name", "kind", "left_alone"), "VARCHAR"),
-    **dict.fromkeys(("rank", "parameter_count_before", "parameter_count_after"), "BIGINT"),
-    **dict.fromkeys(("nonzero_parameter_count_after", "mac_count_before", "mac_count_after"), "BIGINT"),
-    **dict.fromkeys(("weight_error", "output_error"), _FLOATS),
-    "shape_before": ["BIGINT"],
-    "shape_after": [["BIGINT"]],
-}
-_CURVE = {
-    "phase": "VARCHAR",
-    "epoch": "INTEGER",
-    **dict.fromkeys(("train_loss", "validation_loss", "validation_accuracy", "seconds", "validation_score"), _FLOATS),
-}
-_STAGE = {
-    "position": "INTEGER",
-    "method": "VARCHAR",
-    **dict.fromkeys(("parameter_count", "nonzero_parameter_count", "mac_count", "stored_bytes"), "BIGINT"),
-    **dict.fromkeys(("validation_accuracy", "validation_score", "prune_seconds"), _FLOATS),
-}
-_MEASUREMENT = {
-    **dict.fromkeys(("test_count", "parameter_count", "nonzero_parameter_count", "mac_count"), "BIGINT"),
-    **dict.fromkeys(("stored_bytes", "gzip_bytes", "peak_memory_bytes"), "BIGINT"),
-    "counting_rule": "INTEGER",
-    **dict.fromkeys(("block_parameter_count", "block_nonzero_parameter_count"), "BIGINT"),
-    **dict.fromkeys(("top1_accuracy", "top5_accuracy", "loss", "top1_accuracy_before_finetune"), _FLOATS),
-    **dict.fromkeys(("prune_seconds", "finetune_seconds", "train_seconds"), _FLOATS),
-    **dict.fromkeys(("storage", "achieved", "solved"), "JSON"),
-    **dict.fromkeys(("score", "score_before_finetune"), _FLOATS),
-    **dict.fromkeys(("objective", "scores"), "JSON"),
-    **dict.fromkeys(("correct", "values", "weights"), "VARCHAR"),
-    "realised": "BOOLEAN",
-    "latency": [_LATENCY],
-    "layers": [_LAYER],
-    "curve": [_CURVE],
-    "stages": [_STAGE],
-    "metrics": [{"name": "VARCHAR", "value": _FLOATS, "unit": "VARCHAR"}],
-    "notes": ["VARCHAR"],
-}
-_PROVENANCE = {
-    **dict.fromkeys(("prunebench", "python", "torch", "git_commit", "host", "os", "cpu", "device", "gpu"), "VARCHAR"),
-    **dict.fromkeys(("driver", "dense_hash", "dataset_fingerprint"), "VARCHAR"),
-    **dict.fromkeys(("core_count", "threads"), "INTEGER"),
-    **dict.fromkeys(("packages", "plugins", "code", "data"), "JSON"),
-    "memory_bytes": "BIGINT",
-    "load_average": _FLOATS,
-}
-_TRIAL = {"dataset": _CHOICE, "model": _CHOICE, "method": _CHOICE, "seed": "BIGINT", "protocol": "JSON"}
-SHAPE = {
-    "keys": {
-        **dict.fromkeys(_IDS, "VARCHAR"),
-        **dict.fromkeys(("dataset", "model", "method"), _CHOICE_KEYS),
-        "is_dense": "BOOLEAN",
-    },
-    "result": {
-        **dict.fromkeys(("status", "reason", "detail", "started_at"), "VARCHAR"),
-        "seconds": _FLOATS,
-        "attempt": "INTEGER",
-        "trial": _TRIAL,
-        "measurement": _MEASUREMENT,
-        "provenance": _PROVENANCE,
-    },
-}
-_RUN = {
-    **dict.fromkeys(("id", "name", "started_at", "grid", "scale", "command"), "VARCHAR"),
-    "trial_count": "BIGINT",
-    "trial_ids": ["VARCHAR"],
-    "claims": "JSON",
-    "options": "JSON",
-}
 KINDS = {"BIGINT": "bigint", "UBIGINT": "bigint", "DOUBLE": "double", "BOOLEAN": "boolean", "VARCHAR": "varchar"}
 
 
@@ -115,7 +29,9 @@ def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> None:
         ["\n".join(tail.results)],
     )
     for statement in statements("ingest.sql"):
-        connection.execute(statement.replace("$shape", quoted(json.dumps(SHAPE))).replace("into to.", f"into {to}"))
+        connection.execute(
+            statement.replace("$shape", quoted(json.dumps(RESULT_SHAPE))).replace("into to.", f"into {to}")
+        )
     add_values(connection, to)
     _add_pairs(connection, to)
     _add_parameters(connection, to)
@@ -126,7 +42,9 @@ def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> None:
 def _add_runs(connection: DuckDBPyConnection, runs: list[str], to: str) -> None:
     """New runs, and the facts of runs that so far were known only by their results."""
     for body in runs:
-        (run,) = connection.execute(f"select from_json(?, {quoted(json.dumps(_RUN))})", [body]).fetchone() or (None,)
+        (run,) = connection.execute(f"select from_json(?, {quoted(json.dumps(RUN_SHAPE))})", [body]).fetchone() or (
+            None,
+        )
         if not run or not run["id"]:
             continue
         known = connection.execute("select id, name from run where run_id = ?", [run["id"]]).fetchone()
@@ -228,13 +146,13 @@ def joined_kind(kinds: set[str]) -> str:
     return next(iter(kinds), "")
 
 
-@cache
 def mark_superseded(connection: DuckDBPyConnection, among: str = "select id from result") -> None:
     """Note the attempts that another attempt at the same trial stands for, where `among` (SQL) are results of it."""
     (statement,) = statements("superseded.sql")
     connection.execute(statement.replace("$among", among))
 
 
+@cache
 def statements(name: str) -> tuple[str, ...]:
     """The statements of a packaged SQL file."""
     text = resources.files("prunebench.store").joinpath(name).read_text(encoding="utf-8")

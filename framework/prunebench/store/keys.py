@@ -4,29 +4,57 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
 
 from prunebench.records import Choice, Provenance, Result, Value, encode, short_hash
 
 CHANGING = ("load_average", "dense_hash")  # parts of the provenance that differ from trial to trial
 
 
-def result_keys(result: Result, run_id: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ChoiceKeys:
+    """Hash, name, label, and the parameters of a choice as one flat dictionary."""
+
+    hash: str
+    name: str
+    label: str
+    setting: str
+    parameters: dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Keys:
     """Hashes and labels of everything that many results share."""
+
+    run_id: str
+    trial_id: str
+    dense_id: str
+    network_id: str
+    protocol_id: str
+    environment_id: str
+    provenance_id: str
+    dataset: ChoiceKeys
+    model: ChoiceKeys
+    method: ChoiceKeys
+    is_dense: bool
+
+
+def result_keys(result: Result, run_id: str) -> Keys:
+    """What `result` of the run is filed under."""
     trial = result.trial
-    return {
-        "run_id": run_id,
-        "trial_id": trial.id,
-        "dense_id": trial.dense_id,
-        "network_id": trial.network_id,
-        "protocol_id": trial.protocol.id,
-        "environment_id": result.provenance.environment_id,
-        "provenance_id": provenance_id(result.provenance),
-        "dataset": choice_keys(trial.dataset),
-        "model": choice_keys(trial.model),
-        "method": choice_keys(trial.method),
-        "is_dense": trial.id == trial.dense_id,
-    }
+    return Keys(
+        run_id=run_id,
+        trial_id=trial.id,
+        dense_id=trial.dense_id,
+        network_id=trial.network_id,
+        protocol_id=trial.protocol.id,
+        environment_id=result.provenance.environment_id,
+        provenance_id=provenance_id(result.provenance),
+        dataset=choice_keys(trial.dataset),
+        model=choice_keys(trial.model),
+        method=choice_keys(trial.method),
+        is_dense=trial.id == trial.dense_id,
+    )
 
 
 def provenance_id(provenance: Provenance) -> str:
@@ -35,17 +63,11 @@ def provenance_id(provenance: Provenance) -> str:
     return short_hash(encode(facts))
 
 
-def choice_keys(choice: Choice) -> dict[str, Any]:
-    """Hash, name, label, and the parameters as one flat dictionary."""
+def choice_keys(choice: Choice) -> ChoiceKeys:
+    """What `choice` is filed under; of a pipeline, the stages' names in a row."""
     name = " > ".join(stage.use for stage in choice.stages) if choice.stages else choice.use
     inside = choice.label if choice.stages else choice.label[len(choice.use) :].removeprefix("(").removesuffix(")")
-    return {
-        "hash": short_hash(choice.text),
-        "name": name,
-        "label": choice.label,
-        "setting": inside,
-        "parameters": parameters(choice),
-    }
+    return ChoiceKeys(short_hash(choice.text), name, choice.label, inside, parameters(choice))
 
 
 def parameters(choice: Choice) -> dict[str, Value]:

@@ -20,7 +20,7 @@ from prunebench.testing import bench, kept
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings, located
 from prunebench.testing.other_tasks import other_findings
 from prunebench.trial.masks import fold_masks, private_copy
-from prunebench.trial.targets import DenseCounts, totals
+from prunebench.trial.targets import closed_form_faults
 
 LARGE = 2048
 LARGE_SECONDS = 60.0
@@ -96,6 +96,7 @@ def attempt(
 
 SAME_AGAIN = ("determinism", "seed", "repeat", "shared")  # what a method that measures times cannot promise
 
+CLOSED_FORM = "fix the closed form or the network"
 Row = tuple[str, str, str]  # check, seen, mend
 
 
@@ -157,25 +158,12 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _counts(method: Method, one: Attempt) -> Iterator[Row]:
+    """The runner's own check."""
     assert one.pruned is not None
     example = bench.inputs(1)
-    task = bench.task(one.dense)
-    declared = method.counts(task.shapes)
-    if declared is None:
-        return
-    if [layer.name for layer in declared] != [shape.name for shape in task.shapes]:
-        yield "counts", "counts() does not list every layer in order", "one LayerCounts a shape, in their order"
-        return
     before, after = counts(one.dense, example), counts(one.pruned, example, dense=one.dense)
-    dense = DenseCounts(before.parameter_count, before.mac_count)
-    parameters, nonzero, macs = totals(declared, task.shapes, dense)
-    mend = "fix the closed form or the network"
-    if parameters != after.parameter_count:
-        yield "counts", f"declared {parameters:,} parameters, counted {after.parameter_count:,}", mend
-    if after.nonzero_parameter_count > nonzero:
-        yield "counts", f"declared {nonzero:,} nonzero, counted {after.nonzero_parameter_count:,}", mend
-    if before.mac_count is not None and after.mac_count is not None and macs != after.mac_count:
-        yield "counts", f"declared {macs:,} MACs, counted {after.mac_count:,}", mend
+    for fault in closed_form_faults(method, bench.task(one.dense).shapes, before, after):
+        yield "counts", fault, CLOSED_FORM
 
 
 def _saved(one: Attempt) -> Iterator[Row]:

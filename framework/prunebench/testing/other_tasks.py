@@ -22,7 +22,7 @@ from prunebench.splits import Splits, TensorSplit
 from prunebench.testing import bench
 from prunebench.testing.findings import Finding, instance_or_findings, located
 from prunebench.trial.masks import fold_masks
-from prunebench.trial.targets import DenseCounts, totals
+from prunebench.trial.targets import closed_form_faults
 from prunebench.trial.task import TrialTask
 
 SAMPLES, COLUMNS, WORDS, WINDOW, WIDTH = 96, 12, 19, 10, 16
@@ -147,18 +147,9 @@ def _output(dense: nn.Module, pruned: nn.Module, task: TrialTask) -> Iterator[Ro
 
 
 def _counts(method: Method, dense: nn.Module, pruned: nn.Module, task: TrialTask) -> Iterator[Row]:
-    declared = method.counts(task.shapes)
-    if declared is None:
-        return
     before, after = counts(dense, task.example_input), counts(pruned, task.example_input, dense=dense)
-    was = DenseCounts(before.parameter_count, before.mac_count)
-    parameters, nonzero, macs = totals(declared, task.shapes, was)
-    for what, said, seen in (("parameters", parameters, after.parameter_count), ("MACs", macs, after.mac_count)):
-        if seen is not None and said is not None and said != seen:
-            yield "counts", f"declared {said:,} {what}, counted {seen:,}", "fix the closed form or the network"
-    if after.nonzero_parameter_count > nonzero:
-        seen_text = f"declared {nonzero:,} nonzero, counted {after.nonzero_parameter_count:,}"
-        yield "counts", seen_text, "fix the closed form or the network"
+    for fault in closed_form_faults(method, task.shapes, before, after):
+        yield "counts", fault, "fix the closed form or the network"
 
 
 def _loosest(cls: type[Method], other: Other, dense: nn.Module) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from prunebench.records import Choice, CurvePoint, StageRecord, Trial, Value
 from prunebench.shapes import LayerShape
 from prunebench.trial.fingerprints import give_own_memory, storages
 from prunebench.trial.masks import fold_masks, private_copy
-from prunebench.trial.targets import DenseCounts, solved, totals
+from prunebench.trial.targets import DenseCounts, closed_form_faults, solved
 from prunebench.trial.task import TrialTask, merged_layers
 from prunebench.trial.training import validation_scores
 from prunebench.trial.workbench import DenseNetwork, Workbench, require_objective, weights_hash
@@ -107,7 +107,8 @@ def _stage(
     result.notes += task.notes
     result.curve += task.curve
     after = counts(result.network, example, dense=dense.network)
-    _check_counts(method, shapes, before, after)
+    if faults := closed_form_faults(method, shapes, before, after):
+        raise BrokenPromise(faults[0])
     if count > 1:
         result.stages.append(_stage_record(bench, dense, result, method, choice, position, after, seconds))
     if choice.target:
@@ -167,6 +168,7 @@ def _task(
         memory=bench.memory if is_first else None,
         initial=dense.initial,
         make=make,
+        teacher=dense.network,
         breathe=bench.turn.breathe,
         generator=method_generator(trial.seed, position),
     )
@@ -176,22 +178,6 @@ def method_generator(seed: int, position: int = 0) -> torch.Generator:
     """A generator that depends on the trial's seed and the stage, and on nothing else."""
     digest = hashlib.sha256(f"method {seed} {position}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
-
-
-def _check_counts(method: Method, shapes: tuple[LayerShape, ...], before: Counts, after: Counts) -> None:
-    """Hold the method to its closed form."""
-    declared = method.counts(shapes)
-    if declared is None:
-        return
-    if [layer.name for layer in declared] != [shape.name for shape in shapes]:
-        raise BrokenPromise("counts() must have one entry for every layer, in their order")
-    parameters, nonzero, macs = totals(declared, shapes, DenseCounts(before.parameter_count, before.mac_count))
-    if parameters != after.parameter_count:
-        raise BrokenPromise(f"it declared {parameters:,} parameters, the network has {after.parameter_count:,}")
-    if after.nonzero_parameter_count > nonzero:
-        raise BrokenPromise(f"it declared {nonzero:,} nonzero parameters, {after.nonzero_parameter_count:,} are")
-    if before.mac_count is not None and after.mac_count is not None and macs != after.mac_count:
-        raise BrokenPromise(f"it declared {macs:,} MACs a sample, the network does {after.mac_count:,}")
 
 
 def _stage_record(

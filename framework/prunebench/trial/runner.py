@@ -44,6 +44,7 @@ from prunebench.records import (
 from prunebench.trial.guards import Spoiled
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
+from prunebench.trial.retraining import prepared
 from prunebench.trial.room import require_room
 from prunebench.trial.settled import settled
 from prunebench.trial.training import Course, epochs_done, fit
@@ -194,12 +195,19 @@ def _scored(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned)
 
 def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> tuple[Scores | None, float]:
     """Fine-tune in place by the protocol; the scores before it and the seconds it took."""
-    recipe = trial.protocol.finetune
     is_own = trial.method.use == "dense" or any(method.trains for method in pruned.methods)
-    if not recipe.trains or is_own:
+    is_none = trial.protocol.retraining == "finetune" and not trial.protocol.finetune.trains
+    if is_own or is_none:
         return None, 0.0
     before = _scored(trial, bench, dense, pruned)
-    done = epochs_done(recipe, len(dense.splits.train))
+
+    def then(steps: int) -> Mapping[str, Any]:
+        state: Mapping[str, Any] = bench.memory.get(("rewound", steps), lambda: dense.initial(steps))[0]
+        return state
+
+    asked = prepared(pruned.network, dense, trial.protocol, trial.seed + 1, then)
+    pruned.notes += filter(None, [asked.note])
+    done = epochs_done(asked.recipe, len(dense.splits.train))
     started = time.monotonic()
     bench.progress("finetune", 0.0)
     with seeded(trial.seed + 1, bench.device):  # dropout draws from torch's own generator
@@ -207,13 +215,15 @@ def _finetuned(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Prun
             pruned.network,
             dense.splits.train,
             dense.splits.validation,
-            recipe,
+            asked.recipe,
             objective=dense.objective,
             generator=torch.Generator().manual_seed(trial.seed + 1),
             course=Course(
                 bench.device,
                 "finetune",
                 keep_zeros=True,
+                teacher=dense.network,
+                first_epoch=asked.first_epoch,
                 breathe=bench.turn.breathe,
                 on_epoch=lambda epoch: bench.progress("finetune", done(epoch)),
             ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from prunebench.errors import NotApplicable
+from prunebench.measure.counts import Counts
 from prunebench.plugins.contracts import Method
 from prunebench.plugins.parameters import create, field_types
 from prunebench.records import Value
@@ -34,6 +35,27 @@ def totals(layers: Sequence[LayerCounts], shapes: Sequence[LayerShape], dense: D
         sum(layer.nonzero_parameter_count for layer in layers) + rest,
         sum(layer.mac_count for layer in layers) + rest_macs,
     )
+
+
+def closed_form_faults(method: Method, shapes: Sequence[LayerShape], before: Counts, after: Counts) -> list[str]:
+    """Where a network of counts `after` departs from what `method` declares of layers `shapes` in one of `before`.
+
+    A method may leave fewer nonzero parameters than it declares. None without a closed form.
+    """
+    declared = method.counts(shapes)
+    if declared is None:
+        return []
+    if [layer.name for layer in declared] != [shape.name for shape in shapes]:
+        return ["counts() must have one entry for every layer, in their order"]
+    parameters, nonzero, macs = totals(declared, shapes, DenseCounts(before.parameter_count, before.mac_count))
+    faults = []
+    if parameters != after.parameter_count:
+        faults.append(f"it declared {parameters:,} parameters, the network has {after.parameter_count:,}")
+    if after.nonzero_parameter_count > nonzero:
+        faults.append(f"it declared {nonzero:,} nonzero parameters, {after.nonzero_parameter_count:,} are")
+    if before.mac_count is not None and after.mac_count is not None and macs != after.mac_count:
+        faults.append(f"it declared {macs:,} MACs a sample, the network does {after.mac_count:,}")
+    return faults
 
 
 def ratios(layers: Sequence[LayerCounts], shapes: Sequence[LayerShape], dense: DenseCounts) -> dict[str, float]:

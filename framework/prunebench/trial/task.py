@@ -6,7 +6,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -100,6 +100,7 @@ class TrialTask:
     breathe: Callable[[], None]
     generator: torch.Generator
     anatomy: Anatomy | None = None
+    teacher: nn.Module | None = None  # the dense network, for recipes that learn from its answers
     batch_size: int = 256
     shared_seconds: float = 0.0  # what `once` saved
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -124,7 +125,9 @@ class TrialTask:
             replace(self.finetune, **recipe),
             objective=self.objective,
             generator=self.generator,
-            course=Course(self.device, "finetune", keep_zeros=True, breathe=self.breathe, **extra),
+            course=Course(
+                self.device, "finetune", keep_zeros=True, teacher=self.teacher, breathe=self.breathe, **extra
+            ),
         )
         self.curve.extend(curve)
         return curve
@@ -135,7 +138,7 @@ class TrialTask:
 
     def train_recipe(self) -> Mapping[str, Any]:
         """See `prunebench.Task`."""
-        return asdict(self.recipe)
+        return {part.name: getattr(self.recipe, part.name) for part in fields(self.recipe)}
 
     def layer(self, name: str, **facts: Any) -> None:
         """See `prunebench.Task`."""

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,10 @@ from prunebench.measure.scores import checked_numbers, gathered, judged_batches
 from prunebench.plugins.contracts import Objective, weighted_mean
 from prunebench.records import CurvePoint, Recipe
 from prunebench.splits import Split
+from prunebench.trial.augmentation import Augmenter
+from prunebench.trial.averaging import Average
+from prunebench.trial.losses import Losses
+from prunebench.trial.schedules import DTYPES, Stepper, optimizer_of, schedule_of
 
 
 @contextlib.contextmanager
@@ -49,6 +53,8 @@ class Course:
     max_steps: int | None = None  # the optimizer's; None for as many as the recipe takes
     after_step: Callable[[], None] = lambda: None
     extra_loss: Callable[[], Tensor] | None = None  # added to each batch's for the gradient, and not in the curve
+    teacher: nn.Module | None = None  # the dense network, for recipes that learn from it
+    first_epoch: int = 0  # epochs of the recipe that are behind: learning rates go on from there
     breathe: Callable[[], None] = lambda: None  # called between batches: others may take their turn
     on_epoch: Callable[[int], None] = lambda epoch: None
 
@@ -102,39 +108,57 @@ class _Loop:
     course: Course
     steps: int = 0
 
+    def __post_init__(self) -> None:
+        self.losses = Losses(self.objective, self.recipe, self.course.teacher)
+        self.augment = Augmenter.of(self.recipe.augment, self.train, self.generator)
+        self.average = Average.of(self.network, self.recipe.ema)
+        compiled = cast("nn.Module", torch.compile(self.network)) if self.recipe.compile else None
+        self.forward = self.network if compiled is None else compiled
+
     def run(self, trained: list[nn.Parameter], zeros: list[tuple[nn.Parameter, Tensor]]) -> tuple[CurvePoint, ...]:
         """Epochs until the recipe, the patience or the steps run out; the best weights where there is patience."""
-        optimizer = _optimizer(trained, self.recipe)
-        epochs = self._epoch_count()
-        usual = epochs * math.ceil(len(self.train) / self.recipe.batch_size)
-        schedule = _schedule(optimizer, self.recipe, self.recipe.steps or usual)
+        stepper = self._stepper(trained)
         curve: list[CurvePoint] = []
         best_state: dict[str, Tensor] | None = None
-        for epoch in range(1, epochs + 1):
+        for epoch in range(1, self._epoch_count() + 1):
             started = time.monotonic()
-            loss = self._epoch(optimizer, schedule, zeros)
+            loss = self._epoch(stepper, zeros)
             point = self._point(epoch, loss, started)
             curve.append(point)
             self.course.on_epoch(epoch)
             if self.recipe.patience and _best_epoch(curve) == epoch:
-                best_state = copy.deepcopy(self.network.state_dict())
+                best_state = copy.deepcopy(self._judged.state_dict())
             if self._is_over() or (self.recipe.patience and epoch - _best_epoch(curve) >= self.recipe.patience):
                 break
-        if best_state is not None:
-            self.network.load_state_dict(best_state)
+        if best_state is not None or self.average is not None:
+            self.network.load_state_dict(best_state if best_state is not None else self._judged.state_dict())
         return tuple(curve)
+
+    def _stepper(self, trained: list[nn.Parameter]) -> Stepper:
+        epoch_steps, behind = math.ceil(len(self.train) / self.recipe.batch_size), self.course.first_epoch
+        usual = (self._epoch_count() + behind) * epoch_steps
+        optimizer = optimizer_of(trained, self.recipe)
+        schedule = schedule_of(optimizer, self.recipe, self.recipe.steps or usual, epoch_steps, behind * epoch_steps)
+        return Stepper(trained, optimizer, schedule, self.recipe, self.course.device)
+
+    @property
+    def _judged(self) -> nn.Module:
+        """What is scored and kept: the average of the weights where the recipe wants one."""
+        return self.network if self.average is None else self.average.network
 
     @property
     def _step_limit(self) -> int | None:
         return self.recipe.steps or None if self.course.max_steps is None else self.course.max_steps
 
-    def _loss(self, inputs: samples.Tree, targets: samples.Tree) -> Tensor:
+    def _loss(self, stepper: Stepper, inputs: samples.Tree, targets: samples.Tree) -> Tensor:
         """Of a batch in training mode, in which some networks return more than in evaluation."""
-        outputs = samples.call(self.network, inputs)
-        try:
-            return self.objective.loss(outputs, targets)
-        except InvalidOutput as error:
-            raise InvalidOutput(f"{error}, while it trains") from None
+        mix = None
+        if self.augment is not None:
+            inputs, mix = self.augment(inputs)
+        with stepper.computing():
+            outputs = samples.call(self.forward, inputs)
+            low = isinstance(outputs, Tensor) and outputs.dtype in DTYPES.values()
+            return self.losses(outputs.float() if low else outputs, inputs, targets, mix)
 
     def _epoch_count(self) -> int:
         limit = self._step_limit
@@ -155,19 +179,14 @@ class _Loop:
 
     def _point(self, epoch: int, train_loss: float, started: float) -> CurvePoint:
         found = validation_scores(
-            self.network, self.validation, self.objective, self.course.device, self.course.breathe
+            self._judged, self.validation, self.objective, self.course.device, self.course.breathe
         )
         if not math.isfinite(train_loss):
             raise FloatingPointError(f"the training loss is {train_loss} in epoch {epoch}: lower the learning rate")
         seconds = time.monotonic() - started
         return CurvePoint(self.course.phase, epoch, train_loss, found.loss, found.top1_accuracy, seconds, found.score)
 
-    def _epoch(
-        self,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        zeros: list[tuple[nn.Parameter, Tensor]],
-    ) -> float:
+    def _epoch(self, stepper: Stepper, zeros: list[tuple[nn.Parameter, Tensor]]) -> float:
         """One pass over the training data; the mean loss."""
         self.network.train()
         total = torch.zeros((), device=self.course.device)
@@ -178,12 +197,11 @@ class _Loop:
             count = samples.count(targets)
             if count == 1 and seen:  # batch normalisation cannot train on a last batch of one sample
                 continue
-            loss = self._loss(inputs, targets)
-            optimizer.zero_grad(set_to_none=True)
-            (loss if self.course.extra_loss is None else loss + self.course.extra_loss()).backward()
-            optimizer.step()
-            schedule.step()
+            loss = self._loss(stepper, inputs, targets)
+            stepper.take(loss if self.course.extra_loss is None else loss + self.course.extra_loss())
             _restore_zeros(zeros)
+            if self.average is not None:
+                self.average.take_in(self.network)
             self.course.after_step()
             self.steps += 1
             total += loss.detach() * count
@@ -249,18 +267,3 @@ def _zero_masks(network: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
 def _restore_zeros(zeros: list[tuple[nn.Parameter, Tensor]]) -> None:
     for weight, kept in zeros:
         weight.mul_(kept)
-
-
-def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Fused: one pass over the weights, where `foreach` allocates and pages in several copies of a large network."""
-    lr, decay = recipe.lr, recipe.weight_decay
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=lr, weight_decay=decay, fused=True)
-
-
-def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    if recipe.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, steps))
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)

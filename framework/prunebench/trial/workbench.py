@@ -62,7 +62,8 @@ class DenseNetwork:
     objective: Objective
     floors: Mapping[str, float]  # headlines that need no network
     batch_size: int  # calibration samples in one forward pass
-    initial: Callable[[int], dict[str, Tensor]]
+    initial: Callable[[int], dict[str, Tensor]]  # the state after so many steps of its training
+    fresh: Callable[[int], dict[str, Tensor]]  # the state before any training, by another seed
     handed_out: Fingerprint  # of the calibration inputs and of every split
     structure: tuple[Any, ...]  # as in `guards`
     anatomy: Callable[[nn.Module], Anatomy | None] = lambda network: None  # of it, or of what is left of it
@@ -198,6 +199,7 @@ class Workbench:
             objective.floors(splits),
             samples.batch_size(network, example),
             self._rewinder(trial, model, splits, fresh),
+            self._starter(model, splits),
             Fingerprint.of(_handed_out(calibration, splits)),
             structure(network),
             model.anatomy,
@@ -282,6 +284,14 @@ class Workbench:
             return copy.deepcopy(network.state_dict())
 
         return rewound
+
+    def _starter(self, model: Model, splits: Splits) -> Callable[[int], dict[str, Tensor]]:
+        def started(seed: int) -> dict[str, Tensor]:
+            if model.pretrained:
+                raise NotApplicable("the weights came trained: how the model is initialised is not known")
+            return self._builder(model, splits, seed)().to(self.device).state_dict()
+
+        return started
 
 
 def reading(trial: Trial, model: Model) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prunebench import DataError
@@ -158,6 +160,13 @@ def test_times_of_another_machine_are_not_judged(tmp_path: Path) -> None:
         ([{"metric": "top1_accuracy", "unit": "share"}], "top1_accuracy is in percent, got 'share': convert it"),
         ([{"metric": "top1_accuracy", "unit": "percent", "value": "0.916"}], "no value is above 1, so they are shares"),
         ([{"metric": "top1_accuracy", "unit": "percent", "value": "120"}], "value 120 is no percentage"),
+        (
+            [
+                {"metric": "top1_accuracy", "unit": "percent"},
+                {"metric": "top1_accuracy", "unit": "share", "value": ".9"},
+            ],
+            "ledger.csv:3: top1_accuracy is in percent, got 'share': convert it",
+        ),
         ([{"metric": "accuracy"}], "metric must be one of top1_accuracy"),
         ([{"quality": "good"}], "quality must be one of printed"),
         ([{"ratio_kind": "half"}], "ratio_kind must be one of"),
@@ -183,27 +192,49 @@ def test_two_papers_that_disagree_are_both_shown(tmp_path: Path) -> None:
     assert unlike(group) == ["window: 2048 / 4096"]
 
 
-def test_a_stored_row_is_read_in_the_words_of_the_ledger() -> None:
-    note = "data: corpus wikitext-2-raw, join two newlines, tokenizer x, window 512, stride 512, partial False"
-    row = {
+def stored_row(**facts: Any) -> dict[str, Any]:
+    """A row as the database gives it: OPT-125m at a perplexity of 40 in windows of 512."""
+    told = {"join": "two newlines", "window": 512, "stride": 512, "partial": False, "split": "test", "revision": "27dc"}
+    return {
         "trial_id": "t",
         "dataset": "wikitext2",
         "dataset_label": "wikitext2(window=512)",
         "model": "causal_lm",
-        "model_label": "causal_lm(repo=facebook/opt-125m, revision=27dcfa7)",
+        "model_label": "causal_lm(repo=facebook/opt-125m)",
         "method": "wanda",
         "params": '{"keep": 0.5}',
         "seed": 1,
-        "loss": math.log(40.0),
-        "top1_accuracy": 0.3,
+        "loss": 3.0,
+        "scores": '{"perplexity": 40.0}',
+        "top1_accuracy": None,
         "accuracy_drop": None,
         "nonzero_parameter_count": 10,
         **dict.fromkeys(("compression_ratio", "stored_ratio", "theoretical_speedup", "speedup")),
-        "notes": f'["{note}"]',
         "settings": '{"calibration": 128, "train": {"epochs": 0}, "finetune": {"epochs": 0}}',
+        "data": json.dumps({**told, **facts}),
     }
-    found = measured(row)
-    assert found.model == "opt-125m" and found.numbers["perplexity"] == pytest.approx(40.0)
-    assert found.protocol["window"] == "512" and found.protocol["join"] == "two newlines"
-    assert found.protocol["revision"] == "27dcfa7" and found.protocol["calibration_samples"] == "128"
-    assert found.protocol["split"] == "test" and found.protocol["train"] == "-"
+
+
+def test_a_stored_row_is_read_in_the_words_of_the_ledger() -> None:
+    found = measured(stored_row(calibration_samples=64, calibration_seed=1))
+    assert found.model == "opt-125m" and found.numbers["perplexity"] == 40.0
+    assert found.protocol == {
+        **PROTOCOL,
+        "dataset_setting": "window=512",
+        "window": "512",
+        "calibration_length": "512",
+        "calibration_samples": "64",
+        "calibration_seed": "1",
+        "revision": "27dc",
+    }
+
+
+def test_a_part_of_the_test_and_another_corpus_are_told_as_facts() -> None:
+    other = {"calibration": "another text than the test", "calibration_corpus": "c4"}
+    found = measured(stored_row(partial=True, **other)).protocol
+    assert found["split"] == "test, a part of it" and found["calibration_corpus"] == "c4"
+
+
+def test_images_have_no_window_and_no_perplexity() -> None:
+    found = measured({**stored_row(), "data": None, "top1_accuracy": 0.9})
+    assert found.protocol["window"] == found.protocol["join"] == "-" and "perplexity" not in found.numbers

@@ -149,6 +149,19 @@ def test_a_run_has_also_the_trials_that_an_earlier_run_had_done(tmp_path):
         assert headline(results, Scope("second-1"))["method"].unique().sort().to_list() == ["dense", "pca"]
 
 
+def test_training_curves_end_where_the_first_seed_stops(tmp_path):
+    """Seeds that stop early would leave the mean to those that still run."""
+    dense = [synthetic.result("digits", "lenet5", synthetic.DENSE, 1, seed, ()) for seed in (0, 1)]
+    short = replace(dense[0].measurement, curve=dense[0].measurement.curve[:3])
+    path = store_results(tmp_path, [replace(dense[0], measurement=short), dense[1]])
+    with open_results(path) as opened:
+        rows = opened.query(load("curves").sql)
+    means = [(a.validation_accuracy + b.validation_accuracy) / 2
+             for a, b in zip(short.curve, dense[1].measurement.curve, strict=False)]  # fmt: skip
+    assert rows["epoch"].to_list() == [1, 2, 3] and rows["curve_count"].to_list() == [2, 2, 2]
+    assert rows["accuracy"].to_list() == pytest.approx(means)
+
+
 def test_a_query_narrows_the_trials(results):
     rows = headline(results, Scope(query="select trial_id from trials where method = 'pca';"))
     assert rows["method"].unique().to_list() == ["pca"]
@@ -168,9 +181,10 @@ def test_the_headline_has_a_verdict_a_batch_size(results):
     assert wide.filter(pl.col("method") == "dense")["verdict batch 64"].null_count() == 2
 
 
-def test_fifty_six_methods_differ_in_colour_or_shape():
-    looks = {(one.colour("light"), one.shape) for one in series_of((f"m{i:02}", False) for i in range(56))}
-    assert len(looks) == 56 == len(LIGHT) * len(SHAPES)
+def test_twenty_five_methods_differ_in_shape_two_hundred_at_all():
+    looks = {(one.colour("light"), one.shape) for one in series_of((f"m{i:02}", False) for i in range(200))}
+    assert len(looks) == 200 == len(LIGHT) * len(SHAPES)
+    assert len({one.shape for one in series_of((f"m{i:02}", False) for i in range(25))}) == 25
 
 
 def test_controls_have_marks_that_no_method_has():

@@ -56,7 +56,7 @@ def outcome(result):
     return result.status, measured.loss, measured.correct, measured.nonzero_parameter_count, measured.notes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_after_any_others_equals_the_same_trial_alone(tmp_path):
     todo = trials()
     assert len(todo) > 25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ def stored(
 
 
 def result(trial: Trial, facts: dict[str, Any]) -> Result:
-    """`trial`, ended ok; `facts` are fields of the measurement, and `speedup`."""
+    """`trial`, ended ok; `facts` are fields of the measurement, `speedup`, and `data`, the protocol that data tell."""
     speedup = facts.pop("speedup", 1.0)
+    data = facts.pop("data", {})
     usual: dict[str, Any] = {
         "test_count": 1000,
         "top1_accuracy": 0.9,
@@ -57,7 +59,7 @@ def result(trial: Trial, facts: dict[str, Any]) -> Result:
         trial,
         "ok",
         measurement=Measurement(**{**usual, **facts}),
-        provenance=PROVENANCE,
+        provenance=replace(PROVENANCE, data=data),
         started_at="2026-01-05T10:00:01+00:00",
         seconds=1.0,
     )

@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prunebench.cli import main
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
+from prunebench.judging.claims import Verdict
 from prunebench.plugins.discovery import find_installed
+from prunebench.records import Trial
+from prunebench.report.since import since
+from prunebench.report.verdict_sections import claims_section
+from prunebench.testing import check_paper
 from prunebench_papers import papers
 from prunebench_papers.founding import Rohlicek2020
 
@@ -57,7 +65,7 @@ def plugin(folder: Path, name: str = "mine", files: tuple[str, ...] = ("offline.
 def test_the_list_says_what_each_paper_asks(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--json") == 0
     facts = {fact["name"]: fact for fact in json.loads(capsys.readouterr().out)}
-    assert len(facts) == 17 and not any(fact["fault"] for fact in facts.values())
+    assert len(facts) == 22 and not any(fact["fault"] for fact in facts.values())
     assert facts["rohlicek-2020"]["cells"] == {"offline": 19, "full": 95}
     assert facts["rohlicek-2020"]["datasets"] == {"offline": ["rendered_letters"], "full": ["emnist_letters"]}
 
@@ -175,3 +183,57 @@ def test_published_numbers_without_a_column_cost_the_page_one_line(
     assert bench("report", "--paper", "mine", "--plugin", mine, "--db", str(tmp_path / "results.duckdb")) == 2
     error = capsys.readouterr().err
     assert "has no column 'value'; it has model, top1" in error and error.count("\n") == 1
+
+
+def test_a_ledger_of_all_papers_is_refused_where_two_claim_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("ledger", "--plugin", plugin(tmp_path, name="rohlicek-2020")) == 2
+    error = capsys.readouterr().err
+    assert "paper 'rohlicek-2020' is claimed by" in error and error.count("\n") == 1
+
+
+def test_the_kit_names_a_column_that_a_claim_asks_for_and_no_view_has(tmp_path: Path) -> None:
+    plugin(tmp_path)
+    (tmp_path / "published.csv").write_text("value\n1\n")
+    claims = '[[claim]]\ntext = "Smaller"\nsql = "select no_such_column > 1 as held from trials"\n'
+    (tmp_path / "full.toml").write_text(GRID + claims)
+    (found,) = check_paper(find_installed([tmp_path / "mine.py"]).find("paper", "mine").cls)
+    assert found.check == "claim 'Smaller'" and "no_such_column" in found.seen and "\n" not in str(found)
+
+
+def older(trial: Trial) -> Trial:
+    """The trial as another calibration would have it: another protocol, so another id."""
+    return replace(trial, protocol=replace(trial.protocol, calibration=7))
+
+
+def test_claims_on_rows_of_an_older_protocol_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = Grid.parse(Rohlicek2020().grid("offline"), source="rohlicek-2020")
+    asked = plan(grid, find_installed()).trials
+    mixed = [older(trial) if place < 3 else trial for place, trial in enumerate(asked)]
+    other = replace(grid, claims=(replace(grid.claims[0], sql="select true as held"), *grid.claims[1:]))
+    for run, made, trials in (("today", grid, asked), ("mixed", other, mixed)):
+        measured.stored(tmp_path, made, trials, lambda trial: {}, run_id=run).close()
+        bench("claims", run, "--db", str(tmp_path / "results.duckdb"), "--json")
+        told = [claim["since"] for claim in json.loads(capsys.readouterr().out)]
+        old = (
+            f"3 of {len(asked)} rows are of a protocol that rohlicek-2020 asks for no longer" if run == "mixed" else ""
+        )
+        assert told[1:] == [old] * (len(grid.claims) - 1)
+    assert told[0] == f"{old}; rohlicek-2020 asks another query now, or none"
+    assert told[0] in claims_section(told_by(other, told))
+
+
+def told_by(grid: Grid, since: list[str]) -> Future[Sequence[Verdict]]:
+    """Verdicts as the page takes them."""
+    future: Future[Sequence[Verdict]] = Future()
+    pairs = zip(grid.claims, since, strict=True)
+    future.set_result([Verdict(claim.text, claim.sql, "held", since=text) for claim, text in pairs])
+    return future
+
+
+def test_the_run_of_a_grid_file_is_held_against_no_paper(tmp_path: Path) -> None:
+    grid = Grid.parse(Rohlicek2020().grid("offline"), source="rohlicek-2020")
+    trials = [older(trial) for trial in plan(grid, find_installed()).trials[:1]]
+    measured.stored(tmp_path, grid, trials, lambda trial: {}, scale="").close()
+    assert since(tmp_path / "results.duckdb", "run-1") is None

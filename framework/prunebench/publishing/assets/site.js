@@ -114,16 +114,18 @@
   }
 
   // ---- the table
+  const floored = (row) => at("is_at_floor", row) ? "at its floor" : at("is_near_floor", row) ? "near its floor" : "";
+  const speedWords = (row) => !at("speed_verdict", row) ? "" : at("speed_verdict", row) + (floored(row) ? `, ${floored(row)}` : "");
   const FILTERS = ["dataset", "model", "method", "status", "score_verdict", "speed_verdict", "run", "machine"];
   const WORDS = { dataset: "data set", model: "model", method: "method", status: "status", score_verdict: "score against dense", speed_verdict: "speed against dense", run: "run", machine: "machine" };
   const SHOWN = [
     ["dataset", "data set", "", (row) => at("dataset", row)], ["model", "model", "", (row) => at("model", row)],
     ["label", "method and setting", "", (row) => link("#/trial/" + encodeURIComponent(at("id", row)), at("label", row))], ["seed", "seed", "number", (row) => at("seed", row)],
-    ["score", "score", "number", (row) => at("status", row) === "ok" ? scored(at("score", row), at("score_unit", row)) + (at("is_at_floor", row) ? " (no better than chance)" : "") : at("status", row)],
+    ["score", "score", "number", (row) => at("status", row) === "ok" ? scored(at("score", row), at("score_unit", row)) + (at("is_at_floor", row) ? " (no better than chance)" : at("is_near_floor", row) ? " (hardly better than chance)" : "") : at("status", row)],
     ["score_loss", "lost", "number", (row) => scored(at("score_loss", row), at("score_unit", row))],
     ["score_verdict", "verdict", "", (row) => el("span", { class: at("score_verdict", row) }, at("score_verdict", row) || "")],
     ["compression_ratio", "fewer parameters", "number", (row) => times(at("compression_ratio", row))], ["stored_ratio", "smaller on disk", "number", (row) => times(at("stored_ratio", row))],
-    ["speedup", "as fast", "number", (row) => times(at("speedup", row))], ["speed_verdict", "speed", "", (row) => el("span", { class: at("speed_verdict", row) }, at("speed_verdict", row) || "")],
+    ["speedup", "as fast", "number", (row) => times(at("speedup", row))], ["speed_verdict", "speed", "", (row) => el("span", { class: floored(row) ? "note" : at("speed_verdict", row) }, speedWords(row))],
     ["run", "run", "", (row) => at("run", row) + (at("origin", row) ? ` (${at("origin", row)})` : "")],
   ];
   function haystack(row) {
@@ -141,12 +143,21 @@
   function sorted(rows, sort) {
     const name = sort.replace(/^-/, ""), sign = sort.startsWith("-") ? -1 : 1, values = columns[name];
     if (!values) return rows;
-    const texts = new Intl.Collator("en", { numeric: true });
-    return rows.sort((a, b) => {
-      const [x, y] = [values[a], values[b]];
-      if (x === null || y === null) return (x === null) - (y === null);
-      return sign * (typeof x === "number" && typeof y === "number" ? x - y : texts.compare(String(x), String(y)));
-    });
+    const texts = [...new Set(values)].filter((value) => typeof value === "string").sort(byNumber);
+    const rank = new Map(texts.map((text, order) => [text, order]));
+    const keys = rows.map((row) => [row, rank.get(values[row]) ?? (values[row] === null ? null : Number(values[row]))]);
+    keys.sort(([, x], [, y]) => x === null || y === null ? (x === null) - (y === null) : sign * (x - y));
+    return keys.map(([row]) => row);
+  }
+  // Texts by their words and by the value of their numbers: 2, 16, 32; 0.0625, 0.25.
+  const words = new Intl.Collator("en"), NUMBER = /(\d+(?:\.\d+)?(?:e[+-]?\d+)?)/i;
+  function byNumber(a, b) {
+    const [left, right] = [a.split(NUMBER), b.split(NUMBER)];
+    for (let i = 0; i < Math.min(left.length, right.length); i++) {
+      const order = i % 2 ? Number(left[i]) - Number(right[i]) : words.compare(left[i], right[i]);
+      if (order) return order;
+    }
+    return left.length - right.length;
   }
   function tablePage(state) {
     const begun = performance.now(), found = matching(state), pages = Math.max(1, Math.ceil(found.length / PAGE));
@@ -180,7 +191,7 @@
     for (const name of FILTERS) {
       const select = form.elements[name];
       if (select.dataset.rows !== String(count)) {
-        const values = [...new Set(columns[name])].filter((value) => value !== null).sort(new Intl.Collator("en", { numeric: true }).compare);
+        const values = [...new Set(columns[name])].filter((value) => value !== null).sort((a, b) => byNumber(String(a), String(b)));
         select.replaceChildren(el("option", { value: "" }, "all"), ...values.map((value) => el("option", { value }, value)));
         select.dataset.rows = count;
       }
@@ -298,7 +309,7 @@
     const facts = [["status", at("status", row) + (at("reason", row) ? `: ${at("reason", row)}` : "")], ["data set", at("dataset", row)], ["model", at("model", row)], ["method", at("label", row)], ["seed", at("seed", row)],
       [at("score_title", row) || "score", scored(at("score", row), unit)], ["dense", scored(at("dense_score", row), unit)], ["lost", scored(at("score_loss", row), unit) + (at("score_verdict", row) ? ` (${at("score_verdict", row)})` : "")],
       ["fewer parameters", times(at("compression_ratio", row))], ["smaller on disk", `${times(at("stored_ratio", row))} ${bytes(at("stored_bytes", row))}`], ["fewer operations", times(at("theoretical_speedup", row))],
-      ["as fast", at("speedup", row) === null ? "" : `${times(at("speedup", row))} (${times(at("speedup_low", row))} to ${times(at("speedup_high", row))}, batch ${at("batch", row)}) ${at("speed_verdict", row) || ""}`],
+      ["as fast", at("speedup", row) === null ? "" : `${times(at("speedup", row))} (${times(at("speedup_low", row))} to ${times(at("speedup_high", row))}, batch ${at("batch", row)}) ${speedWords(row)}`],
       ["pruned in", seconds(at("prune_seconds", row))], ["run", at("run", row) + ` (${at("run_id", row)})`], ["from", at("origin", row)], ["trial", id]];
     const machine = front.machines.find((one) => one.environment_id === at("machine", row)), made = front.provenances.find((one) => one.provenance_id === at("provenance", row));
     const listed = (title, part) => part && part.rows.length ? [el("h2", {}, title), table(part.columns.map((name) => [name.replaceAll("_", " "), typeof part.rows[0][part.columns.indexOf(name)] === "number" ? "number" : ""]), part.rows.map((line) => line.map((cell) => typeof cell === "number" ? number(cell, 5) : cell === null ? "" : String(cell))))] : [];

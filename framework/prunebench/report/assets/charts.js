@@ -12,10 +12,14 @@ function slotsOf(chart) {
   return [...seen.values()];
 }
 
+/** Pixels that a row's name may take in a view of `width` pixels. */
+const roomOf = (width) => Math.min(340, Math.max(190, 0.4 * width));
+const LETTER = 6.4; // pixels of a usual one in a row's name
+
 /** The theme, with as much room for the names of rows as a view of `width` pixels can spare. */
 function configOf(theme, width) {
   const config = structuredClone(page.themes[theme]);
-  config.axisY.labelLimit = Math.min(config.axisY.labelLimit, Math.max(190, 0.4 * width));
+  config.axisY.labelLimit = roomOf(width);
   config.legend = { ...config.legend, orient: "bottom" };
   return config;
 }
@@ -34,7 +38,7 @@ function rowCount(slot, spec) {
 /** The chart's specification for one panel: its rows, the page's choices, the width of its container. */
 function specOf(slot) {
   const spec = structuredClone(slot.chart.spec);
-  spec.data = { name: "rows", values: slot.rows };
+  spec.data = { name: "rows", values: slot.chart.drops ? slot.rows.map(asDrop) : slot.rows };
   spec.width = "container";
   spec.autosize = { type: "fit-x", contains: "padding" };
   spec.description = [slot.chart.title, slot.panel, slot.part, slot.chart.about].filter(Boolean).join(". ");
@@ -43,8 +47,62 @@ function specOf(slot) {
   for (const param of spec.params || []) {
     if (param.name === "hidden") param.value = state.hidden;
     if (param.name === "chosen") param.value = chosenForVega();
+    if (param.name === "room") param.value = Math.floor(roomOf(slot.node.clientWidth) / LETTER);
   }
+  if (slot.chart.drops) spec.layer.forEach(drawDrops);
+  if (slot.chart.near) zoomToNear(slot, spec);
   return spec;
+}
+
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const isPoints = (row) => !row.score_unit || row.score_unit === "fraction";
+
+/** A row of scores as differences from its dense network; what was scored is kept for the tooltip. */
+function asDrop(row) {
+  const dense = row.dense_accuracy;
+  const made = { ...row, told_accuracy: row.accuracy, told_dense_accuracy: dense, told_score_floor: row.score_floor };
+  for (const name of ["accuracy", "accuracy_low", "accuracy_high", "dense_accuracy", "score_floor", "weaker_floor"]) {
+    if (name in row) made[name] = isNumber(row[name]) && isNumber(dense) ? row[name] - dense : null;
+  }
+  return made;
+}
+
+/** A layer of scores with an axis of differences, in points where scores are shares. */
+function drawDrops(layer) {
+  const { y, tooltip } = layer.encoding || {};
+  if (y?.axis) {
+    const isShare = y.axis.format === "%";
+    const title = `${y.title.replace(" (smaller is better)", "")} minus dense${isShare ? ", points" : ""}`;
+    y.title = y.axis.title = title;
+    if (isShare) Object.assign(y.axis, { format: undefined, labelExpr: "format(100 * datum.value, '~r')" });
+  }
+  for (const one of [tooltip || []].flat()) {
+    if (["accuracy", "dense_accuracy", "score_floor"].includes(one.field)) one.field = `told_${one.field}`;
+  }
+}
+
+/** The range of scores that are nearly as good as dense: five points of accuracy, else what the objective calls so. */
+function nearRange(slot) {
+  const rows = slot.rows.filter((row) => isNumber(row.accuracy) && isNumber(row.dense_accuracy));
+  if (!rows.length) return null;
+  const dense = rows.reduce((sum, row) => sum + row.dense_accuracy, 0) / rows.length;
+  const told = rowsOf(page.headline).filter((row) => row.panel === slot.panel && isNumber(row.accuracy));
+  const near = told.filter((row) => isNumber(row.accuracy_drop) && row.accuracy_drop <= row.nearly);
+  const values = [dense, ...near.map((row) => row.accuracy)];
+  const limit = isPoints(rows[0]) ? [dense - (near[0]?.nearly ?? 0.05)] : [];
+  const [low, high] = [Math.min(...values, ...limit), Math.max(...values)];
+  const space = 0.06 * (high - low) || 0.01;
+  const ends = rows[0].larger_is_better === false ? [low - space, high] : [low, high + space];
+  return ends.map((value) => value - (slot.chart.drops ? dense : 0));
+}
+
+function zoomToNear(slot, spec) {
+  const domain = nearRange(slot);
+  if (!domain) return;
+  for (const layer of spec.layer) {
+    if (layer.encoding?.y?.scale) layer.encoding.y.scale = { ...layer.encoding.y.scale, domain, padding: 0 };
+    layer.mark = { ...(typeof layer.mark === "string" ? { type: layer.mark } : layer.mark), clip: true };
+  }
 }
 
 async function draw(slot) {
@@ -72,9 +130,11 @@ async function draw(slot) {
 function settingsInside(slot, area) {
   const { x, y } = slot.chart.brush;
   const column = { [x]: slot.part ? `${x} ${slot.part}` : x, [y]: y };
+  const dense = new Map(slot.chart.drops ? slot.rows.map((row) => [row.setting, row.dense_accuracy]) : []);
   const inside = (row, field) => {
     const range = area[field === x ? "x" : "y"];
-    const value = row[column[field]];
+    const given = row[column[field]];
+    const value = field === y && slot.chart.drops && isNumber(given) ? given - dense.get(row.setting) : given;
     return !range || (value !== null && value !== undefined && value >= Math.min(...range) && value <= Math.max(...range));
   };
   const rows = rowsOf(page.headline).filter((row) => row.panel === slot.panel && inside(row, x) && inside(row, y));
@@ -142,6 +202,9 @@ function fill(chart) {
   slots.push(...wanted);
   wanted.forEach((slot) => nearScreen.observe(slot.node));
 }
+
+/** Draw the panels of a chart again that are drawn already. */
+const redraw = (chart) => slots.filter((slot) => slot.chart === chart && slot.wanted).forEach(draw);
 
 function drawRest() {
   const idle = window.requestIdleCallback || ((work) => setTimeout(work, 200));

@@ -5,6 +5,8 @@ startLegend();
 startTheme();
 startHeadline();
 startCharts();
+startFirstTables();
+startPrint();
 change("theme", state.theme);
 
 for (const button of document.querySelectorAll("[data-copy]")) {

@@ -47,18 +47,9 @@ function legendChip(series) {
   const chip = element("button", { type: "button", class: "chip", "aria-pressed": "true", "data-method": series.name });
   chip.disabled = series.control;
   chip.title = series.control ? `${series.name}: a control, always drawn` : `Show or hide ${series.name}`;
-  const mark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  mark.setAttribute("viewBox", "-1 -1 2 2");
-  mark.setAttribute("aria-hidden", "true");
-  path.setAttribute("d", series.path);
-  mark.append(path);
+  const mark = keyMark(series);
   chip.append(mark, element("span", {}, series.name));
-  const paint = () => {
-    const colour = series.colours[state.theme];
-    path.setAttribute("fill", colour);
-  };
-  on("theme", paint);
+  on("theme", () => mark.firstChild.setAttribute("fill", series.colours[state.theme]));
   on("hidden", () => chip.setAttribute("aria-pressed", String(!state.hidden[`m:${series.name}`])));
   chip.addEventListener("click", () => {
     const hidden = { ...state.hidden };
@@ -69,9 +60,18 @@ function legendChip(series) {
   return chip;
 }
 
+/** The bar stays on the screen while it leaves three quarters of it to what it steers. */
+function keepWhatFits() {
+  const bar = document.querySelector(".bar");
+  const fit = () => bar.classList.toggle("tall", bar.offsetHeight > Math.max(150, 0.25 * innerHeight));
+  new ResizeObserver(fit).observe(bar);
+  addEventListener("resize", fit);
+}
+
 function startLegend() {
   const legend = byId("legend");
   legend.append(...page.series.map(legendChip));
+  legend.classList.toggle("many", page.series.length > 10);
   const plain = page.series.filter((series) => !series.control);
   if (plain.length > 8) {
     const none = element("button", { type: "button", class: "quiet", onclick: () => {
@@ -81,6 +81,7 @@ function startLegend() {
     on("hidden", () => (none.textContent = Object.keys(state.hidden).length ? "Show all" : "Hide all"));
     legend.prepend(none);
   }
+  keepWhatFits();
 }
 
 /** Which pair of data set and model is shown: buttons for a few, a list for many. */

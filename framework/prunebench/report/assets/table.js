@@ -18,6 +18,29 @@ function plainTable(frame, most = 300) {
   return element("div", {}, element("div", { class: "scroll tall", tabindex: "0" }, table), more);
 }
 
+/** The rows of a chart that the reader has not hidden. */
+function shownFrame(chart) {
+  const rows = rowsOf(chart.frame).filter((row) => isShown(row) && !state.hidden[`m:${row.method}`]);
+  return { columns: chart.frame.columns, rows };
+}
+
+/** What one press does to the axis of scores. */
+function axisButtons(chart) {
+  if (!chart.brush) return [];
+  const isShare = rowsOf(chart.frame).every(isPoints);
+  const choices = { near: isShare ? "Within 5 points" : "Near dense", drops: "Drop from dense" };
+  return Object.entries(choices).map(([name, title]) => {
+    const button = element("button", { type: "button", class: "quiet axis", "aria-pressed": "false" }, title);
+    button.addEventListener("click", () => {
+      chart[name] = !chart[name];
+      button.setAttribute("aria-pressed", String(chart[name]));
+      if (brushed?.chart === chart) clearBrush();
+      redraw(chart);
+    });
+    return button;
+  });
+}
+
 /** The buttons under a chart: its query, its data, and downloads. */
 function startTools(chart) {
   const tools = chart.node.querySelector(".tools");
@@ -26,8 +49,12 @@ function startTools(chart) {
     Query: () => element("div", {},
       element("pre", { tabindex: "0" }, element("code", {}, chart.sql)),
       element("button", { type: "button", onclick: (event) => copy(chart.sql, event.target) }, "Copy")),
-    Data: () => plainTable(chart.frame),
+    Data: () => plainTable(shownFrame(chart)),
   };
+  const again = () => {
+    if (drawer.firstChild && tools.querySelector("[aria-expanded=true]")?.textContent === "Data") drawer.replaceChildren(contents.Data());
+  };
+  ["panel", "hidden"].forEach((what) => on(what, again));
   for (const name of Object.keys(contents)) {
     const button = element("button", { type: "button", class: "quiet", "aria-expanded": "false" }, name);
     button.addEventListener("click", () => {
@@ -39,12 +66,15 @@ function startTools(chart) {
     tools.append(button);
   }
   const save = (ending, make, type) => element("button", { type: "button", class: "quiet",
-    onclick: () => download(`${chart.name}.${ending}`, make(chart.frame), type) }, ending.toUpperCase());
-  tools.append(save("csv", csvOf, "text/csv"), save("json", jsonOf, "application/json"));
+    onclick: () => download(`${chart.name}.${ending}`, make(shownFrame(chart)), type) }, ending.toUpperCase());
+  tools.append(save("csv", csvOf, "text/csv"), save("json", jsonOf, "application/json"), ...axisButtons(chart));
 }
 
 const verdictTone = (word) =>
   /^(faster|better)/.test(word) ? "good" : /^(slower|worse)/.test(word) ? "bad" : "soft";
+
+/** Whether a network is no better than none, or hardly. */
+const floorWords = (row) => (row.is_at_floor ? "at its floor" : row.is_near_floor ? "near its floor" : "");
 
 /** Speedup with its interval and verdict in one cell. */
 function timingCell(row, part) {
@@ -53,15 +83,17 @@ function timingCell(row, part) {
   const [low, high] = [row[`speedup_low ${part}`], row[`speedup_high ${part}`]];
   const interval = low === null || low === undefined ? null : element("small", {}, ` ${digits(low, 2, 2)}–${digits(high, 2, 2)}`);
   const verdict = row[`verdict ${part}`];
-  const told = verdict && row.is_at_floor ? `${verdict}, at its floor` : verdict;
-  const tone = row.is_at_floor ? "soft" : verdictTone(verdict);
+  const floor = floorWords(row);
+  const told = verdict && floor ? `${verdict}, ${floor}` : verdict;
+  const tone = floor ? "soft" : verdictTone(verdict);
   const word = verdict ? element("span", { class: `verdict ${tone}` }, told) : null;
   return element("td", { class: "number" }, shown("ratio", speedup), interval, word);
 }
 
 function accuracyCell(row) {
   const isShare = !row.score_title || row.score_unit === "fraction";
-  const floor = row.is_at_floor ? element("small", { class: "bad" }, " no better than without a network") : null;
+  const much = row.is_at_floor ? "no" : row.is_near_floor ? "hardly" : "";
+  const floor = much ? element("small", { class: "bad" }, ` ${much} better than without a network`) : null;
   const told = row.seed_count === 1 ? seeds(1) : row.accuracy_std === null ? "" : `± ${shown(isShare ? "points" : "number", row.accuracy_std)}`;
   const spread = told ? element("small", {}, ` ${told}`) : null;
   return element("td", { class: "number" }, shown(isShare ? "share" : "number", row.accuracy), spread, floor);
@@ -107,7 +139,19 @@ function headlineColumns() {
 function compare(a, b) {
   if (a === null || a === undefined) return 1;
   if (b === null || b === undefined) return -1;
-  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+  return typeof a === "number" && typeof b === "number" ? a - b : compareText(String(a), String(b));
+}
+
+const NUMBER = /(\d+(?:\.\d+)?(?:e[+-]?\d+)?)/i;
+
+/** Texts by their words and, where both have one, by the value of their numbers: 2, 16, 32; 0.0625, 0.25. */
+function compareText(a, b) {
+  const [left, right] = [a.split(NUMBER), b.split(NUMBER)];
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const order = i % 2 ? Number(left[i]) - Number(right[i]) : left[i].localeCompare(right[i], "en");
+    if (order) return order;
+  }
+  return left.length - right.length;
 }
 
 function startHeadline() {
@@ -137,13 +181,18 @@ function startHeadline() {
     });
   }
 
-  function show() {
+  function ordered() {
     const rows = wanted();
     if (view.sort) {
       const name = view.sort.name;
       const missing = (row) => row[name] === null || row[name] === undefined;
       rows.sort((a, b) => (missing(a) || missing(b) || !view.down ? compare(a[name], b[name]) : compare(b[name], a[name])));
     }
+    return rows;
+  }
+
+  function show() {
+    const rows = ordered();
     heads.forEach((head, i) => {
       if (columns[i] === view.sort) head.setAttribute("aria-sort", view.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
@@ -161,7 +210,19 @@ function startHeadline() {
   byId("search").addEventListener("input", () => { view.most = 60; show(); });
   byId("more").addEventListener("click", () => { view.most += 200; show(); });
   byId("clear").addEventListener("click", clearBrush);
-  byId("table-csv").addEventListener("click", () => download("headline.csv", csvOf(page.headline), "text/csv"));
+  byId("table-csv").addEventListener("click", () => download("headline.csv", csvOf({ columns: page.headline.columns, rows: ordered() }), "text/csv"));
+  forPrint(() => { const before = view.most; view.most = PRINTED; show(); return () => { view.most = before; show(); }; });
   ["panel", "hidden", "chosen"].forEach((what) => on(what, show));
+  show();
+}
+
+/** Tables that Python wrote: their rows follow the choice of data set and model. */
+function startFirstTables() {
+  const rows = [...document.querySelectorAll("tr[data-panel]")];
+  const show = () => {
+    rows.forEach((row) => (row.hidden = !isShown({ panel: row.dataset.panel })));
+    new Set(rows.map((row) => row.closest(".scroll"))).forEach((box) => (box.hidden = !box.querySelector("tbody tr:not([hidden])")));
+  };
+  on("panel", show);
   show();
 }

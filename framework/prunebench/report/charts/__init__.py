@@ -26,7 +26,7 @@ NAMES = (
     "requested",
 )
 
-ASKED = ("runtimes",)  # on no page: drawn where somebody asks for it
+ASKED = ("runtimes", "retraining")  # on no page: drawn where somebody asks for it
 ALIASES = {"pareto": "accuracy_compression"}
 POINTS = "points"  # any query as a chart: report/generic.py
 

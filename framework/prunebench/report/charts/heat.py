@@ -9,7 +9,7 @@ import altair as alt
 
 from prunebench.plugins.chart import Chart
 from prunebench.report.charts.columns import WHICH
-from prunebench.report.charts.marks import tip
+from prunebench.report.charts.marks import kept_numbers, room, tip
 from prunebench.report.charts.template import filled
 
 ABOVE = "#e07b39"  # reads on light, dark and paper
@@ -49,13 +49,21 @@ def heat(rows: Any, value: str, title: str, ramp: Any, form: str, most: float | 
         "layer",
         type="nominal",
         sort=alt.EncodingSortField("position", op="min"),
-        axis=alt.Axis(title=None, labelAngle=-40, labelLimit=90, grid=False, domain=False, ticks=False),
+        axis=alt.Axis(
+            title=None,
+            labelAngle=-40,
+            labelExpr=kept_numbers("18"),
+            labelLimit=130,
+            grid=False,
+            domain=False,
+            ticks=False,
+        ),
     )
     y = alt.Y(
         "label",
         type="nominal",
         sort=alt.EncodingSortField("place", op="min"),
-        axis=alt.Axis(title=None, grid=False, domain=False, ticks=False),
+        axis=alt.Axis(title=None, labelExpr=kept_numbers("room"), grid=False, domain=False, ticks=False),
     )
     base = alt.Chart(rows).encode(x=x, y=y)
     told = [
@@ -76,4 +84,4 @@ def heat(rows: Any, value: str, title: str, ramp: Any, form: str, most: float | 
     cells = base.mark_rect(stroke=None).encode(color=colour, tooltip=told)
     alone = base.mark_point(filled=True, size=9, opacity=0.6, color="#7d8590").transform_filter("datum.left_alone")
     layers = [cells, alone.encode(tooltip=told)]
-    return alt.layer(*layers).properties(height=alt.Step(17))
+    return alt.layer(*layers).add_params(room()).properties(height=alt.Step(17))

@@ -9,7 +9,7 @@ import altair as alt
 
 from prunebench.plugins.chart import Chart, Look
 from prunebench.report.charts.columns import WHICH
-from prunebench.report.charts.marks import tip
+from prunebench.report.charts.marks import kept_numbers, room, tip
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Latency(Chart):
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel and batch size; a row a setting, the fastest on top."""
         order = alt.EncodingSortField("p50", op="min", order="ascending")
-        y = alt.Y("label", type="nominal", sort=order,
-                  axis=alt.Axis(title=None, grid=False, ticks=False, domain=False))  # fmt: skip
+        named = alt.Axis(title=None, labelExpr=kept_numbers("room"), grid=False, ticks=False, domain=False)
+        y = alt.Y("label", type="nominal", sort=order, axis=named)
         base = alt.Chart(rows).encode(y=y, color=look.colour())
         axis = alt.Axis(title="Milliseconds a batch", tickCount=5)
         scale = alt.Scale(zero=False, padding=8)
@@ -51,4 +51,4 @@ class Latency(Chart):
         middle = base.mark_tick(thickness=2.5, size=13).encode(
             x=alt.X("p50", type="quantitative"), opacity=look.faded(1), tooltip=told
         )
-        return alt.layer(whole, half, middle).properties(height=alt.Step(17))
+        return alt.layer(whole, half, middle).add_params(room()).properties(height=alt.Step(17))

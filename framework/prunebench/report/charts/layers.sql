@@ -27,12 +27,12 @@ sizes as (
 numbered as (
     select
         *,
-        row_number() over (partition by panel, method order by size, setting) - 1 as nth,
+        row_number() over (partition by panel, method order by size, words_of(setting), numbers_of(setting), setting) - 1 as nth,
         count(*) over (partition by panel, method) as setting_total
     from sizes
 ),
 shown as (
-    select *, row_number() over (partition by panel order by control, method, size, setting) as place
+    select *, row_number() over (partition by panel order by control, method, size, words_of(setting), numbers_of(setting), setting) as place
     from numbered
     where setting_total <= 12 or (nth * 12) // setting_total <> ((nth - 1) * 12) // setting_total or nth = 0
 )

@@ -22,6 +22,7 @@ TIMES = "format(datum.value, '~r') + '×'"
 WHEEL = "wheel![event.ctrlKey || event.metaKey || event.shiftKey]"
 VISIBLE = "!hidden['m:' + datum.method]"
 CHOSEN = "chosen.all || chosen['k:' + datum.panel + '|' + datum.setting] || datum.point_count > 1"
+NAMES = "[A-Za-z_]"  # what a long label can lose; its numbers tell it from its neighbours
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,23 @@ class SeriesLook:
     def tips(self, *columns: tuple[str, str, str]) -> list[alt.Tooltip]:
         """Which setting a mark stands for, then `columns`."""
         return [*setting_tips(), *(tip(field, title, form) for field, title, form in columns)]
+
+
+def kept_numbers(room: str) -> str:
+    """An axis' `labelExpr`: a label of more than `room` characters has its names cut short, never its numbers.
+
+    `data_aware_low_rank keep=0.0625` becomes `data_awa… keep=0.0625`, `dat… kee…=0.0625`, `d… k…=0.0625`.
+    """
+    said = "datum.label"
+    for kept in (1, 3, 5, 8):
+        short = f"replace(datum.label, regexp('({NAMES}{{{kept}}}){NAMES}{NAMES}+', 'g'), '$1…')"
+        said = f"(length({short}) <= {room} ? {short} : {said})" if kept > 1 else short
+    return f"length(datum.label) <= {room} ? datum.label : {said}"
+
+
+def room(characters: int = 90) -> alt.Parameter:
+    """How many characters a row's name can have: the page sets it by its width."""
+    return alt.param(name="room", value=characters)
 
 
 def steered(chart: Any) -> Any:

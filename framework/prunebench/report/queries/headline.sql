@@ -6,10 +6,12 @@ asked as (
         method,
         method_label,
         is_control,
+        is_dense,
         dataset_label,
         model_label,
         score,
         score_loss,
+        dense_score,
         score_title,
         score_unit,
         larger_is_better,
@@ -46,6 +48,7 @@ settings as (
         any_value(near)[2] as nearly,
         any_value(score_floor) as score_floor,
         bool_and(is_at_floor) as is_at_floor,
+        not bool_or(is_dense) and is_near_floor(avg(score), avg(dense_score), any_value(score_floor)) as is_near_floor,
         avg(compression_ratio) as compression_ratio,
         case when min(counting_rule) = max(counting_rule) then avg(theoretical_speedup) end as theoretical_speedup,
         avg(stored_bytes) as stored_bytes,
@@ -101,4 +104,4 @@ select
     case when settings.method <> 'dense' then measured.verdict end as verdict
 from settings
 left join measured using (panel, setting)
-order by panel, method <> 'dense', control, method, compression_ratio, setting, batch
+order by panel, method <> 'dense', control, method, compression_ratio, words_of(setting), numbers_of(setting), setting, batch

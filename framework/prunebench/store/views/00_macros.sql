@@ -114,6 +114,16 @@ create or replace macro is_at_floor(score, facts) as coalesce(
     false
 );
 
+-- Whether a network has less than a fifth of what dense has above that: it may be fast, but it answers almost nothing.
+create or replace macro is_near_floor(score, dense, score_floor) as
+    coalesce((score - score_floor) / nullif(dense - score_floor, 0) < 0.2, false);
+
+-- Settings by number, not by letter: the words of a label and the numbers in it, so that 2 comes before 16 and 32.
+create or replace macro words_of(label) as regexp_replace(label, '[0-9]+([.][0-9]+)?(e[+-]?[0-9]+)?', '#', 'g');
+create or replace macro numbers_of(label) as list_transform(
+    regexp_extract_all(label, '[0-9]+([.][0-9]+)?(e[+-]?[0-9]+)?'), lambda digits: try_cast(digits as double)
+);
+
 -- The floors of the view `trials`, each with its name, the hardest to beat first.
 create or replace macro ranked_floors(floors, larger) as list_transform(
     list_sort(
