@@ -38,7 +38,7 @@ from prunebench.trial.workbench import DenseNetwork, Workbench
 SMALL = {"depth": 2, "width": 32, "heads": 2, "key_value_heads": 1, "mlp": 48, "window": 32}
 MODELS = {
     "decoder": Choice("tiny_gpt", {"depth": 6, "width": 256, "heads": 4, "key_value_heads": 2, "mlp": 704}),
-    "wide": Choice("tiny_gpt", {"depth": 8, "width": 1024, "heads": 8, "key_value_heads": 4, "mlp": 2816}),
+    "wide": Choice("tiny_gpt", {"depth": 8, "width": 768, "heads": 8, "key_value_heads": 4, "mlp": 2112}),
     "smollm2": Choice("smollm2", {"window": 128}),
 }
 SWEEPS: dict[str, tuple[str, dict[str, Any]]] = {
