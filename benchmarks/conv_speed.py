@@ -27,7 +27,7 @@ import torchvision
 from method_task import method_task
 from prunebench import Method, NotApplicable, Splits, TensorSplit
 from prunebench.measure.counts import layer_shapes, mac_count
-from prunebench.measure.latency.formats import GAIN
+from prunebench.measure.latency.fastest_form import GAIN
 from prunebench.plugins.parameters import complete, create
 from prunebench.trial.targets import DenseCounts, solved
 from prunebench.trial.task import TrialTask

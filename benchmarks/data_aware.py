@@ -3,8 +3,8 @@
     python benchmarks/data_aware.py [--folder DIR] [--model large_fcn] [--epochs 5] [--pairs 9] [--in-place]
                                     [--calibration 1024] [--only REGEX]
 
-Trains the network on moved digits once (some minutes on one core; kept in DIR), then prints a line a setting: top-1 on
-the test split and on moved copies of it, each with the two-sided p of McNemar's test against dense. `--pairs`
+Trains the network on moved digits once (some minutes on one core; kept in DIR), then prints a line per setting: top-1
+on the test split and on moved copies of it, each with the two-sided p of McNemar's test against dense. `--pairs`
 times dense and pruned in turn as well. Workers have another allocator setting than a plain process: export the
 `GLIBC_TUNABLES` that benchmarks/allocator.py prints to time as they do. `--in-place` times both with activations that
 overwrite their inputs, as `in_place = true` in a grid's protocol does.
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--model", choices=sorted(MODELS), default="large_fcn")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--calibration", type=int, default=1024, help="training samples that methods see")
-    parser.add_argument("--pairs", type=int, default=0, help="of timed calls a setting; 0 times nothing")
+    parser.add_argument("--pairs", type=int, default=0, help="of timed calls per setting; 0 times nothing")
     parser.add_argument("--in-place", action="store_true", help="time both with activations in place")
     parser.add_argument("--only", type=re.compile, default=re.compile(""), help="settings whose label it is found in")
     options = parser.parse_args()

@@ -62,7 +62,7 @@ def trials_of(count: int):
 
 
 def overhead(count: int, folder: Path) -> tuple[float, float]:
-    """CPU milliseconds a trial, workers' start included, and without it."""
+    """CPU milliseconds per trial, workers' start included, and without it."""
     trials = trials_of(count)
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     started = cpu_seconds()
@@ -119,7 +119,7 @@ def main() -> None:
         began = time.monotonic()
         whole, steady = overhead(options.trials, folder)
         rows = [
-            (f"{options.trials} no-op trials, stored, CPU ms a trial, start-up included", whole),
+            (f"{options.trials} no-op trials, stored, CPU ms per trial, start-up included", whole),
             ("the same without the workers' start", steady),
             (f"find {options.trials} done, planning included, CPU s", resuming(options.trials, folder)),
             ("bench --help, CPU s", min(command_seconds("--help", cwd=folder) for _ in range(3))),

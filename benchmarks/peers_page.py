@@ -67,7 +67,7 @@ def prunebench(folder: Path, count: int) -> Tool:
 
 
 def main() -> None:
-    """Print a line a tool."""
+    """Print a line per tool."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "prunebench-peers")
     parser.add_argument("--results", type=int, default=200)

@@ -68,7 +68,7 @@ def timed(path: Path, output: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print a line a size."""
+    """Print a line per size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=list(BOUNDS))
     print(f"{'trials':>7} {'wall s':>7} {'CPU s':>6} {'MB':>5}  bound")

@@ -217,7 +217,7 @@ COLUMNS = {
 
 
 def table(runs: Sequence[dict[str, float]]) -> str:
-    """A line a seed, shares in percent, and what the scheduler took of a CPU."""
+    """A line per seed, shares in percent, and what the scheduler took of a CPU."""
     lines = [f"| seed | {' | '.join(COLUMNS.values())} | CPU a trial |", "| --- " * (len(COLUMNS) + 2) + "|"]
     for seed, run in enumerate(runs):
         shares = " | ".join(f"{100 * run[name]:.1f} %" for name in COLUMNS)

@@ -3,12 +3,12 @@
     python benchmarks/small_cnn.py [--folder DIR] [--network plain,norm,residual] [--seeds 0,1,2] [--targets 3.9,14]
                                    [--set allocation=global]... [--pairs 9] [--finetune]
 
-`interpolative_channels` for so many times fewer multiply-accumulates, a line a seed and target. `--network`: small_cnn
-without or with batch norm, or small_resnet. Each is trained on rendered letters once a seed, 15 epochs (kept in DIR:
-minutes each on one core). Points lost are those of the 754 test letters, then, with a standard error, those of 10,400
-letters drawn anew. Dense and pruned are timed in turn on 64 pictures, one thread, in thread CPU time; the figure is the
-median of ratios; `--pairs 0` leaves it out. `--finetune` trains the pruned network on, with labels, by the recipe of
-the dense one.
+`interpolative_channels` for so many times fewer multiply-accumulates, a line per seed and target. `--network`:
+small_cnn without or with batch norm, or small_resnet. Each is trained on rendered letters once per seed, 15 epochs
+(kept in DIR: minutes each on one core). Points lost are those of the 754 test letters, then, with a standard error,
+those of 10,400 letters drawn anew. Dense and pruned are timed in turn on 64 pictures, one thread, in thread CPU time;
+the figure is the median of ratios; `--pairs 0` leaves it out. `--finetune` trains the pruned network on, with labels,
+by the recipe of the dense one.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def trial(rank: int | None = 4, seed: int = 0, **changes: Any) -> Trial:
 
 
 def latency(batch: int, speedup: float, rng: random.Random, blocks: int = 40) -> Latency:
-    """One batch size, timed in `blocks` blocks a side."""
+    """One batch size, timed in `blocks` blocks per side."""
     dense = tuple(10 + rng.random() for _ in range(blocks))
     pruned = tuple(value / speedup for value in dense)
     return Latency(

@@ -91,10 +91,16 @@ def _write_for_ever(path: Path, run_id: str, has_spares: bool, pipe: int, pause:
 def kills(path: Path, count: int, rng: random.Random) -> dict[str, object]:
     """Kill writers `count` times; what was lost, doubled or could not be opened."""
     acknowledged: dict[str, list[str]] = {}
+    begin = time.monotonic()
     writers = [start_writer(path, f"first-{i}", bool(i)) for i in range(2)]
+    while not path.exists():
+        time.sleep(0.01)
+    span = max(0.5, time.monotonic() - begin)  # on a busy machine a kill has to reach into merges too
     failed_opens, opens, unseen, looks = 0, 0, 0, 0
+    published = {path.stat().st_mtime_ns}
     for number in range(count):
-        time.sleep(rng.uniform(0.01, 0.5))
+        time.sleep(rng.uniform(0.01, span))
+        published.add(path.stat().st_mtime_ns)
         victim = writers.pop(rng.randrange(2))
         victim.end()
         acknowledged[victim.run_id] = victim.acknowledged
@@ -108,7 +114,8 @@ def kills(path: Path, count: int, rng: random.Random) -> dict[str, object]:
         writer.end()
         acknowledged[writer.run_id] = writer.acknowledged
     return {
-        "kills": count, "plain_opens": opens, "failed_opens": failed_opens, "looks": looks, "unseen_at_once": unseen,
+        "kills": count, "longest_wait": round(span, 2), "published_between_kills": len(published),
+        "plain_opens": opens, "failed_opens": failed_opens, "looks": looks, "unseen_at_once": unseen,
         **tally(path, acknowledged),
     }  # fmt: skip
 

@@ -1,11 +1,12 @@
 """Every bundled method on four networks: saved, loaded without plugins, run by ONNX Runtime and OpenVINO.
 
     python benchmarks/take_home.py --out take-home.jsonl            # all of it; goes on where it was stopped
-    python benchmarks/take_home.py --out take-home.jsonl --table    # the table of docs/own-network.md
+    python docs/make/take_home.py                                   # puts its table into docs/own-network.md
 
-Each cell prunes an untrained network by the method's example setting, writes it as .pt2, loads it in a process in which
-no plugin of prunebench is imported, and compares the outputs there with the network's; then exports it to ONNX and
-compares what both runtimes answer. What cannot be exported says which operator or line is in the way.
+Each cell prunes an untrained network by the method's example setting and writes it as .pt2. That program, read back, is
+translated to ONNX, and what both runtimes answer is compared with what the network answers. At last one process in
+which no plugin of prunebench is imported loads every file, and its outputs are compared too. What cannot be exported
+says which operator or line is in the way.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +26,11 @@ from typing import Any
 import torch
 from prunebench import NotApplicable, Splits, TensorSplit, samples
 from prunebench.errors import PruneBenchError, said
+from prunebench.export.card import card_path
 from prunebench.export.save import save
 from prunebench.measure.counts import layer_shapes
 from prunebench.measure.runtimes.artifact import PROVIDERS, Artifact
-from prunebench.measure.runtimes.exporting import Unexportable, exported, onnx_bytes
+from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
 from prunebench.measure.runtimes.pair import compared
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.parameters import complete, create
@@ -37,53 +39,90 @@ from prunebench.records import Recipe
 from prunebench.trial.task import Memory, TrialTask
 from torch import nn
 
-NETWORKS = ("lenet5", "small_resnet", "small_vit", "tiny_gpt")
+NETWORKS: dict[str, dict[str, Any]] = {  # with settings, so that an export takes seconds
+    "lenet5": {},
+    "small_resnet": {},
+    "small_vit": {"image_size": 16, "width": 48, "depth": 2},
+    "tiny_gpt": {"depth": 1, "width": 64, "mlp": 96, "window": 32},
+}
 FRESH = """
-import sys, torch, prunebench
-network = prunebench.load(sys.argv[1])
-answers = network(*torch.load(sys.argv[2]))
+import json, sys, torch, prunebench
+for line in sys.stdin:
+    path = line.strip()
+    x, wanted = torch.load(path + ".x", weights_only=True)
+    try:
+        with torch.inference_mode():
+            found = prunebench.load(path)(x)
+        told = float((found.double() - wanted.double()).abs().max())
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"[:200]
+    print(json.dumps(told), flush=True)
 assert not [name for name in sys.modules if name.startswith("prunebench_")]
-torch.save(answers, sys.argv[3])
 """
 TOLERANCE = 1e-4
+UNSAVED = "not loaded yet"
 
 
 def cells(installed: Installed) -> Iterator[tuple[str, str]]:
-    """Network and method, networks first."""
-    for network in NETWORKS:
-        for method in sorted(installed.of_kind("method")):
+    """Network and method; those of other libraries come last."""
+    for method in sorted(installed.of_kind("method"), key=lambda name: (name.startswith("peer_"), name)):
+        for network in NETWORKS:
             yield network, method
 
 
-def cell(network: str, method: str, installed: Installed) -> dict[str, Any]:
-    """What became of one cell."""
+def cell(network: str, method: str, installed: Installed, folder: Path) -> dict[str, Any]:
+    """What became of one cell; its file and its outputs are left in `folder` for a fresh process."""
     found: dict[str, Any] = {"network": network, "method": method}
     try:
         pruned, x, made = pruned_by(network, method, installed)
     except NotApplicable as declined:
         return {**found, "declined": said(declined, 120)}
-    except (PruneBenchError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        return {**found, "declined": f"{type(error).__name__}: {said(error, 120)}"}
-    found["saved"] = saved(pruned, x)
-    exportable, quantizer = made.exported(pruned)
-    found["quantizer"] = quantizer
+    path = folder / f"{network}-{method}.pt2"
+    for old in (path, card_path(path)):
+        old.unlink(missing_ok=True)
     try:
-        program = exported(exportable, x)
-        data = onnx_bytes(program)
+        found["batch"] = save(pruned, x, path, {})["batch"]
+    except PruneBenchError as error:
+        return {**found, "saved": said(error, 300), **dict.fromkeys(PROVIDERS, "not exported")}
+    with torch.no_grad():
+        torch.save((x, pruned(x)), f"{path}.x")
+    return {**found, "saved": UNSAVED, **answered(path, pruned, made, x, found["batch"])}
+
+
+def answered(path: Path, pruned: nn.Module, made: Any, x: Any, batch: str) -> dict[str, Any]:
+    """By runtime the largest difference from the network's outputs, or why it has none."""
+    exportable, quantizer = made.exported(pruned)
+    size = None if batch == "any" else int(batch)
+    rows = x if size is None else samples.rows(x, slice(size))
+    try:  # of the file, so that nothing is exported twice
+        own = exportable is pruned
+        data = onnx_bytes(Program(torch.export.load(path), size) if own else exported(exportable, rows))
     except Unexportable as error:
-        return {**found, **dict.fromkeys(PROVIDERS, str(error))}
+        return dict.fromkeys(PROVIDERS, str(error))
+    found: dict[str, Any] = {"quantizer": quantizer} if quantizer else {}
     for runtime in PROVIDERS:
         try:
-            artifact = Artifact(data, runtime, program.batch)  # type: ignore[arg-type]
-            found[runtime] = compared(exportable, x, artifact.runner(x, 1, False).outputs())[0]
+            runner = Artifact(data, runtime, size).runner(rows, 1, False)  # type: ignore[arg-type]
+            found[runtime] = compared(exportable, rows, runner.outputs())[0]
         except Unexportable as error:
             found[runtime] = str(error)
     return found
 
 
+def loaded_elsewhere(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Fill in `saved` of the rows that one fresh process without plugins can load."""
+    waiting = [row for row in rows if row.get("saved") == UNSAVED]
+    names = "".join(f"{folder / '{network}-{method}.pt2'.format(**row)}\n" for row in waiting)
+    environment = {**os.environ, "PRUNEBENCH_DISABLE_PLUGINS": "all"}
+    command = [sys.executable, "-W", "ignore", "-c", FRESH]
+    done = subprocess.run(command, env=environment, input=names, capture_output=True, text=True, check=True)
+    for row, line in zip(waiting, done.stdout.splitlines(), strict=True):
+        row["saved"] = json.loads(line)
+
+
 def pruned_by(network: str, method: str, installed: Installed) -> tuple[nn.Module, Any, Any]:
     """The pruned network, a batch for it, and the method."""
-    model = create(*created(installed, "model", network, {}))
+    model = create(*created(installed, "model", network, NETWORKS[network]))
     cls = installed.find("method", method).cls
     with seeded(0):
         dense = model.build(10 if network != "tiny_gpt" else 256).eval()
@@ -136,63 +175,28 @@ def created(installed: Installed, kind: str, name: str, given: dict[str, Any]) -
     return cls, complete(cls, given)
 
 
-def saved(network: nn.Module, x: Any) -> float | str:
-    """The largest difference of a fresh process's outputs from the network's, or why there is none."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        try:
-            save(network, x, folder / "net.pt2", {})
-        except PruneBenchError as error:
-            return said(error, 200)
-        torch.save(tuple(samples.leaves(x)), folder / "in.pt")
-        files = [str(folder / file) for file in ("net.pt2", "in.pt", "out.pt")]
-        command = [sys.executable, "-W", "ignore", "-c", FRESH, *files]
-        done = subprocess.run(command, env={**os.environ, "PRUNEBENCH_DISABLE_PLUGINS": "all"}, capture_output=True)
-        if done.returncode:
-            return f"a fresh process: {done.stderr.decode().strip().splitlines()[-1][:200]}"
-        return compared(network, x, samples.leaves(torch.load(folder / "out.pt")))[0]
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: a line per network, then one per cell that is not equal everywhere."""
-    heads = ["network", "methods", "declined", ".pt2 in a fresh process", "ONNX Runtime", "OpenVINO"]
-    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- | --- | --- |"]
-    for network in dict.fromkeys(row["network"] for row in rows):
-        of = [row for row in rows if row["network"] == network]
-        ran = [row for row in of if "declined" not in row]
-        counts = [f"{sum(_is_near(row[key]) for row in ran)} of {len(ran)}" for key in ("saved", *PROVIDERS)]
-        lines.append(f"| `{network}` | {len(of)} | {len(of) - len(ran)} | {' | '.join(counts)} |")
-    lines += ["", "What is not within 1e-4, and why:", ""]
-    for row in rows:
-        told = {key: row[key] for key in ("saved", *PROVIDERS) if key in row and not _is_near(row[key])}
-        if told:
-            words = "; ".join(f"{key}: {v if isinstance(v, str) else f'{v:.2g}'}" for key, v in told.items())
-            lines.append(f"- `{row['method']}` on `{row['network']}`: {words}")
-    return "\n".join(lines)
-
-
-def _is_near(value: float | str) -> bool:
-    return not isinstance(value, str) and value <= TOLERANCE
-
-
 def main() -> None:
     """Run what is not in the file yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--table", action="store_true")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--methods", nargs="+", help="only these")
     args = parser.parse_args()
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    if args.table:
-        return print(table(rows))
+    folder = args.out.with_suffix(".files")
+    folder.mkdir(exist_ok=True)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     installed, done = find_installed(), {(row["network"], row["method"]) for row in rows}
-    with args.out.open("a") as file:
-        for network, method in cells(installed):
-            if network in args.networks and (network, method) not in done:
-                file.write(json.dumps(cell(network, method, installed)) + "\n")
-                file.flush()
+    for network, method in cells(installed):
+        if network in args.networks and method in (args.methods or [method]) and (network, method) not in done:
+            start = time.process_time()
+            row = cell(network, method, installed, folder)
+            rows.append({**row, "cpu_seconds": round(time.process_time() - start, 1)})
+            with args.out.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    loaded_elsewhere(rows, folder)
+    args.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 if __name__ == "__main__":

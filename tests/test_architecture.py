@@ -34,7 +34,10 @@ FLOORS = [
         ["splits", "shapes", "randomness", "anatomy"],
         "data in batches; layers as numbers; seeds that leave no trace; the coupled parts of transformers by name",
     ),
-    (["records", "errors", "interrupts", "samples"], "plain data, no torch; errors the user can fix; trees of tensors"),
+    (
+        ["records", "errors", "interrupts", "samples", "writing"],
+        "plain data, no torch; errors the user can fix; trees of tensors; text made safe, files written whole",
+    ),
     (["recipe"], "how a network is trained, and the recipes that have a name"),
 ]
 FLOOR = {name: len(FLOORS) - number for number, (names, _) in enumerate(FLOORS) for name in names}

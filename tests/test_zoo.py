@@ -20,7 +20,7 @@ NETWORKS = (
 )
 METHODS = (
     "low_rank magnitude int8 kmeans tucker2 interpolative_channels wanda sparsegpt gptq two_sided_low_rank "
-    "activation_pca column_select cp data_aware_low_rank"
+    "activation_pca column_select cp data_aware_low_rank filter_criteria snip soft_filters"
 )
 
 

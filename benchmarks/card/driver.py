@@ -158,7 +158,7 @@ def _tail(log: Path) -> str:
 
 
 def summary(joined: dict[str, Any]) -> str:
-    """A line a step, what does not hold, and what was left out."""
+    """A line per step, what does not hold, and what was left out."""
     where = joined["facts"].get("card") or f"{joined['facts']['cores']} cores"
     lines = ["", f"{joined['device']} ({where}), {joined['scale']} size, {joined.get('seconds', 0)} s"]
     for name, found in joined["steps"].items():

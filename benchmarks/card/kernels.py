@@ -15,7 +15,7 @@ Packed = tuple[nn.Module, nn.Module, Tensor]  # the dense network, the packed on
 
 
 class Int8Product(nn.Module):
-    """y = x Wᵀ + b with x and W as 8-bit integers, one scale a row of either, sums in 32 bits (`torch._int_mm`)."""
+    """y = x Wᵀ + b with x and W as 8-bit integers, one scale per row of either, sums in 32 bits (`torch._int_mm`)."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -43,19 +42,13 @@ def short_hash(text: bytes | str) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of the file's bytes, hexadecimal; raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @dataclass(frozen=True)
 class Choice:
     """A plugin's name with its complete parameters, so that a changed default is a new trial.
 
     `target` asks for a result instead of a method's own field (`{"compression": 4}`); `stages` makes a pipeline of
     methods (`use` is then "pipeline"); `code` is the hash of a plugin loaded from a file, empty for installed ones.
-    `shown` names the parameters that a label shows (the plan chooses them): no part of identity.
+    `shown` names the parameters that a label shows; the plan chooses them, and they do not change the id.
     """
 
     use: str
@@ -96,7 +89,7 @@ class LatencyProtocol:
     batch: tuple[int, ...] = (1, 64)
     threads: int = 1
     rounds: int = 1  # fresh processes; 5 where rigour is asked for
-    groups: int = 20  # ABBA or BAAB groups a round, at least
+    groups: int = 20  # ABBA or BAAB groups per round, at least
     max_seconds: float = 3.0  # for one batch size, warm-up included
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     memory_format: Literal["contiguous", "channels_last", "fastest"] = "contiguous"
@@ -201,7 +194,7 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Latency:
-    """One batch size: raw block times of both sides, in milliseconds a call, and what follows from them."""
+    """One batch size: raw block times of both sides, in milliseconds per call, and what follows from them."""
 
     batch: int
     threads: int
@@ -211,7 +204,7 @@ class Latency:
     compile: bool
     clock: Literal["cpu", "wall", "cuda"]  # the headline's: thread CPU time, wall time, CUDA events
     calls_per_block: int
-    dense_ms: tuple[float, ...]  # one entry a block, headline clock
+    dense_ms: tuple[float, ...]  # one entry per block, headline clock
     pruned_ms: tuple[float, ...]
     dense_wall_ms: tuple[float, ...]
     pruned_wall_ms: tuple[float, ...]
@@ -298,7 +291,7 @@ class Measurement:
     top1_accuracy: float | None
     top5_accuracy: float | None  # with more than five classes
     loss: float | None  # the mean, where the objective tells one
-    correct: str  # base64 of a bitmap, one bit a test sample, first sample in the highest bit
+    correct: str  # base64 of a bitmap, one bit per test sample, first sample in the highest bit
     top1_accuracy_before_finetune: float | None
     parameter_count: int
     nonzero_parameter_count: int

@@ -49,7 +49,7 @@ def _part(source: Source, images: Tensor, labels: Tensor) -> Part:
 def _array(source: Source, folder: Path, name: str) -> Tensor:
     path = source.file(folder, name)
     if path is None:
-        raise DataError(_mend(source, folder, f"{name} is missing"))
+        raise DataError(_way_out(source, folder, f"{name} is missing"))
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return parse_idx(file.read())
@@ -85,10 +85,10 @@ def _fetch(source: Source, folder: Path) -> None:
                 datasets.EMNIST(folder, split="letters", download=True)
     except (OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
         reason = str(getattr(error, "reason", error)).strip().splitlines()[-1]
-        raise DataError(_mend(source, folder, f"could not be fetched ({reason})")) from error
+        raise DataError(_way_out(source, folder, f"could not be fetched ({reason})")) from error
 
 
-def _mend(source: Source, folder: Path, why: str) -> str:
+def _way_out(source: Source, folder: Path, why: str) -> str:
     place = folder / source.folders[0]
     files = ", ".join(f"{name}.gz" for name in source.names)
     whole = f" (or {Path(source.archive).name})" if source.archive else ""

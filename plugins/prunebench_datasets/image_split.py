@@ -57,6 +57,11 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.samples.labels)
 
+    @property
+    def byte_count(self) -> int:
+        """Bytes of all images and labels, by which a trial decides whether they fit on its device."""
+        return sum(part.numel() * part.element_size() for part in self.samples)
+
     def batches(
         self, size: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:

@@ -64,11 +64,11 @@ def _unpacked(folder: Path) -> Path:
             raise DataError(f"the archives in {place} cannot be unpacked ({error}): fetch them again") from error
     unpacked = validation_folder(folder)
     if unpacked is None:
-        raise DataError(_mend(folder))
+        raise DataError(_way_out(folder))
     return unpacked
 
 
-def _mend(folder: Path) -> str:
+def _way_out(folder: Path) -> str:
     place = folder / "imagenet"
     found = len(class_folders(place / "val")) if (place / "val").is_dir() else 0
     seen = f" ({place / 'val'} has {found:,} class folders of 1,000)" if found else ""

@@ -17,7 +17,7 @@ SIDE = 28  # of the finished picture, in pixels
 CANVAS = 56  # of the glyph before it is bent, in pixels
 STROKES = (0, 1, 2)  # extra stroke widths that a glyph is drawn with, in canvas pixels
 HELD_SHARE = 1 / 7  # that validates, and as many that test: as in EMNIST letters
-GRID = 4  # control points a side of the elastic distortion
+GRID = 4  # control points per side of the elastic distortion
 
 
 def draw_letters(per_class: int, distortion: float, noise: float, seed: int) -> Parts:

@@ -1,5 +1,5 @@
 -- What metric plugins measured, against how many times fewer parameters there are.
--- One row a setting and metric, averaged over seeds.
+-- One row per setting and metric, averaged over seeds.
 with scope as (select trial_id from trials)
 select
     trials.dataset_label || ' · ' || trials.model_label as panel,

@@ -111,8 +111,8 @@ def explained(what: str, fetch: bool) -> Iterator[None]:
         raise
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        mend = "" if fetch else "; nothing is fetched unless the grid says fetch = true"
-        raise DataError(f"{what}: {line}{mend}") from None
+        hint = "" if fetch else "; nothing is fetched unless the grid says fetch = true"
+        raise DataError(f"{what}: {line}{hint}") from None
 
 
 def _options(model: Any) -> dict[str, Any]:

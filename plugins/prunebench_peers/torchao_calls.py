@@ -65,7 +65,7 @@ def quantized(network: nn.Module, task: Task, scheme: str) -> nn.Module:
 
 @cache
 def _teach_flop_counter() -> None:
-    """Tell torch's counter what an integer product costs, once a process, where it does not know."""
+    """Tell torch's counter what an integer product costs, once per process, where it does not know."""
     product = torch.ops.aten._int_mm
     if product in flop_registry:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from numbered import fault
@@ -39,3 +40,13 @@ def test_nothing_is_told_to_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match="cannot read the address"):
         connection.connect("nonsense")
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@fault(85, "a machine too busy for Ray to start in its half minute", "one line that says so")
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**given: object) -> None:
+        raise Exception("The current node timed out during startup.\n")  # as Ray does
+
+    monkeypatch.setattr(connection, "the_ray", lambda: SimpleNamespace(init=init))
+    with pytest.raises(DeviceError, match=r"^Ray does not start on this machine: The current node timed out"):
+        connection.connect(None)

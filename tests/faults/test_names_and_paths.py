@@ -148,7 +148,11 @@ def test_a_path_that_duckdb_cannot_open_is_refused_untouched(bench: Bench, tmp_p
         assert [path.name for path in (tmp_path / folder).iterdir()] == ["r.duckdb"]
 
 
-@fault(26, "--db that is a FIFO; a folder or a FIFO among the journals", "one line; the latter are no journals")
+@fault(
+    26,
+    "--db that is a FIFO; a folder or a FIFO among the journals",
+    "one line; the latter are no journals, `bench db check` names them",
+)
 def test_what_is_no_regular_file_is_neither_database_nor_journal(bench: Bench, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.duckdb")
     assert "no regular file, not a results database" in bench("db", "check", "--db", "fifo.duckdb").err
@@ -158,7 +162,10 @@ def test_what_is_no_regular_file_is_neither_database_nor_journal(bench: Bench, t
     (store.folder / "folder.jsonl").mkdir()
     os.mkfifo(store.folder / "fifo.jsonl")
     store.merge()
-    assert bench("db", "check", "--db", "r.duckdb").out == "r.duckdb: no faults found\n"
+    said = bench("db", "check", "--db", "r.duckdb")
+    named = [f"r.journal/{name}.jsonl: no regular file, so no journal" for name in ("fifo", "folder")]
+    assert said.code == 1 and [name in said.out + said.err for name in named] == [True, True]
+    assert bench("query", "select count(*) from trials", "--csv", "--db", "r.duckdb").out.endswith("\n1\n")
 
 
 @fault(25, "a folder for locks that cannot be made, or is another user's", "one line that names it and the fix")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 import store_samples as samples
 import torch
 from numbered import Bench, fault
+from plugin_points import GOOD, Point
 from prunebench import Method
 from prunebench.engine.worker.messages import Report
 from prunebench.engine.worker.validity import encoded
@@ -24,39 +23,6 @@ from prunebench.plugins import discovery, loading
 from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.records import Result, decode
 from prunebench.store import Store, open_results
-
-GOOD = """
-from dataclasses import dataclass
-from prunebench import Method, hookimpl
-
-@dataclass(frozen=True)
-class Mine(Method):
-    name = "mine"
-    share: float = 0.5
-
-    def prune(self, network, task):
-        return network
-
-@hookimpl
-def methods():
-    return [Mine]
-"""
-
-
-class Point:
-    """An entry point whose module is `source`."""
-
-    def __init__(self, name: str, source: str, distribution: str) -> None:
-        self.name = self.value = name
-        self.source = source
-        self.dist = types.SimpleNamespace(name=distribution, version="1.2")
-
-    def load(self) -> types.ModuleType:
-        module = types.ModuleType(f"fault_{self.name}")
-        sys.modules[module.__name__] = module
-        exec(self.source, module.__dict__)
-        return module
-
 
 Install = Callable[..., Installed]
 

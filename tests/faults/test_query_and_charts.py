@@ -24,10 +24,11 @@ from prunebench.report.export import chart_rows, picture
 from prunebench.report.generic import points
 from prunebench.report.markup import esc
 from prunebench.report.scope import Scope
-from prunebench.report.text import printable, script_json
+from prunebench.report.text import script_json
 from prunebench.store import Store, open_results
 from prunebench.store.sealed_child import Request, answers_to
 from prunebench.store.sealed_client import sealed_query
+from prunebench.writing import printable
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e\u2028\x00\x07'\"&"
 
@@ -233,6 +234,14 @@ def test_names_are_text_in_pages() -> None:
 def test_sql_that_is_not_utf8_is_one_line(bench: Bench) -> None:
     said = bench("query", "select '\udcff'")
     assert (said.code, said.err) == (2, "bench: the SQL is not UTF-8\n")
+
+
+def test_sql_of_utf8_is_read_where_the_locale_is_one_of_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prunebench.cli import query
+
+    monkeypatch.setattr(query.os, "fsencode", lambda text: text.encode("ascii", "surrogateescape"))
+    assert query._utf8("select '\udcc2\udcb7'") == "select '\u00b7'"
+    assert query._utf8("select '\udcff'") == "select '\udcff'", "other bytes stay as they are, and are refused"
 
 
 @fault(72, "a standard output that cannot show a character", "an escape in its place; the command goes on")

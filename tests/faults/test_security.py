@@ -33,7 +33,7 @@ def test_weights_are_read_only_as_weights() -> None:
         and not any(k.arg == "weights_only" and getattr(k.value, "value", None) is True for k in call.keywords)
     ]
     # A worker hands the two networks of a measured pair to its own child in a private folder; nothing else is pickled.
-    assert [place.split(":")[0] for place in careless] == ["round.py"]
+    assert [place.split(":")[0] for place in careless] == ["one_round.py"]
 
 
 def test_nothing_is_unpickled() -> None:

@@ -230,7 +230,7 @@ def test_a_trial_that_came_twice_is_one_row(store: Store, fill: Fill) -> None:
     fill(0, 0)
     with open_results(store.path) as results:
         assert results.query("select count(*) from trials").item() == 1
-        assert results.query("select count(*) from attempts").item() == 2  # one a run
+        assert results.query("select count(*) from attempts").item() == 2  # one per run
     assert store.check() == []
 
 

@@ -20,7 +20,7 @@ DEVICES = ["cpu:2", pytest.param("cuda:0", marks=pytest.mark.gpu)]
 
 
 def reduced_quickstart() -> Grid:
-    """The quickstart with one seed, two epochs and hardly any timing, networks a block."""
+    """The quickstart with one seed, two epochs and hardly any timing, its networks in a block each."""
     text = (ROOT / "grids" / "quickstart.toml").read_text()
     for given, less in [
         ("epochs = 30", "epochs = 2"),

@@ -16,6 +16,7 @@ from prunebench.engine.executors.here import HereExecutor
 from prunebench.engine.session import Outcome, against, execute
 from prunebench.errors import PruneBenchError
 from prunebench.export.again import differences
+from prunebench.export.packing import pack, unpack
 from prunebench.export.save import save
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
@@ -146,6 +147,74 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(PruneBenchError, match="No space left on device; nothing is left"):
         save(nn.Sequential(nn.Linear(2, 2)), torch.randn(4, 2), tmp_path / "net.safetensors", {})
     assert not list(tmp_path.iterdir())
+
+
+def mask(weight):
+    kept = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) < 0.1
+    return weight.mul_(kept), int(kept.sum()) * 5  # of an entry four bytes and a gap
+
+
+def share(weight):
+    values = torch.linspace(-1, 1, 16)[torch.randint(16, weight.shape, generator=torch.Generator().manual_seed(1))]
+    return weight.copy_(values), weight.numel() // 2
+
+
+@pytest.mark.parametrize(("change", "name"), [(mask, "net.safetensors"), (mask, "net"), (share, "net.safetensors")])
+def test_zeros_and_shared_values_take_the_bytes_that_they_need(change, name, tmp_path):
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(256, 100), nn.Tanh(), nn.Linear(100, 4)), torch.randn(5, 256)
+    with torch.no_grad():
+        _, needed = change(network[0].weight)
+    card = save(network, x, tmp_path / name, {})
+    place = tmp_path / name / "weights.safetensors" if name == "net" else tmp_path / name
+    assert "0.weight" in card["packed"]
+    assert needed < place.stat().st_size < 1.1 * needed + 4 * 504 + 1000
+    assert torch.equal(prunebench.load(tmp_path / name)(x), network(x))
+    if name == "net":
+        assert (tmp_path / name / "network.pt2").stat().st_size < 60_000, "the weights are not in the program as well"
+
+
+def test_a_grid_of_four_bits_is_two_codes_a_byte(tmp_path):
+    from prunebench_methods.quantization.grids import attach, fitted_grid
+
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 3)), torch.randn(5, 128)
+    weight = network[0].weight.detach()
+    grid = fitted_grid(weight, 32, 4, symmetric=False)
+    attach(network[0], [grid], [grid.codes(weight)])
+    card = save(network, x, tmp_path / "net.safetensors", {})
+    assert card["packed"]["0.weight"] == "codes of 4 bits of a grid"
+    codes, scales, zeros = 64 * 128 // 2, 64 * 4 * 2, 64 * 4 // 2
+    exact = codes + scales + zeros + 4 * (64 + 3 * 64 + 3)
+    assert exact <= card["file_bytes"] < exact + 1500
+    back = prunebench.load(tmp_path / "net.safetensors")
+    assert torch.equal(back[0].weight, network[0].weight) and torch.equal(back(x), network(x))
+
+
+def test_what_is_packed_comes_back_bit_by_bit():
+    generator = torch.Generator().manual_seed(0)
+    few = torch.randn(8, generator=generator)[torch.randint(8, (40, 60), generator=generator)]
+    rare = torch.zeros(9000)
+    rare[[3, 700, 8999]] = torch.tensor([1.0, float("nan"), -2.0])
+    pieces = torch.randn(15, 4, 4, generator=generator)
+    picked = torch.stack([p[torch.randint(4, (40,), generator=generator)] for p in pieces], 1).reshape(40, 60)
+    state = {"few": few, "half": few.bfloat16() * (few > 0), "rare": rare[:8000], "pieces": picked, "tied": few}
+    state |= {"codes": (few * 3).to(torch.int8), "plain": torch.randn(20, 20, generator=generator), "nan": rare}
+    stored, told = pack(state)
+    back = unpack(stored, told)
+    assert {how.get("values") for how in told.values()} == {"book", "plain", "dictionary", None}
+    assert "plain" not in told and told["tied"] == {"same": "few"}
+    for name, value in state.items():
+        assert back[name].dtype == value.dtype and torch.equal(back[name].nan_to_num(7), value.nan_to_num(7)), name
+
+
+def test_a_program_for_one_batch_size_says_so(tmp_path):
+    class Counting(nn.Module):
+        def forward(self, x):
+            return x * len(x)  # which torch.export takes for a number
+
+    card = save(Counting(), torch.randn(6, 3), tmp_path / "net.pt2", {})
+    assert card["batch"] == "4" and prunebench.load(tmp_path / "net.pt2")(torch.ones(4, 3))[0, 0] == 4
 
 
 def test_differences_are_told_by_name():

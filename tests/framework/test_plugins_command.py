@@ -49,6 +49,14 @@ def test_a_plugin_for_an_older_api_is_called_old_and_goes_on(said, monkeypatch):
     assert {plugin["name"]: plugin["state"] for plugin in installed} == {"mine": "old API 1", "rich": "old API 1"}
 
 
+def test_a_default_that_no_grid_can_hold_is_no_healthy_state(said, monkeypatch):
+    odd = GOOD.replace("share: float = 0.5", "share: dict = field(default_factory=dict)")
+    odd = odd.replace("import dataclass", "import dataclass, field")
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [Point("a", odd, "prunebench-a")])
+    (plugin,) = json.loads(said("plugins", "--json")[1])["installed"]
+    assert plugin["state"].startswith("mine: share has a dict as default, which a grid cannot hold")
+
+
 def test_a_name_that_two_claim_is_a_clash(said, monkeypatch):
     both = [Point("a", GOOD, "prunebench-a"), Point("b", GOOD, "prunebench-b")]
     monkeypatch.setattr(discovery, "entry_points", lambda group: both)

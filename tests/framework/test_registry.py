@@ -64,7 +64,7 @@ def test_the_bundled_catalogue_is_right_and_its_bundled_plugins_exist():
         ('paper = "', 'homepge = "', "unknown key 'homepge', did you mean 'homepage'?"),
     ],
 )
-def test_an_entry_that_is_wrong_is_named_with_the_mend(tmp_path, old, new, fault):
+def test_an_entry_that_is_wrong_is_named_with_the_fix(tmp_path, old, new, fault):
     path = tmp_path / "registry.toml"
     path.write_text(GOOD)
     assert faults(path) == []

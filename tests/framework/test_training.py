@@ -89,7 +89,7 @@ def test_no_epochs_leave_the_network_as_it_is(splits):
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-def test_a_loss_that_is_not_finite_is_an_error_with_the_mend(splits):
+def test_a_loss_that_is_not_finite_is_an_error_with_the_fix(splits):
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         fitted(network(), splits, Recipe(epochs=5, optimizer="sgd", lr=1e12))
 

@@ -6,7 +6,7 @@ import prunebench.engine.worker.memory as worker_memory
 import pytest
 import torch
 from prunebench.engine.worker.memory import Memory, await_memory, memory_now
-from prunebench.measure import card
+from prunebench.measure import memory
 from prunebench.splits import TensorSplit
 from prunebench.trial.workbench import on_device_limit_bytes
 
@@ -123,9 +123,9 @@ def test_a_split_that_lies_elsewhere_is_copied_batch_by_batch(generator: int | N
 
 @pytest.mark.gpu
 def test_a_real_card_says_what_is_free() -> None:
-    free, total = card.free_and_total_bytes(torch.device("cuda:0"))
+    free, total = memory.free_and_total_bytes(torch.device("cuda:0"))
     kept = torch.empty(256 * 2**20, dtype=torch.uint8, device="cuda:0")
     assert 0 < free <= total
     del kept
-    again, _ = card.free_and_total_bytes(torch.device("cuda:0"))
+    again, _ = memory.free_and_total_bytes(torch.device("cuda:0"))
     assert again >= free - 64 * 2**20, "what the allocator keeps is counted as free"

@@ -18,10 +18,10 @@ from prunebench.engine.worker.messages import Report
 from prunebench.engine.worker.validity import encoded
 from prunebench.records import Result, decode
 from prunebench.report.markup import esc
-from prunebench.report.text import printable, script_json
+from prunebench.report.text import script_json
 from prunebench.store import Store, open_results
-from prunebench.store.ingest import quoted
 from prunebench.store.plain import csv_text
+from prunebench.writing import printable, quoted
 
 FIELDS = ("loss", "top1_accuracy", "correct", "parameter_count", "mac_count", "stored_bytes", "storage", "realised",
           "notes", "metrics", "achieved", "solved", "layers", "latency", "curve", "stages")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command `bench`: one file a verb, imported only when it is called."""
+"""The command `bench`: one file per verb, imported only when it is called."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "watch": ("prunebench.cli.watch", "Follow a run from another terminal."),
     "runs": ("prunebench.cli.runs", "List the runs in the database."),
     "save": ("prunebench.cli.save", "Save the pruned network of a trial as a file."),
-    "repro": ("prunebench.cli.repro", "Make a trial again and say whether it came out the same."),
+    "repro": ("prunebench.cli.repro", "Run a stored trial again and compare the results."),
     "show": ("prunebench.cli.show", "Show one trial and everything measured in it."),
     "query": ("prunebench.cli.query", "Ask the results database in SQL."),
     "report": ("prunebench.cli.report", "Write the results as one HTML page."),
     "chart": ("prunebench.cli.chart", "Write one chart as SVG, PNG, PDF, HTML or JSON."),
     "claims": ("prunebench.cli.claims", "Check a run's claims against its results."),
-    "ledger": ("prunebench.cli.ledger", "Lay published numbers beside ours where protocols match."),
+    "ledger": ("prunebench.cli.ledger", "Compare published numbers with ours."),
     "compare": ("prunebench.cli.compare", "Compare two runs, versions or methods, paired."),
     "audit": ("prunebench.cli.audit", "Check a run against the checklist of a sound evaluation."),
     "papers": ("prunebench.cli.papers", "List published papers as grids, or show one."),
@@ -34,7 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("prunebench.cli.check", "Test a plugin with the kit that tests the built-in ones."),
     "export": ("prunebench.cli.export", "Write the results as Parquet with a manifest."),
     "publish": ("prunebench.cli.publish", "Write runs as a folder for others, with a site."),
-    "join": ("prunebench.cli.join", "Take in results that somebody published."),
+    "join": ("prunebench.cli.join", "Import results that somebody published."),
     "merge": ("prunebench.cli.merge", "Import results from another database."),
     "db": ("prunebench.cli.db", "Check or rebuild the results database."),
     "doctor": ("prunebench.cli.doctor", "Check this machine; every problem comes with a fix."),

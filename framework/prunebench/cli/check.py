@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from prunebench.cli.naming import plugins_named
 from prunebench.cli.options import json_option, plugin_options
+from prunebench.cli.plugins import plugins_named
 
 
 @click.command("check")

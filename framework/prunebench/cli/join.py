@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 @click.command("join")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--check", "only_check", is_flag=True, help="Check it and say what it holds; take nothing. For CI.")
+@click.option(
+    "--check", "only_check", is_flag=True, help="Check SOURCE and list what it holds, without importing it; for CI."
+)
 @db_option
 @json_option
 def command(source: Path, only_check: bool, db: Path, as_json: bool) -> int:
-    """Take in somebody's results with their origin: a folder that `bench publish` wrote, or a results database.
+    """Import published results with their origin: a folder that `bench publish` wrote, or a results database.
 
-    The folder is held to its hashes and its tables to one another first; a fault is one line, and nothing is taken.
-    Results that are here already are not taken twice; a trial that came out otherwise there is kept beside yours, and
-    said. Speeds are compared on one machine only.
+    Hashes are verified first, and the tables against one another. If anything is wrong, one line says what, and nothing
+    is imported. Results that are here already are not imported twice. A trial whose result differs from yours is kept
+    beside it, and listed. Speeds are compared within one machine only.
     """
     from prunebench.store import Store
     from prunebench.store.joining import check, join

@@ -32,10 +32,10 @@ def command(
     db: Path,
     as_json: bool,
 ) -> int:
-    """Lay published numbers beside ours where the protocol is the same: reproduced, not reproduced, or cannot tell.
+    """Compare published numbers with ours under the same protocol: reproduced, not reproduced, or cannot tell.
 
-    PAPER is a paper's name; without it all papers are shown. Ours of another protocol stand apart, and the columns that
-    differ are named. The tolerance comes from the spread over seeds.
+    PAPER is a paper's name; without it all papers are shown. Our results under another protocol are listed apart, with
+    the columns that differ. The tolerance comes from the spread over seeds.
     """
     from prunebench.plugins.discovery import find_installed
 

@@ -21,7 +21,7 @@ from rich.text import Text
 from prunebench.cli import silence
 from prunebench.engine.activity import Ending, Snapshot, Tally, Throttled, clock, ending
 from prunebench.engine.executors.events import Event, Finished, Note, WorkerLost
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 STYLES = {"ok": "green", "skipped": "yellow", "failed": "red", "timeout": "red", "killed": "red", "oom": "red"}
 WORDS = {"skipped": "declined"}
@@ -131,7 +131,7 @@ def clock_text(state: Snapshot) -> Text:
 
 
 def worker_table(state: Snapshot, is_ticking: bool) -> Table:
-    """One line a worker: slot, trial, phase, and for how long where that is kept up to date."""
+    """One line per worker: slot, trial, phase, and for how long where that is kept up to date."""
     table = Table.grid(padding=(0, 2))
     for device in state.devices:
         share = f" {device.fraction:.0%}" if device.fraction is not None else ""

@@ -7,13 +7,15 @@ import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from prunebench.cli.naming import plugins_named
 from prunebench.cli.options import json_option, plugin_options
 from prunebench.plugins.kinds import TRAITS
+
+if TYPE_CHECKING:
+    from prunebench.plugins.discovery import Installed, Plugin
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -97,9 +99,12 @@ def _plugin(plugin: Any, installed: Any) -> dict[str, Any]:
 def _state(plugin: Any, installed: Any) -> str:
     """`healthy`, or in a word why not."""
     from prunebench.plugins.contracts import API_VERSION
+    from prunebench.plugins.parameters import default_fault
 
     if len(installed.by_name[plugin.kind, plugin.name]) > 1:
         return "clash"
+    if fault := default_fault(plugin.cls):
+        return fault
     return "healthy" if plugin.cls.api_version == API_VERSION else f"old API {plugin.cls.api_version}"
 
 
@@ -179,3 +184,21 @@ def _words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(f"{key} = {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+
+
+def plugins_named(installed: Installed, name: str) -> list[Plugin]:
+    """The plugins called `name`, of whatever kind; raises PluginError that says why there is none."""
+    from prunebench.errors import PluginError, did_you_mean
+    from prunebench.plugins.registry import load_registry
+
+    found = [plugin for plugin in installed.plugins if plugin.name == name]
+    if found:
+        return found
+    for fault in installed.broken:
+        if name in (fault.distribution, *fault.name.split(": ")):
+            raise PluginError(f"plugin {fault.name} ({fault.distribution} {fault.version}) is broken: {fault.reason}")
+    others = [f"{fault.name} ({fault.distribution})" for fault in installed.broken]
+    known = [plugin.name for plugin in installed.plugins]
+    hint = load_registry().advice_for(name) or did_you_mean(name, known) or "; bench plugins lists them"
+    also = f" (broken, so that it may be theirs: {', '.join(others)})" if others else ""
+    raise PluginError(f"no plugin {name!r} is installed{hint}{also}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,12 +139,19 @@ def _sql(sql: str | None, saved: str | None, file: Path | None, db: Path) -> str
 
         return saved_query(saved)
     if sql is not None and sql != "-":
-        return sql
+        return _utf8(sql)
     if file is not None and str(file) != "-":
         return _read(file)
     if sys.stdin.isatty():
         raise click.UsageError('no SQL; try: bench query "select * from trials limit 5"')
     return sys.stdin.read()
+
+
+def _utf8(argument: str) -> str:
+    """An argument as it was typed, also where the locale is one of ASCII; one of other bytes stays as it is."""
+    with contextlib.suppress(UnicodeError):
+        return os.fsencode(argument).decode("utf-8")
+    return argument
 
 
 def _read(file: Path) -> str:

@@ -12,16 +12,16 @@ from prunebench.cli.options import db_option, json_option, plugin_options
 
 @click.command("repro")
 @click.argument("trial")
-@click.option("--device", default="cpu", show_default=True, help="Where the trial is run.")
+@click.option("--device", default="cpu", show_default=True, help="Device on which the trial runs.")
 @db_option
 @plugin_options
 @json_option
 def command(
     trial: str, device: str, db: Path, plugin_files: tuple[Path, ...], disabled: tuple[str, ...], as_json: bool
 ) -> int:
-    """Make a trial again and say whether it came out the same. TRIAL is its id, or the beginning of it.
+    """Run a stored trial again and compare the results. TRIAL is its id, or the beginning of it.
 
-    Scores, counts and bytes are compared exactly, times are not taken; nothing is stored. Exit code 1 where it differs.
+    Scores, counts and bytes are compared exactly; nothing is timed or stored. Exit code 1 if anything differs.
     """
     from prunebench.engine.in_process import workbench
     from prunebench.export.again import repeated, row_of

@@ -36,10 +36,10 @@ from prunebench.grid.protocols import seconds
 )
 @click.option("--timeout", help="Time limit per trial: 90s, 30m, 2h.")
 @click.option(
-    "--isolate", is_flag=True, help="Give each third-party distribution a worker of its own; some seconds each."
+    "--isolate", is_flag=True, help="Run each third-party distribution in a worker of its own (a few seconds each)."
 )
 @click.option("--report/--no-report", default=True, help="Write the report at the end.")
-@click.option("--trial", metavar="ID", help="With --in-process: the one to run, by the beginning of its id.")
+@click.option("--trial", metavar="ID", help="With --in-process: the trial to run, by its id or the beginning of it.")
 @click.option(
     "--in-process", is_flag=True, help="Run one trial here: prints, breakpoints and full tracebacks; nothing is stored."
 )

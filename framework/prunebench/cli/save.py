@@ -20,7 +20,7 @@ from prunebench.cli.options import db_option, json_option, plugin_options
     help="X.pt2, X.safetensors, X.onnx or a folder.",
 )
 @click.option("--memory", is_flag=True, help="Also say what a fresh process needs to load and run it.")
-@click.option("--device", default="cpu", show_default=True, help="Where the network is made again.")
+@click.option("--device", default="cpu", show_default=True, help="Device on which the network is rebuilt.")
 @db_option
 @plugin_options
 @json_option
@@ -36,8 +36,8 @@ def command(
 ) -> int:
     """Save the pruned network of a trial as a file. TRIAL is its id, or the beginning of it.
 
-    The network is made again from the checkpoint and the row's settings, held to the row's hash and scores, written
-    with a card, read back and compared. `prunebench.load(path)` gives it back.
+    The network is rebuilt from the checkpoint and the row's settings, checked against the row's hash and scores,
+    written with a card, read back and compared. `prunebench.load(path)` loads it.
     """
     from prunebench.engine.in_process import workbench
     from prunebench.export.again import row_of, save_trial

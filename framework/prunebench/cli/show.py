@@ -73,8 +73,8 @@ def command(trial: str, db: Path, as_json: bool) -> int:
 def _parts(db: Path, trial_id: str) -> dict[str, list[dict[str, Any]]]:
     """Name -> rows of everything stored about the trial."""
     from prunebench.errors import QueryError
-    from prunebench.store.ingest import quoted
     from prunebench.store.sealed_client import sealed_queries
+    from prunebench.writing import quoted
 
     answers = sealed_queries(db, [sql.replace("$id", quoted(trial_id)) for sql in PARTS.values()])
     for answer in answers:

@@ -12,7 +12,7 @@ from rich.text import Text
 from prunebench.report.labels import short_labels
 from prunebench.report.score import floor_words, is_share, score_of_row
 from prunebench.report.seeds import ONE_SEED
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,7 +41,7 @@ def wide_console() -> Console:
 
 
 def headline_table(frame: pl.DataFrame, longest: int = 60, is_narrow: bool = False) -> Table:
-    """One row a setting and batch under a heading a data set and model; a narrow one keeps to the essentials."""
+    """One row per setting and batch under one heading per data set and model; a narrow one keeps to the essentials."""
     more = f"{frame.height - longest} more rows are in the report" if frame.height > longest else None
     table = Table(box=None, header_style="bold", caption=more, caption_justify="left", pad_edge=False)
     table.add_column("method", overflow="fold", min_width=24)

@@ -13,6 +13,7 @@ from typing import Any
 from prunebench.cli.terminal import Sheet, fitted
 from prunebench.store.names import distinct
 from prunebench.store.plain import plain
+from prunebench.writing import escape
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"
@@ -90,7 +91,4 @@ def _is_harmless(character: str) -> bool:
 
 
 def _shown(character: str) -> str:
-    if character in "\n\t":
-        return {"\n": "\\n", "\t": "\\t"}[character]
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return {"\n": "\\n", "\t": "\\t"}.get(character) or escape(character)

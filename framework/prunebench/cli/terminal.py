@@ -45,7 +45,7 @@ class Fitted:
 
 
 def fitted(sheet: Sheet, width: int, spare: Sequence[str] = ()) -> Fitted:
-    """`sheet` in at most `width` characters a line; columns named in `spare` are the first to go."""
+    """`sheet` in at most `width` characters per line; columns named in `spare` are the first to go."""
     if _total(sheet.widths()) <= width:
         return _laid_out(sheet, sheet.widths())
     if len(sheet.rows) == 1 and not spare and len(sheet.columns) > 1:

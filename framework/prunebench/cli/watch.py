@@ -77,7 +77,7 @@ def _lines(console: Console, look: Callable[[], Watched], every: float) -> Watch
     from rich.text import Text
 
     from prunebench.cli.live import bar_line, ending_line
-    from prunebench.report.text import printable
+    from prunebench.writing import printable
 
     seen = look()
     console.print(bar_line(seen.state))
@@ -102,7 +102,7 @@ def shown(seen: Watched) -> RenderableType:
     from rich.text import Text
 
     from prunebench.cli.live import view
-    from prunebench.report.text import printable
+    from prunebench.writing import printable
 
     remark = [Text(printable(seen.remark), style="bold yellow")] if seen.remark else []
     return Group(Text(printable(seen.run_id), style="bold"), view(seen.state, is_ticking=True), *remark)

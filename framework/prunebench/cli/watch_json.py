@@ -13,7 +13,7 @@ from prunebench.engine.activity import Activity, Ending, Snapshot, activity_path
 from prunebench.report.progress import Progress, progress
 from prunebench.report.scope import Queryable
 from prunebench.report.score import told as score_told
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,14 @@ def examine(db: Path, *, noise: bool = True) -> Iterator[Check]:
     ]
     if noise:
         looks.append(("noise", machine.noise, "pip install --force-reinstall torch"))
-    for name, look, mend in looks:
-        yield from _guarded(name, look, mend)
+    for name, look, fix in looks:
+        yield from _guarded(name, look, fix)
 
 
-def _guarded(name: str, look: Look, mend: str) -> Iterator[Check]:
+def _guarded(name: str, look: Look, fix: str) -> Iterator[Check]:
     try:
         yield from look()
     except PruneBenchError as error:
-        yield Check(name, "fault", said(error), mend)
+        yield Check(name, "fault", said(error), fix)
     except Exception as error:  # the border: whatever is broken on this machine is a line, and the next look follows
-        yield Check(name, "fault", f"{type(error).__name__}: {said(error, 300)}", mend)
+        yield Check(name, "fault", f"{type(error).__name__}: {said(error, 300)}", fix)

@@ -41,8 +41,8 @@ def devices() -> Iterator[Check]:
             continue
         seen = f"cuda:{index} {torch.cuda.get_device_name(index)}, {free >> 30} of {total >> 30} GiB free{driver}"
         busy = free < total / 2
-        mend = "another program uses most of its memory: stop it, or leave it out with --devices" if busy else ""
-        yield Check("devices", "warning" if busy else "ok", seen, mend)
+        fix = "another program uses most of its memory: stop it, or leave it out with --devices" if busy else ""
+        yield Check("devices", "warning" if busy else "ok", seen, fix)
 
 
 def _without_cuda() -> Check:

@@ -41,8 +41,8 @@ def plugins() -> Iterator[Check]:
     installed = find_installed()
     for fault in installed.broken:
         seen = f"{fault.name} ({fault.distribution} {fault.version}): {fault.reason}"
-        mend = f"upgrade or uninstall {fault.distribution}, or --disable-plugin {fault.entry}"
-        yield Check("plugins", "fault", seen, mend)
+        fix = f"upgrade or uninstall {fault.distribution}, or --disable-plugin {fault.entry}"
+        yield Check("plugins", "fault", seen, fix)
     for owners in installed.clashes:
         whose = " and ".join(owner.source for owner in owners)
         yield Check("plugins", "warning", f"{owners[0].name} is claimed by {whose}", "uninstall one of them")

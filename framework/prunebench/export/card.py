@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import CheckpointError
-from prunebench.records import file_sha256
+from prunebench.writing import file_sha256
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # in the first format no weights are packed
 
 
 def card_path(path: Path) -> Path:
@@ -29,8 +30,8 @@ def read_card(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{place} is missing: a saved network is loaded together with its card") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(f"{place} is no card: {type(error).__name__}") from None
-    if card.get("format") != FORMAT:
-        raise CheckpointError(f"{place} has format {card.get('format')!r}, this prunebench reads {FORMAT}")
+    if card.get("format") not in READABLE:
+        raise CheckpointError(f"{place} has format {card.get('format')!r}, this prunebench reads up to {FORMAT}")
     folder = path if path.is_dir() else path.parent
     for name, expected in files.items():
         file = folder / (path.name if not path.is_dir() and len(files) == 1 else Path(name).name)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from prunebench.errors import CheckpointError, PruneBenchError
 from prunebench.export.card import read_card
 
+PROGRAM, WEIGHTS = "network.pt2", "weights.safetensors"  # what a folder holds
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -28,9 +30,10 @@ def load(path: str | Path) -> nn.Module:
 
 def loaded(path: Path, card: dict[str, Any]) -> nn.Module:
     """The module of files that were checked already."""
-    program = path / "network.pt2" if path.is_dir() else path
     try:
-        return _chain(path, card["structure"]) if path.suffix == ".safetensors" else _program(program)
+        if path.suffix == ".safetensors":
+            return _chain(path, card["structure"])
+        return _with_weights(path) if path.is_dir() else _program(path)
     except PruneBenchError:
         raise
     except Exception as error:  # the border: whatever torch makes of a file that it does not read
@@ -44,11 +47,37 @@ def _program(path: Path) -> nn.Module:
     return torch.export.load(path).module()
 
 
-def _chain(path: Path, structure: Any) -> nn.Module:
-    from safetensors.torch import load_file
+def _with_weights(folder: Path) -> nn.Module:
+    """The program of a folder with its weights; of the first folders the program has them itself."""
+    import torch
+    from torch import nn
 
+    program, state = torch.export.load(folder / PROGRAM), _state(folder / WEIGHTS)
+    for name, value in program.state_dict.items():
+        if name in state:
+            is_parameter = isinstance(value, nn.Parameter)
+            given = nn.Parameter(state[name], requires_grad=False) if is_parameter else state[name]
+            program.state_dict[name] = given
+    return program.module()
+
+
+def _chain(path: Path, structure: Any) -> nn.Module:
     from prunebench.export.structure import built
 
     network = built(structure)
-    network.load_state_dict(load_file(path))
+    network.load_state_dict(_state(path))
     return network.eval()
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """The tensors of a file by name, unpacked."""
+    import json
+
+    from safetensors import safe_open
+
+    from prunebench.export.packing import unpack
+
+    with safe_open(path, "pt") as file:
+        stored = {name: file.get_tensor(name) for name in list(file.keys())}
+        told = json.loads((file.metadata() or {}).get("packed", "{}"))
+    return unpack(stored, told)

@@ -7,6 +7,8 @@ import importlib.metadata
 import json
 import os
 import tempfile
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from prunebench import samples
-from prunebench.errors import CheckpointError, PruneBenchError
+from prunebench.errors import CheckpointError, PruneBenchError, said
 from prunebench.export.card import FORMAT, card_path
-from prunebench.export.load import loaded
+from prunebench.export.load import PROGRAM, WEIGHTS, loaded
 from prunebench.export.memory import fresh_process
+from prunebench.export.packing import pack, words_of
 from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
 from prunebench.measure.scores import evaluating
-from prunebench.records import file_sha256
+from prunebench.writing import file_sha256
 
 SUFFIXES = (".pt2", ".safetensors", ".onnx", "")
 ABSOLUTE, RELATIVE = 1e-4, 1e-4  # how far outputs of the file may be from the network's
@@ -81,8 +84,6 @@ def _write_card(place: Path, card: dict[str, Any]) -> None:
 
 def _written(network: nn.Module, example: Any, place: Path) -> dict[str, Any]:
     """Write the network in the format that the name says; what the card has to know of it."""
-    from safetensors.torch import save_file
-
     if place.suffix == ".safetensors":
         from prunebench.export.structure import described
 
@@ -90,20 +91,42 @@ def _written(network: nn.Module, example: Any, place: Path) -> dict[str, Any]:
             structure = described(network)
         except PruneBenchError as error:
             raise PruneBenchError(f"{place.name}: {error}: save it as .pt2, which holds its operations") from None
-        save_file(_weights(network), place)
-        return {"structure": structure}
+        return {"structure": structure, "packed": _write_weights(network.state_dict(), place)}
     if place.suffix == ".onnx":
         return {"batch": _onnx(network, example, place)}
     if place.suffix == ".pt2":
-        return {"batch": _program(network, example, place)}
+        program, batch = _exported(network, example)
+        torch.export.save(program.program, place)
+        return {"batch": batch}
     place.mkdir()
-    save_file(_weights(network), place / "weights.safetensors")
-    return {"batch": _program(network, example, place / "network.pt2")}
+    program, batch = _exported(network, example)
+    packed = _write_weights(program.program.state_dict, place / WEIGHTS)
+    _save_without_weights(program.program, place / PROGRAM)
+    return {"batch": batch, "packed": packed}
 
 
-def _weights(network: nn.Module) -> dict[str, Tensor]:
-    state = network.state_dict()
-    return {name: value.detach().clone().contiguous() for name, value in state.items() if isinstance(value, Tensor)}
+def _write_weights(state: Mapping[str, Any], place: Path) -> dict[str, str]:
+    """Tensors in as few bytes as hold them exactly; how each that shrank is stored, in words."""
+    from safetensors.torch import save_file
+
+    tensors = {name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}
+    stored, told = pack(tensors)
+    save_file(stored, place, {"packed": json.dumps(told)})
+    return {name: words_of(how) for name, how in told.items()}
+
+
+def _save_without_weights(program: Any, place: Path) -> None:
+    """The operations alone: each weight is written as one number that stands for all of its entries."""
+    held, state = dict(program.state_dict), program.state_dict
+    try:
+        for name, value in held.items():
+            one = torch.zeros((), dtype=value.dtype).expand(value.shape)
+            state[name] = nn.Parameter(one, requires_grad=False) if isinstance(value, nn.Parameter) else one
+        with warnings.catch_warnings():  # torch wonders at a tensor that is larger than what it stores
+            warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+            torch.export.save(program, place)
+    finally:
+        state.update(held)
 
 
 def _exported(network: nn.Module, example: Any) -> tuple[Program, str]:
@@ -113,12 +136,6 @@ def _exported(network: nn.Module, example: Any) -> tuple[Program, str]:
     except Unexportable as error:
         raise PruneBenchError(f"the network cannot be exported: {error}") from None
     return program, "any" if program.batch is None else str(program.batch)
-
-
-def _program(network: nn.Module, example: Any, place: Path) -> str:
-    program, batch = _exported(network, example)
-    torch.export.save(program.program, place)
-    return batch
 
 
 def _onnx(network: nn.Module, example: Any, place: Path) -> str:
@@ -135,7 +152,12 @@ def _require_same(network: nn.Module, inputs: Any, place: Path, card: dict[str, 
     few = inputs if card.get("batch", "any") == "any" else samples.rows(inputs, slice(int(card["batch"])))
     with evaluating(network), torch.no_grad():
         wanted = samples.leaves(samples.call(network, few))
-        found = _onnx_outputs(place, few) if place.suffix == ".onnx" else _outputs(loaded(place, card), few)
+        try:
+            found = _onnx_outputs(place, few) if place.suffix == ".onnx" else _outputs(loaded(place, card), few)
+        except PruneBenchError:
+            raise
+        except Exception as error:  # the border: whatever a program makes of samples that it does not take
+            raise PruneBenchError(f"{place.name} does not run as the network does: {said(error, 200)}") from None
     largest = 0.0
     for a, b in zip(wanted, found, strict=True):
         difference = (a.double() - b.double()).abs()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 
 from prunebench.errors import PruneBenchError
@@ -21,7 +22,14 @@ def described(network: nn.Module) -> Any:
         return {"use": name, "parts": [[key, described(part)] for key, part in network.named_children()]}
     if next(network.children(), None) is not None:
         raise PruneBenchError(f"{name} holds other layers in a way of its own")
-    return {"use": name, "settings": _settings(network)}
+    return {"use": name, "settings": _settings(network), "extra": _extra(network)}
+
+
+def _extra(layer: nn.Module) -> dict[str, Any]:
+    """Shapes and types of the buffers that a method has added to the layer: the grids of its weight."""
+    usual = built({"use": type(layer).__name__, "settings": _settings(layer)}).state_dict()
+    added = {name: value for name, value in layer.state_dict().items() if name not in usual}
+    return {name: [list(value.shape), str(value.dtype).removeprefix("torch.")] for name, value in added.items()}
 
 
 def _settings(layer: nn.Module) -> dict[str, Any]:
@@ -55,7 +63,10 @@ def built(description: Any) -> nn.Module:
             chain.add_module(key, built(part))
         return chain
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in description["settings"].items()}
-    return cls(**settings)
+    layer = cls(**settings)
+    for name, (shape, dtype) in description.get("extra", {}).items():
+        layer.register_buffer(name, torch.zeros(shape, dtype=getattr(torch, dtype)))
+    return layer
 
 
 def _in_order(parts: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from prunebench.errors import GridError, did_you_mean
 from prunebench.records import Value
+from prunebench.writing import fits_in_64_bits, short
 
 TEXT_LIMIT = 10_000
 LENGTH_LIMIT = 1_000_000
@@ -83,12 +84,6 @@ def unknown_keys_together() -> Iterator[None]:
         raise GridError("; ".join(found))
 
 
-def short(value: object, limit: int = 60) -> str:
-    """`value` as it may stand in a message."""
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def key_name(key: str) -> str:
     """A table's key as it may stand in a message."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", key) else short(key)
@@ -109,7 +104,7 @@ def _check_value(value: Any, where: str) -> None:
             _check_value(item, where)
     elif isinstance(value, float) and not math.isfinite(value):
         raise GridError(f"{where}: must be finite, got {value}")
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+    elif isinstance(value, int) and not fits_in_64_bits(value):
         raise GridError(f"{where}: the number is too large: it has to fit in 64 bits")
     elif isinstance(value, str) and len(value) > TEXT_LIMIT:
         raise GridError(f"{where}: a text of {len(value):,} characters; at most {TEXT_LIMIT:,} are allowed")
@@ -136,7 +131,7 @@ def _spanned(table: dict[str, Any], where: str) -> list[Any]:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
+    return fits_in_64_bits(value) if isinstance(value, int) else math.isfinite(value)
 
 
 def _range(numbers: list[Any], where: str) -> list[Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from prunebench.errors import did_you_mean
-from prunebench.grid.axes import short
 from prunebench.grid.blocks import Draft, Exclusion
 from prunebench.records import DENSE, Value
+from prunebench.writing import short
 
 CELL_KEYS = ("dataset", "model", "method", "seed")
 

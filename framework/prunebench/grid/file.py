@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from prunebench.errors import GridError
-from prunebench.grid.axes import axis, check_keys, key_name, short, tables, unknown_keys_together
+from prunebench.grid.axes import axis, check_keys, key_name, tables, unknown_keys_together
 from prunebench.grid.blocks import Block, Entry, Exclusion
 from prunebench.grid.protocols import protocols_from, run_options
 from prunebench.grid.recipes import named_recipes
 from prunebench.records import NAME, Value
+from prunebench.writing import short
 
 FILE_LIMIT_BYTES = 1_000_000
 SEED_LIMIT = 2**63

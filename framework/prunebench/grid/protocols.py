@@ -11,10 +11,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from prunebench.errors import GridError
-from prunebench.grid.axes import check_keys, key_name, short
+from prunebench.grid.axes import check_keys, key_name
 from prunebench.grid.recipes import check_recipe, recipe_table
 from prunebench.recipe import changed
 from prunebench.records import LatencyProtocol, Protocol, Recipe
+from prunebench.writing import fits_in_64_bits, short
 
 THREAD_LIMIT = 1024
 LONGEST_SECONDS = 10_000 * 86_400  # 27 years; the kernel's own clocks take more than ten times as much
@@ -104,7 +105,7 @@ def _check_size(value: Any, where: str) -> None:
     elif isinstance(value, list):
         for inner in value:
             _check_size(inner, where)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+    elif isinstance(value, int) and not fits_in_64_bits(value):
         raise GridError(f"{where}: the number is too large: it has to fit in 64 bits")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from prunebench.errors import GridError, did_you_mean
-from prunebench.grid.axes import check_keys, short
+from prunebench.grid.axes import check_keys
 from prunebench.recipe import NAMED, NOTHING, Augmentation, Recipe, changed
+from prunebench.writing import short
 
 OF_SCHEDULE = {"milestones": "multi_step", "step_epochs": "step"}
 LARGEST_MAGNITUDE = 30

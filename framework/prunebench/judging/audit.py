@@ -50,8 +50,8 @@ def _names(facts: Facts) -> Judged:
 def _several_pairs(facts: Facts) -> Judged:
     grown = [pair for pair in facts.pairs if not any(toy in pair["dataset"] for toy in TOY_DATASETS)]
     found = f"{len(facts.pairs)} pairs, {len(grown)} of them beyond MNIST and its kin"
-    mend = '[[block]]\ndataset = "imagenet"\nmodel   = "resnet50"  # three such pairs'
-    return _graded(len(grown), 3, found, mend)
+    fix = '[[block]]\ndataset = "imagenet"\nmodel   = "resnet50"  # three such pairs'
+    return _graded(len(grown), 3, found, fix)
 
 
 def _both_ratios(facts: Facts) -> Judged:
@@ -73,8 +73,8 @@ def _curves(facts: Facts) -> Judged:
     short = [cell for cell in facts.subjects if cell["operating_points"] < 5]
     found = f"{len(facts.subjects) - len(short)} of {len(facts.subjects)} curves have five operating points or more"
     uses = sorted({cell["method"] for cell in short})
-    mend = "\n".join(f'{{ use = "{use}", compression = {CURVE} }},' for use in uses if " > " not in use)
-    return _shared(len(facts.subjects), len(short), found, mend)
+    fix = "\n".join(f'{{ use = "{use}", compression = {CURVE} }},' for use in uses if " > " not in use)
+    return _shared(len(facts.subjects), len(short), found, fix)
 
 
 def _raw_accuracy(facts: Facts) -> Judged:
@@ -109,8 +109,8 @@ def _random_controls(facts: Facts) -> Judged:
 def _magnitude_controls(facts: Facts) -> Judged:
     scopes = {s for cell in facts.cells if cell["method"] == "magnitude" for s in (cell["scopes"] or "").split(",")}
     found = f"magnitude pruning with scope {', '.join(sorted(scopes - {''})) or 'none'}"
-    mend = '{ use = "magnitude", scope = ["global", "layer"], keep = [0.5, 0.2, 0.1, 0.05] },'
-    return _graded(len(scopes & {"global", "layer"}), 2, found, mend)
+    fix = '{ use = "magnitude", scope = ["global", "layer"], keep = [0.5, 0.2, 0.1, 0.05] },'
+    return _graded(len(scopes & {"global", "layer"}), 2, found, fix)
 
 
 def _described(facts: Facts) -> Judged:
@@ -136,29 +136,29 @@ def _scratch(facts: Facts) -> Judged:
     found = sorted(name for name in facts.methods if "scratch" in name)
     controls = {c for cell in facts.cells for c in (cell["controls"] or "").split(",")}
     found += ["lottery_ticket with new weights"] if "reinitialise" in controls else []
-    mend = '{ use = "lottery_ticket", control = ["none", "reinitialise"], keep = [0.2, 0.1] },'
-    return _any(found, "the pruned shape trained from scratch", mend)
+    fix = '{ use = "lottery_ticket", control = ["none", "reinitialise"], keep = [0.2, 0.1] },'
+    return _any(found, "the pruned shape trained from scratch", fix)
 
 
 def _retraining(facts: Facts) -> Judged:
     modes = {m for cell in facts.cells for m in (cell["rewinds"] or "").split(",")} - {""}
     if facts.totals["epochs"] != "0" and facts.totals["epochs"]:
         modes.add("fine-tuning")
-    mend = '{ use = "lottery_ticket", rewind = ["weights", "lr", "none"], keep = [0.2, 0.1] },'
-    return _graded(len(modes), 3, f"retraining by {', '.join(sorted(modes)) or 'nothing'}", mend)
+    fix = '{ use = "lottery_ticket", rewind = ["weights", "lr", "none"], keep = [0.2, 0.1] },'
+    return _graded(len(modes), 3, f"retraining by {', '.join(sorted(modes)) or 'nothing'}", fix)
 
 
 def _sanity(facts: Facts) -> Judged:
     controls = {c for cell in facts.cells for c in (cell["controls"] or "").split(",")} & {"shuffle", "reinitialise"}
-    mend = '{ use = "lottery_ticket", control = ["none", "shuffle", "reinitialise"], keep = [0.2, 0.1] },'
-    return _graded(len(controls), 2, f"controls: {', '.join(sorted(controls)) or 'none'}", mend)
+    fix = '{ use = "lottery_ticket", control = ["none", "shuffle", "reinitialise"], keep = [0.2, 0.1] },'
+    return _graded(len(controls), 2, f"controls: {', '.join(sorted(controls)) or 'none'}", fix)
 
 
 def _tuning(facts: Facts) -> Judged:
     t = facts.totals
     found = f"{t['recipes']} fine-tuning recipes: epochs {t['epochs']}, learning rate {t['rates']}"
-    mend = "finetune = { epochs = 10, lr = 1e-4 }  # one for all, under [protocol]"
-    return ("satisfied", found, "") if t["recipes"] == 1 else ("partly", found, mend)
+    fix = "finetune = { epochs = 10, lr = 1e-4 }  # one for all, under [protocol]"
+    return ("satisfied", found, "") if t["recipes"] == 1 else ("partly", found, fix)
 
 
 def _beyond_accuracy(facts: Facts) -> Judged:
@@ -181,8 +181,8 @@ def _cost(facts: Facts) -> Judged:
 
 def _random_at_start(facts: Facts) -> Judged:
     found = [c for cell in facts.cells for c in (cell["controls"] or "").split(",") if c == "random"][:1]
-    mend = '{ use = "lottery_ticket", control = ["none", "random"], keep = [0.2, 0.1] },'
-    return _any(found, "random masks trained from the start", mend)
+    fix = '{ use = "lottery_ticket", control = ["none", "random"], keep = [0.2, 0.1] },'
+    return _any(found, "random masks trained from the start", fix)
 
 
 def _decompositions(facts: Facts) -> Judged:
@@ -205,26 +205,26 @@ def _latency(facts: Facts) -> Judged:
     return _shared(2 * t["measured"], bare, found, '{ use = "dense" },  # timed against its own copy')
 
 
-def _controls(facts: Facts, names: Iterable[str], mend: str) -> Judged:
+def _controls(facts: Facts, names: Iterable[str], fix: str) -> Judged:
     found = [name for name in names if name in facts.methods]
-    return _graded(len(found), 2, f"controls: {', '.join(found) or 'none'}", mend)
+    return _graded(len(found), 2, f"controls: {', '.join(found) or 'none'}", fix)
 
 
-def _any(found: list[str], what: str, mend: str) -> Judged:
-    return ("satisfied", f"{what}: {', '.join(found)}", "") if found else ("missing", f"not found: {what}", mend)
+def _any(found: list[str], what: str, fix: str) -> Judged:
+    return ("satisfied", f"{what}: {', '.join(found)}", "") if found else ("missing", f"not found: {what}", fix)
 
 
-def _graded(count: int, wanted: int, found: str, mend: str) -> Judged:
+def _graded(count: int, wanted: int, found: str, fix: str) -> Judged:
     if count >= wanted:
         return "satisfied", found, ""
-    return ("partly" if count else "missing"), found, mend
+    return ("partly" if count else "missing"), found, fix
 
 
-def _shared(whole: int, lacking: int, found: str, mend: str) -> Judged:
+def _shared(whole: int, lacking: int, found: str, fix: str) -> Judged:
     """Satisfied where nothing is lacking, missing where everything is."""
     if not whole:
-        return "missing", found, mend
-    return ("satisfied", found, "") if lacking <= 0 else ("missing" if lacking >= whole else "partly", found, mend)
+        return "missing", found, fix
+    return ("satisfied", found, "") if lacking <= 0 else ("missing" if lacking >= whole else "partly", found, fix)
 
 
 CHECKLIST: tuple[tuple[str, Callable[[Facts], Judged]], ...] = (

@@ -9,6 +9,7 @@ from typing import Any
 
 from prunebench.errors import StoreError
 from prunebench.store.sealed_child import Answer
+from prunebench.writing import quoted
 
 VERDICTS = ("held", "not held", "cannot tell")
 
@@ -50,8 +51,7 @@ def claims_of(path: Path | str, run_id: str) -> list[dict[str, str]]:
     """The claims that came with the run's grid."""
     from prunebench.store.sealed_client import sealed_query
 
-    name = run_id.replace("'", "''")
-    rows = sealed_query(path, f"select claims from runs where run_id = '{name}'").rows
+    rows = sealed_query(path, f"select claims from runs where run_id = {quoted(run_id)}").rows
     if not rows:
         raise StoreError(f"no run {run_id!r} here; `bench runs` lists them")
     claims: list[dict[str, str]] = json.loads(rows[0][0] or "[]")

@@ -19,9 +19,9 @@ from typing import Any
 from prunebench.errors import QueryError
 from prunebench.judging.pairing import Pairing, pairing, protocol_note
 from prunebench.measure.statistics import t_quantile
-from prunebench.store.ingest import quoted
 from prunebench.store.lookup import run_of
 from prunebench.store.sealed_client import sealed_queries
+from prunebench.writing import quoted
 
 KINDS = ("run", "version", "environment", "host", "method")
 LEAST_EFFECT = {"speedup": 0.01, "latency_ms": 0.01}  # what a machine cannot tell apart

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from prunebench.measure.latency.conditions import weather
+from prunebench.measure.latency.conditions import host_state
 from prunebench.records import Provenance, Value
 
 PACKAGES = (
@@ -40,7 +40,7 @@ def provenance(
     code: Mapping[str, str] | None = None,
     data: Mapping[str, Value] | None = None,
 ) -> Provenance:
-    """The machine, the libraries and the inputs of a result; what cannot change is looked up once a process."""
+    """The machine, the libraries and the inputs of a result; what cannot change is looked up once per process."""
     return replace(
         _machine(str(device)),
         plugins=dict(plugins or {}),
@@ -48,7 +48,7 @@ def provenance(
         data=dict(data or {}),
         git_commit=git_commit(os.getcwd()),
         threads=threads,
-        load_average=weather().load_average,
+        load_average=host_state().load_average,
         dense_hash=dense_hash,
         dataset_fingerprint=dataset_fingerprint,
     )

@@ -1,4 +1,4 @@
-"""What became of each layer of the dense network: a row a layer."""
+"""What became of each layer of the dense network: a row per layer."""
 
 from __future__ import annotations
 

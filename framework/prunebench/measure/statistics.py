@@ -51,7 +51,7 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 def round_logs(dense_ms: Sequence[float], pruned_ms: Sequence[float], round_index: Sequence[int]) -> list[float]:
     """log(dense / pruned) of each round, from the faster half of either side's blocks in it.
 
-    Whatever disturbs a block makes it longer, on a busy machine by tens of percents: the slower half is weather.
+    Whatever disturbs a block makes it longer, on a busy machine by tens of percents: the slower half is disturbance.
     """
     rows = zip(round_index, dense_ms, pruned_ms, strict=True)
     rounds = (list(found) for _, found in groupby(rows, key=lambda row: row[0]))
@@ -76,8 +76,8 @@ def speedup_interval(
 ) -> Interval:
     """Speed-up with its 95 % interval: Student-t over the rounds' log ratios, so that a round's own bias counts.
 
-    Of many blocks of a single call, from the ratios of neighbours (`measure/neighbours.py`), unless asked `by_rounds`:
-    a few fresh processes are too few to tell what each has of its own.
+    Many blocks of a single call are judged by the ratios of neighbours (`latency/pairwise_interval.py`). `by_rounds`
+    turns that off for fresh processes: a few of them are too few to tell what each has of its own.
     """
     if not by_rounds and neighbours.are_enough(dense_ms, pruned_ms, round_index):
         logs = Interval(*neighbours.pair_logs(dense_ms, pruned_ms, round_index, level))

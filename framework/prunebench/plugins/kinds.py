@@ -1,4 +1,4 @@
-"""The kinds of plugins: one row a kind, from which hooks, discovery, registry, scaffold, kit and commands follow.
+"""The kinds of plugins: one row per kind, from which hooks, discovery, registry, scaffold, kit and commands follow.
 
 A new kind needs a row here, the contract that the row names, `check_NAME` in `prunebench.testing`, and a folder
 `templates/NAME`. `tests/framework/test_kinds.py` says which of these is missing.

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from prunebench.errors import PlanError, did_you_mean
 from prunebench.records import Value
+from prunebench.writing import short
 
 _FIELD_TYPES: dict[type[Any], dict[str, Any]] = {}  # resolving annotations is slow, classes are few
 
@@ -46,10 +47,7 @@ def complete(cls: type[Any], given: dict[str, Value], freed: str = "") -> dict[s
         elif item.name not in given and item.name in known:
             values[item.name] = known[item.name]
             if not _is_plain(values[item.name]):
-                kind = type(values[item.name]).__name__
-                raise PlanError(
-                    f"{where} has a {kind} as default, which a grid cannot hold: use a number, a text or a tuple"
-                )
+                raise PlanError(_not_plain(cls.name, item.name, values[item.name]))
         elif item.name in given:
             values[item.name] = checked(given[item.name], kinds[item.name], item.metadata, where)
         else:
@@ -123,6 +121,16 @@ def _possible(cls: type[Any], name: str) -> list[Value]:
     return found
 
 
+def default_fault(cls: type[Any]) -> str:
+    """The first field whose default no grid can hold, and why; empty where all can."""
+    return next((_not_plain(cls.name, *item) for item in defaults(cls).items() if not _is_plain(item[1])), "")
+
+
+def _not_plain(plugin: str, field: str, value: Any) -> str:
+    kind = type(value).__name__
+    return f"{plugin}: {field} has a {kind} as default, which a grid cannot hold: use a number, a text or a tuple"
+
+
 def _is_plain(value: Any) -> bool:
     """Whether a trial's record can hold it."""
     if isinstance(value, list):
@@ -147,7 +155,7 @@ def checked(value: Value, kind: Any, bounds: typing.Mapping[str, Any], where: st
     """`value` as `kind` (a whole float serves as int, an int as float), within its bounds."""
     result, fits = _converted(value, kind)
     if not fits:
-        raise PlanError(f"{where} must be {_kind_name(kind)}, got {_shown(value)}")
+        raise PlanError(f"{where} must be {_kind_name(kind)}, got {short(value)}")
     _check_bounds(result, bounds, where)
     return result
 
@@ -210,7 +218,7 @@ def _check_bounds(value: Value, bounds: typing.Mapping[str, Any], where: str) ->
     if choices := bounds.get("choices"):
         if value is not None and value not in choices:
             allowed = ", ".join(repr(choice) for choice in choices)
-            raise PlanError(f"{where} must be one of {allowed}, got {_shown(value)}")
+            raise PlanError(f"{where} must be one of {allowed}, got {short(value)}")
         return
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, int | float) and not isinstance(number, bool):
@@ -227,9 +235,4 @@ def _check_number(number: float, bounds: typing.Mapping[str, Any], where: str) -
     for key, words, holds in rules:
         limit = bounds.get(key)
         if limit is not None and not holds(limit):
-            raise PlanError(f"{where} must be {words} {limit:g}, got {_shown(number)}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
+            raise PlanError(f"{where} must be {words} {limit:g}, got {short(number)}")

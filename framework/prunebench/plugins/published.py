@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prunebench.errors import DataError
+from prunebench.writing import quoted, quoted_name
 
 PLACEHOLDER = "$published"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -49,7 +50,7 @@ def with_published(sql: str, rows: Sequence[dict[str, str]]) -> str:
     names = list(rows[0])
     numeric = {name for name in names if all(NUMBER.fullmatch(row[name]) for row in rows if row[name])}
     lines = ",\n".join(f"({', '.join(_literal(row[name], name in numeric) for name in names)})" for row in rows)
-    return sql.replace(PLACEHOLDER, f"select * from (values\n{lines}) as t({', '.join(map(_quoted, names))})")
+    return sql.replace(PLACEHOLDER, f"select * from (values\n{lines}) as t({', '.join(map(quoted_name, names))})")
 
 
 def _literal(text: str, numeric: bool) -> str:
@@ -57,8 +58,4 @@ def _literal(text: str, numeric: bool) -> str:
         return "null"
     if numeric:
         return f"{text}e0" if "." in text else text  # a double, where DuckDB would make a decimal
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return quoted(text)

@@ -80,7 +80,7 @@ def load_registry(path: Path | None = None) -> Registry:
 
 
 def faults(path: Path) -> list[str]:
-    """What is wrong with the catalogue in `path`, a line a fault; raises `PluginError` where it is no catalogue."""
+    """What is wrong with the catalogue in `path`, a line per fault; raises `PluginError` where it is no catalogue."""
     load_registry(path)
     rows: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8")).get("plugin", [])
     found = [f"entry {number} ({row['name']}): {fault}" for number, row in enumerate(rows, 1) for fault in _wrong(row)]

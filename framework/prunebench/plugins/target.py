@@ -23,7 +23,8 @@ from typing import Any
 from prunebench.errors import PluginError, did_you_mean, said
 from prunebench.plugins.code import closure
 from prunebench.plugins.loading import loaded, module_from, reachable_beside
-from prunebench.records import file_sha256, short_hash
+from prunebench.records import short_hash
+from prunebench.writing import file_sha256
 
 FORM = re.compile(r"(?P<module>[^:]+):(?P<name>[A-Za-z_][A-Za-z0-9_.]*)")
 PACKAGES = ("site-packages", "dist-packages")  # folders of what pip installed, which has a version

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from prunebench.grid import lines
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 if TYPE_CHECKING:
     from prunebench.store import Results

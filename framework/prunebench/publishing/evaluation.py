@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 if TYPE_CHECKING:
     from prunebench.store import Results

@@ -15,7 +15,8 @@ from prunebench.grid import lines
 from prunebench.report.headlines import by_setting, headline
 from prunebench.report.scope import Scope
 from prunebench.report.score import floor_words
-from prunebench.report.text import printable, printable_lines, script_json
+from prunebench.report.text import script_json
+from prunebench.writing import printable, printable_lines
 
 if TYPE_CHECKING:
     import polars as pl

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.report.scope import Queryable, Scope
+from prunebench.writing import write_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,7 +46,7 @@ def write_report(
 
 
 def headline(results: Queryable, run_id: str | None = None) -> pl.DataFrame:
-    """What came out: a row a setting and batch size, averaged over seeds."""
+    """What came out: a row per setting and batch size, averaged over seeds."""
     from prunebench.report.headlines import headline as rows
 
     return rows(results, Scope(run_id))
@@ -54,17 +54,10 @@ def headline(results: Queryable, run_id: str | None = None) -> pl.DataFrame:
 
 def replace_bytes(path: Path, content: bytes) -> Path:
     """Write `content` beside `path` and rename; raises PruneBenchError where the folder cannot be written."""
-    import os
-
     from prunebench.errors import PruneBenchError
 
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
+        write_whole(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise PruneBenchError(f"{path}: cannot be written: {error.strerror or error}; name another with -o") from None
     return path

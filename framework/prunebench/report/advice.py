@@ -34,11 +34,11 @@ def planned(points: Sequence[Point], installed: Installed) -> list[Point]:
     return [replace(point, mend=_accepted(point.mend, installed)) if point.mend else point for point in points]
 
 
-def _accepted(mend: str, installed: Installed) -> str:
-    """The lines that plan, in place of the others; words that are no lines of a grid stay as they are."""
-    if mend.startswith("[[block]]"):
-        return _unless_refused(mend, f'{mend}\nmethod = "dense"', installed)
-    return "\n".join(line for part in mend.splitlines() for line in _line(part, installed))
+def _accepted(fix: str, installed: Installed) -> str:
+    """The lines that plan, instead of the others; words that are no lines of a grid stay as they are."""
+    if fix.startswith("[[block]]"):
+        return _unless_refused(fix, f'{fix}\nmethod = "dense"', installed)
+    return "\n".join(line for part in fix.splitlines() for line in _line(part, installed))
 
 
 def _line(line: str, installed: Installed) -> Iterator[str]:

@@ -85,7 +85,7 @@ class Material:
 
     @cached_property
     def settings(self) -> tuple[pl.DataFrame, list[str]]:
-        """A row a setting, and the names of the batch sizes."""
+        """A row per setting, and the names of the batch sizes."""
         rows = cleaned(headline(self.results, self.scope))
         return by_setting(labelled(rows, short_labels(rows.select("method", "setting").iter_rows())))
 

@@ -29,7 +29,7 @@ class Column:
 
     title: str
     names: tuple[str, ...]
-    heads: tuple[str, ...] = ()  # one a name, where there are several
+    heads: tuple[str, ...] = ()  # one per name, where there are several
     kind: str = ""
     differs: bool = False  # whether a difference stands beside
 

@@ -14,7 +14,7 @@ from prunebench.report.charts.marks import HEIGHT, SeriesLook, steered
 from prunebench.report.score import CLASSIC, score_of_row
 from prunebench.report.seeds import caution
 from prunebench.report.style import Series, config, series_of
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from prunebench.plugins.chart import Columns
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 ROWS_AT_MOST = 5000  # of a query that nobody has written with large results in mind
 

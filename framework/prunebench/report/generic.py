@@ -11,7 +11,7 @@ from prunebench.report.charts import POINTS
 from prunebench.report.charts.marks import HEIGHT
 from prunebench.report.frame import cleaned, thinned
 from prunebench.report.style import Series, config, series_of
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 if TYPE_CHECKING:
     import polars as pl

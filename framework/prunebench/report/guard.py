@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from prunebench.errors import PluginError, PruneBenchError, said
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 T = TypeVar("T")
 

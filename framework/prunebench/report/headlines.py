@@ -1,4 +1,4 @@
-"""What came out, a row a setting: for the page's table and for the terminal's closing one."""
+"""What came out, a row per setting: for the page's table and for the terminal's closing one."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def sql(name: str) -> str:
 
 
 def headline(results: Queryable, scope: Scope) -> pl.DataFrame:
-    """One row a setting and batch size, averaged over seeds; `batch` is NULL where nothing was timed."""
+    """One row per setting and batch size, averaged over seeds; `batch` is NULL where nothing was timed."""
     return results.query(scope.limit(sql("headline")))
 
 
 def by_setting(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """One row a setting, its timings side by side (`speedup batch 64`), and the names of the batches."""
+    """One row per setting, its timings side by side (`speedup batch 64`), and the names of the batches."""
     import polars as pl
 
     batches = frame["batch"].drop_nulls().unique().sort().to_list()

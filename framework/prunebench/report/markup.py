@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-from prunebench.report.text import printable, printable_lines
+from prunebench.writing import printable, printable_lines
 
 
 def esc(text: object, longest: int = 2000) -> str:

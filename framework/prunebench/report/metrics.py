@@ -1,4 +1,4 @@
-"""The page's tables of what metric plugins measured: one a plugin, a row a setting, a column a number."""
+"""The page's tables of what metric plugins measured: one per plugin, a row per setting, a column per number."""
 
 from __future__ import annotations
 

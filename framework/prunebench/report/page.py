@@ -16,8 +16,9 @@ from prunebench.plugins.chart import Chart
 from prunebench.report.frame import payload
 from prunebench.report.markup import esc
 from prunebench.report.style import Series, config
-from prunebench.report.text import printable, printable_lines, script_json
+from prunebench.report.text import script_json
 from prunebench.report.vega import bundle
+from prunebench.writing import printable, printable_lines
 
 SCRIPTS = ("data.js", "state.js", "print.js", "charts.js", "table.js", "main.js")
 LONGEST_QUERY = 60_000  # characters, as elsewhere on the page

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.report.scope import Queryable, literal
+from prunebench.report.scope import Queryable
+from prunebench.writing import quoted
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Progress:
 
 def progress(results: Queryable, run_id: str, last: int = 8) -> Progress:
     """The state of `run_id`, the last second's trials included."""
-    scope = f"select trial_id from run_trials where run_id = {literal(run_id)}"
-    run = results.query(f"select trial_count, started_at from runs where run_id = {literal(run_id)}").row(0, named=True)
+    scope = f"select trial_id from run_trials where run_id = {quoted(run_id)}"
+    run = results.query(f"select trial_count, started_at from runs where run_id = {quoted(run_id)}").row(0, named=True)
     endings = results.query(
         "select status, count(*) as trial_count from trials "
         f"where trial_id in ({scope}) group by status order by status"

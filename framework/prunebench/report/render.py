@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 LONGEST = 100_000
 NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")

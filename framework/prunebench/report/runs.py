@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from prunebench.errors import StoreError, did_you_mean
-from prunebench.report.scope import Queryable, literal
+from prunebench.report.scope import Queryable
+from prunebench.writing import quoted
 
 SQL = """
 select run_id
@@ -18,7 +19,7 @@ def find_run(results: Queryable, wanted: str | None = None) -> str:
 
     Raises StoreError where there is none, or where `wanted` only begins several.
     """
-    text = literal(wanted or "")
+    text = quoted(wanted or "")
     where = f"run_id = {text} or run_name = {text} or starts_with(run_id, {text})"
     found = results.query(SQL.format(where=where, wanted=text))["run_id"].to_list()
     if wanted and len(found) > 1:

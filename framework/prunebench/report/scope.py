@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from prunebench.errors import QueryError
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,7 +38,7 @@ class Scope:
         if self.query is not None:
             return f"select trial_id from (\n{self.query.strip().rstrip(';')}\n)"
         if self.run_id is not None:
-            return f"select trial_id from run_trials where run_id = {literal(self.run_id)}"
+            return f"select trial_id from run_trials where run_id = {quoted(self.run_id)}"
         return "select trial_id from trials"
 
     def limit(self, sql: str) -> str:
@@ -45,8 +46,3 @@ class Scope:
         if EVERYTHING not in sql:
             raise QueryError(f"a report's query must begin with `with {EVERYTHING}`")
         return sql.replace(EVERYTHING, f"scope as ({self.select})", 1)
-
-
-def literal(text: str) -> str:
-    """`text` as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"

@@ -120,7 +120,7 @@ def _furthest(group: pl.DataFrame, name: str) -> str:
 
 
 def refused(groups: pl.DataFrame, missing: int) -> str:
-    """Declined and failed cells, a row a reason."""
+    """Declined and failed cells, a row per reason."""
     parts = [paragraph(f"Without a result so far: {count(missing, 'planned trial')}.", "note")] if missing else []
     rows = list(groups.iter_rows(named=True))
     faults = [row for row in rows if row["status"] != "skipped"]

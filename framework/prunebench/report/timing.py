@@ -52,7 +52,7 @@ def _unusual(settings: str) -> Iterator[str]:
     if asked.get("threads", 1) > 1:
         yield f"on {asked['threads']} threads"
     if asked.get("rounds", 1) > 1:
-        yield f"in {asked['rounds']} fresh processes a pair"
+        yield f"in {asked['rounds']} fresh processes per pair"
 
 
 def about_flags(flags: Iterable[dict[str, Any]]) -> str:

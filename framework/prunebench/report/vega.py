@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from importlib import metadata
 from pathlib import Path
+
+from prunebench.writing import write_whole
 
 END_TAG = re.compile(r"<(?=/script|!--|script)", re.IGNORECASE)
 
@@ -21,18 +22,10 @@ def bundle() -> str:
 
     script = END_TAG.sub(r"\\x3c", vl_convert.javascript_bundle())  # type: ignore[call-arg]
     with contextlib.suppress(OSError):
-        _keep(path, script)
+        write_whole(path, script.encode())
     return script
 
 
 def cache_folder() -> Path:
     """XDG_CACHE_HOME/prunebench, or ~/.cache/prunebench."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prunebench"
-
-
-def _keep(path: Path, script: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(script)
-    os.replace(name, path)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import PruneBenchError
 from prunebench.report.markup import code, count, details, esc, paragraph, section
-from prunebench.report.scope import Queryable, literal
+from prunebench.report.scope import Queryable
 from prunebench.report.seeds import ONE_SEED
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from prunebench.judging.audit import Point
@@ -33,7 +34,7 @@ def begin(results: Queryable, db: Path | str, run_id: str) -> Judgements:
     from prunebench.report.advice import planned_audit
     from prunebench.report.since import judged
 
-    claims = results.query(f"select claims from runs where run_id = {literal(run_id)} and len(claims) > 2")
+    claims = results.query(f"select claims from runs where run_id = {quoted(run_id)} and len(claims) > 2")
     pool = ThreadPoolExecutor(2)
     try:
         asked = pool.submit(judged if claims.height else _no_claims, db, run_id)
@@ -79,8 +80,8 @@ def _claim(verdict: Verdict) -> str:
 
 
 def _point(point: Point) -> str:
-    mend = code(point.mend) if point.mend and point.status in ("missing", "partly") else ""
-    told = f"<p>{point.number}. {esc(point.title)}</p>{paragraph(point.found, 'note') if point.found else ''}{mend}"
+    fix = code(point.mend) if point.mend and point.status in ("missing", "partly") else ""
+    told = f"<p>{point.number}. {esc(point.title)}</p>{paragraph(point.found, 'note') if point.found else ''}{fix}"
     return _item(point.status, told)
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from prunebench.errors import StoreError
 from prunebench.store import database as db
-from prunebench.store.ingest import ingest, quoted
+from prunebench.store.ingest import ingest
 from prunebench.store.journal import journals_of
 from prunebench.store.publish import set_wal_aside
 from prunebench.store.views import build_views, fingerprint
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -28,7 +29,7 @@ def attach_published(connection: DuckDBPyConnection, database: Path) -> str:
     except (db.DamagedDatabase, _Outdated):
         with contextlib.suppress(Exception):
             connection.execute("detach published")
-        _mend(database)
+        _repair(database)
         _attach(connection, database)
     return "published"
 
@@ -43,7 +44,7 @@ def _attach(connection: DuckDBPyConnection, database: Path) -> None:
         raise _Outdated(f"{database}: has an older schema and cannot be brought up to date here")
 
 
-def _mend(database: Path) -> None:
+def _repair(database: Path) -> None:
     """A merge migrates an old file, and sets a damaged one aside and rebuilds it."""
     from prunebench.store.merger import Merger
 

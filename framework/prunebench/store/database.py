@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import NewerDatabase, NotADatabase, StoreError
-from prunebench.store.ingest import quoted, statements
+from prunebench.store.ingest import statements
 from prunebench.store.journal import folder_of
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

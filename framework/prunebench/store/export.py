@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import StoreError, did_you_mean
-from prunebench.records import file_sha256
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
 from prunebench.store.parquet import write_parquet
 from prunebench.store.views import column_comments
+from prunebench.writing import file_sha256
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import NewerDatabase, StoreError
-from prunebench.records import file_sha256
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
-from prunebench.store.ingest import mark_superseded, quoted
+from prunebench.store.ingest import mark_superseded
 from prunebench.store.parquet import write_parquet
 from prunebench.store.views import build_views
+from prunebench.writing import file_sha256, quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -1,30 +1,23 @@
 -- Another database (attached as `other`) into the current one: what is shared is matched by its hash, results by
 -- (trial, run, attempt), and every id is made anew.
 
-insert into protocol by name
+create or replace temp table new_run as
+select run_id
+from other.main.run
+where run_id not in (select run_id from run);
+
+-- For each table that many results share, and the column by which its rows are the same: `SHARED` of taking.py.
+insert into $shared by name
 select
-    (select coalesce(max(id), 0) from protocol) + row_number() over (order by o.id) as id,
+    (select coalesce(max(id), 0) from $shared) + row_number() over (order by o.id) as id,
     o.* exclude (id)
-from other.main.protocol as o
-where o.protocol_id not in (select protocol_id from protocol);
+from other.main.$shared as o
+where o.$key not in (select $key from $shared);
 
-create or replace temp table protocol_of as
+create or replace temp table $shared_of as
 select o.id as theirs, min(t.id)::integer as ours
-from other.main.protocol as o
-join protocol as t on t.protocol_id = o.protocol_id
-group by o.id;
-
-insert into environment by name
-select
-    (select coalesce(max(id), 0) from environment) + row_number() over (order by o.id) as id,
-    o.* exclude (id)
-from other.main.environment as o
-where o.environment_id not in (select environment_id from environment);
-
-create or replace temp table environment_of as
-select o.id as theirs, min(t.id)::integer as ours
-from other.main.environment as o
-join environment as t on t.environment_id = o.environment_id
+from other.main.$shared as o
+join $shared as t on t.$key = o.$key
 group by o.id;
 
 insert into provenance by name
@@ -39,50 +32,6 @@ create or replace temp table provenance_of as
 select o.id as theirs, min(t.id)::integer as ours
 from other.main.provenance as o
 join provenance as t on t.provenance_id = o.provenance_id
-group by o.id;
-
-insert into baseline by name
-select
-    (select coalesce(max(id), 0) from baseline) + row_number() over (order by o.id) as id,
-    o.* exclude (id)
-from other.main.baseline as o
-where o.dense_id not in (select dense_id from baseline);
-
-create or replace temp table baseline_of as
-select o.id as theirs, min(t.id)::integer as ours
-from other.main.baseline as o
-join baseline as t on t.dense_id = o.dense_id
-group by o.id;
-
-insert into choice by name
-select
-    (select coalesce(max(id), 0) from choice) + row_number() over (order by o.id) as id,
-    o.* exclude (id)
-from other.main.choice as o
-where o.hash not in (select hash from choice);
-
-create or replace temp table choice_of as
-select o.id as theirs, min(t.id)::integer as ours
-from other.main.choice as o
-join choice as t on t.hash = o.hash
-group by o.id;
-
-create or replace temp table new_run as
-select run_id
-from other.main.run
-where run_id not in (select run_id from run);
-
-insert into run by name
-select
-    (select coalesce(max(id), 0) from run) + row_number() over (order by o.id) as id,
-    o.* exclude (id)
-from other.main.run as o
-where o.run_id not in (select run_id from run);
-
-create or replace temp table run_of as
-select o.id as theirs, min(t.id)::integer as ours
-from other.main.run as o
-join run as t on t.run_id = o.run_id
 group by o.id;
 
 insert into run_trial

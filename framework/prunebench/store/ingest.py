@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.store.journal import Tail
 from prunebench.store.line_schema import RESULT_SHAPE, RUN_SHAPE
 from prunebench.store.sample_values import add_value_pairs, add_values
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -158,11 +159,6 @@ def statements(name: str) -> tuple[str, ...]:
     text = resources.files("prunebench.store").joinpath(name).read_text(encoding="utf-8")
     without_comments = re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)
     return tuple(part.strip() for part in re.split(r";\s*$", without_comments, flags=re.MULTILINE) if part.strip())
-
-
-def quoted(text: str) -> str:
-    """`text` as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _one(connection: DuckDBPyConnection, sql: str) -> Any:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.errors import StoreError
-from prunebench.records import file_sha256
 from prunebench.store import database as db
 from prunebench.store.catalog import open_catalog
 from prunebench.store.folders import MANIFEST, build_database, read_manifest
 from prunebench.store.journal import journals_of
 from prunebench.store.publish import merge_lock
 from prunebench.store.taking import journals_ahead, migrate_copy, require_database, take_copy
+from prunebench.writing import file_sha256
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

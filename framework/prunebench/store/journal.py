@@ -1,4 +1,4 @@
-"""One append-only file a run: the commit point of every result.
+"""One append-only file per run: the commit point of every result.
 
 A line is `{"prunebench":1,"crc":"…","kind":"result","record":{…}}`: a format version, a checksum over kind and record,
 and the record with the keys that the database files it under. What cannot be verified is reported, never guessed at.
@@ -34,6 +34,11 @@ def folder_of(database: Path) -> Path:
 def journals_of(database: Path) -> list[Path]:
     """The journals of `database`, by name: regular files, as nothing else could be read to its end."""
     return sorted(path for path in folder_of(database).glob("*.jsonl") if path.is_file())
+
+
+def strangers_of(database: Path) -> list[Path]:
+    """What has a journal's name and is none: a folder, a FIFO, a link to nowhere."""
+    return sorted(path for path in folder_of(database).glob("*.jsonl") if not path.is_file())
 
 
 def line_of(kind: str, record: object) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunebench.errors import QueryError, StoreError, did_you_mean
-from prunebench.store.ingest import quoted
 from prunebench.store.sealed_client import sealed_query
+from prunebench.writing import quoted
 
 
 def run_of(path: Path | str, text: str) -> str:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.store.ingest import quoted
-from prunebench.store.names import quoted_name
+from prunebench.writing import quoted, quoted_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

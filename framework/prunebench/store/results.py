@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import QueryError
-from prunebench.store.names import distinct, quoted_name
+from prunebench.store.names import distinct
+from prunebench.writing import quoted_name
 
 if TYPE_CHECKING:
     import polars as pl

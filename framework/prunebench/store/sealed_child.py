@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from prunebench.errors import PruneBenchError, QueryError
-from prunebench.store.names import distinct, quoted_name
+from prunebench.store.names import distinct
+from prunebench.writing import quoted_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.errors import StoreError
-from prunebench.records import file_sha256
 from prunebench.store import database as db
-from prunebench.store.ingest import joined_kind, mark_superseded, quoted, statements
+from prunebench.store.ingest import joined_kind, mark_superseded, statements
 from prunebench.store.journal import folder_of, journals_of
 from prunebench.store.publish import is_published_here, merge_lock
+from prunebench.writing import file_sha256, quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from prunebench.store.store import Store
 
 
+# The tables that many results share and that refer to nothing else, with the column by which rows are the same.
+SHARED = {
+    "protocol": "protocol_id",
+    "environment": "environment_id",
+    "baseline": "dense_id",
+    "choice": "hash",
+    "run": "run_id",
+}
 # The tables whose rows belong to one result and refer to nothing else.
 PARTS = ("prediction", "sample_value", "trace", "layer", "curve", "stage", "metric")
 
@@ -79,15 +88,25 @@ def import_database(connection: DuckDBPyConnection, path: Path) -> None:
     db.attach(connection, path, "other")
     connection.execute("begin")
     for statement in statements("import.sql"):
-        for part in PARTS if "$part" in statement else ("",):
-            connection.execute(statement.replace("$part", part))
+        for one in _each(statement):
+            connection.execute(one)
     mark_superseded(connection, "select ours from result_of where is_new")
     _add_parameters(connection)
     connection.execute("insert into journal values (?, ?, 0)", [path.name, path.stat().st_size])
     connection.execute("commit")
-    for table in ("choice_of", "protocol_of", "environment_of", "provenance_of", "baseline_of", "run_of", "result_of"):
-        connection.execute(f"drop table temp.{table}")
+    for table in (*SHARED, "provenance", "result"):
+        connection.execute(f"drop table temp.{table}_of")
     connection.execute("detach other")
+
+
+def _each(statement: str) -> Iterator[str]:
+    """The statement once, or once per table where it speaks of `$shared` or `$part`."""
+    if "$shared" in statement:
+        yield from (statement.replace("$shared", table).replace("$key", key) for table, key in SHARED.items())
+    elif "$part" in statement:
+        yield from (statement.replace("$part", part) for part in PARTS)
+    else:
+        yield statement
 
 
 def require_database(other: Path) -> None:

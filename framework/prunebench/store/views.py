@@ -10,7 +10,8 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from prunebench.records import COUNTING_RULE
-from prunebench.store.ingest import joined_kind, quoted, statements
+from prunebench.store.ingest import joined_kind, statements
+from prunebench.writing import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

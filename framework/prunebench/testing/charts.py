@@ -41,8 +41,8 @@ def _words(chart: Chart) -> list[Finding]:
     if not isinstance(getattr(chart, "title", None), str) or not chart.title.strip():
         findings.append(Finding("title", "is empty", 'say what is drawn: title = "Accuracy against energy"'))
     if len(chart.about) < LEAST_ABOUT:
-        mend = "say in the docstring what is drawn, including for readers who cannot see it"
-        findings.append(Finding("documentation", f"{len(chart.about)} characters say what the chart shows", mend))
+        fix = "say in the docstring what is drawn, including for readers who cannot see it"
+        findings.append(Finding("documentation", f"{len(chart.about)} characters say what the chart shows", fix))
     if chart.name in TAKEN and not type(chart).__module__.startswith("prunebench."):
         findings.append(Finding("name", f"prunebench has a chart {chart.name}", "choose another name"))
     for column, (_, kind) in chart.columns.items():
@@ -74,9 +74,9 @@ def _asked(chart: Chart, results: Queryable, scope: Scope) -> Any:
 
 
 def _drawn(chart: Chart, frame: Any) -> list[Finding]:
-    mend = "return alt.Chart(rows) or a layer of such, and let Vega-Lite do the arithmetic"
+    fix = "return alt.Chart(rows) or a layer of such, and let Vega-Lite do the arithmetic"
     for place in (lambda: chart_entry(chart, frame, "", ()), lambda: specification(chart, frame)):
-        if fault := _fault(chart, "draw", place, mend):
+        if fault := _fault(chart, "draw", place, fix):
             return [fault]
     try:
         svg = picture(specification(chart, frame), "svg").decode()
@@ -86,9 +86,9 @@ def _drawn(chart: Chart, frame: Any) -> list[Finding]:
     return [] if drawn else [Finding("draw", "no mark is drawn", "check the names of the columns in `encode`")]
 
 
-def _fault(chart: Chart, check: str, make: Callable[[], Any], mend: str) -> Finding | None:
+def _fault(chart: Chart, check: str, make: Callable[[], Any], fix: str) -> Finding | None:
     try:
         guarded(chart.name, make)
     except PruneBenchError as error:
-        return Finding(check, str(error), mend)
+        return Finding(check, str(error), fix)
     return None

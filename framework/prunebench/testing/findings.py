@@ -60,11 +60,11 @@ def documentation_findings(cls: Any) -> list[Finding]:
         findings.append(Finding("documentation", "the class has no docstring", "say in one line what it is"))
     for item in dataclasses.fields(cls):
         if not item.metadata.get("doc"):
-            mend = 'give it one: param(default, "what it means")'
-            findings.append(Finding("documentation", f"field {item.name} has no meaning", mend))
+            fix = 'give it one: param(default, "what it means")'
+            findings.append(Finding("documentation", f"field {item.name} has no meaning", fix))
         if _is_unbounded(cls, item):
-            mend = "param(default, doc, at_least=…, above=…, at_most=… or below=…)"
-            findings.append(Finding("bounds", f"field {item.name} is a number without bounds", mend))
+            fix = "param(default, doc, at_least=…, above=…, at_most=… or below=…)"
+            findings.append(Finding("bounds", f"field {item.name} is a number without bounds", fix))
     return findings
 
 
@@ -81,5 +81,5 @@ def instance_or_findings(cls: Any, params: dict[str, Any]) -> tuple[Any, list[Fi
     try:
         return create(cls, complete(cls, params)), []
     except PlanError as error:
-        mend = "give every field a default that works, or give the kit settings that do"
-        return None, [Finding("defaults", str(error), mend)]
+        fix = "give every field a default that works, or give the kit settings that do"
+        return None, [Finding("defaults", str(error), fix)]

@@ -15,7 +15,7 @@ from prunebench.measure import weights
 from prunebench.testing import bench
 from prunebench.trial.task import TrialTask
 
-Row = tuple[str, str, str]  # check, seen, mend
+Row = tuple[str, str, str]  # check, seen, fix
 LAYERS = (nn.Linear, nn.Conv2d)
 
 
@@ -47,8 +47,8 @@ def left_alone_faults(dense: nn.Module, pruned: nn.Module, names: Iterable[str])
     for name in names:
         old, new = before.get(f"{name}.weight"), after.get(f"{name}.weight")
         if isinstance(old, Tensor) and isinstance(new, Tensor) and old.shape == new.shape and not torch.equal(old, new):
-            mend = "record what became of it, or leave it as it was"
-            yield "left_alone", f"layer {name} is reported as left alone, but its weights differ", mend
+            fix = "record what became of it, or leave it as it was"
+            yield "left_alone", f"layer {name} is reported as left alone, but its weights differ", fix
 
 
 def _statistics(dense: nn.Module, pruned: nn.Module) -> Iterator[Row]:
@@ -100,14 +100,14 @@ def pickling_faults(method: Any, pruned: nn.Module) -> Iterator[Row]:
             pickle.dumps(value)
         except Exception as error:
             seen = f"{what} cannot be pickled: {' '.join(str(error).split())[:160]}"
-            yield "pickled", seen, _pickling_mend(pruned)
+            yield "pickled", seen, _pickling_fix(pruned)
         else:
             # a copy is made by the same protocol, and nothing has to be unpickled
             if what == "the method" and copy.deepcopy(value) != value:
                 yield "pickled", "the method comes back from pickling with other fields", "keep all state in fields"
 
 
-def _pickling_mend(pruned: nn.Module) -> str:
+def _pickling_fix(pruned: nn.Module) -> str:
     """A hook that was forgotten is the usual reason, and the error of pickling does not say so."""
     for name, module in pruned.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
@@ -135,8 +135,8 @@ def surroundings_faults(before: dict[str, Any], after: dict[str, Any]) -> Iterat
         is_same = torch.equal(value, after[what]) if isinstance(value, Tensor) else value == after[what]
         if not is_same:
             is_data = isinstance(value, Tensor)
-            mend = "work on a copy: other trials see it too" if is_data else "change nothing global"
-            yield "data" if is_data else "globals", f"prune changed {what}", mend
+            fix = "work on a copy: other trials see it too" if is_data else "change nothing global"
+            yield "data" if is_data else "globals", f"prune changed {what}", fix
     torch.set_num_threads(before["torch's thread count"])
     torch.set_default_dtype(before["torch's default dtype"])
     torch.set_grad_enabled(before["whether gradients are recorded"])

@@ -58,7 +58,7 @@ def check_method(
         attempts = [attempt(method, name) for name in bench.COUPLED]
     working = []
     for one in attempts:
-        found = [Finding(check, f"{seen} ({one.where})", mend) for check, seen, mend in _judged(method, one)]
+        found = [Finding(check, f"{seen} ({one.where})", fix) for check, seen, fix in _judged(method, one)]
         findings += found
         if one.pruned is not None and all(finding.check != "output" for finding in found):
             working.append(one.where)
@@ -97,7 +97,7 @@ def attempt(
 SAME_AGAIN = ("determinism", "seed", "repeat", "shared")  # what a method that measures times cannot promise
 
 CLOSED_FORM = "fix the closed form or the network"
-Row = tuple[str, str, str]  # check, seen, mend
+Row = tuple[str, str, str]  # check, seen, fix
 
 
 def _judged(method: Method, one: Attempt) -> Iterator[Row]:
@@ -145,8 +145,8 @@ def _unchanged(method: Method, one: Attempt) -> Iterator[Row]:
         return
     before, after = one.dense.state_dict(), one.pruned.state_dict()
     if before.keys() == after.keys() and all(_same(before[name], after[name]) for name in before):
-        mend = 'raise NotApplicable("why") where nothing can be done'
-        yield "unchanged", "prune returned the network as it was", mend
+        fix = 'raise NotApplicable("why") where nothing can be done'
+        yield "unchanged", "prune returned the network as it was", fix
 
 
 def _is_at_loosest(method: Method) -> bool:
@@ -189,8 +189,8 @@ def _trained(one: Attempt) -> Iterator[Row]:
     try:
         bench.task(one.dense).fit(one.pruned, epochs=1, max_steps=1)
     except Exception as error:
-        mend = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
-        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", mend
+        fix = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
+        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", fix
 
 
 def _overall(method: Method, attempts: list[Attempt]) -> list[Finding]:
@@ -205,8 +205,8 @@ def _repeated(method: Method, where: str) -> Iterator[Row]:
     first = attempt(method, where)
     again = attempt(method, where, global_seed=1)
     if not _equal_outputs(first, again):
-        mend = "draw from task.generator only; reinitialise nothing"
-        yield "determinism", "the same seed gave other weights", mend
+        fix = "draw from task.generator only; reinitialise nothing"
+        yield "determinism", "the same seed gave other weights", fix
     other = attempt(method, where, seed=1)
     differs = not _equal_outputs(first, other)
     if method.stochastic and not differs:

@@ -76,8 +76,8 @@ def _network_findings(
     wanted = (*shape, outputs) if LANGUAGE in model.objectives else (2, outputs)
     is_usual = not model.objectives or bool(set(model.objectives) & {"classification", "regression"})
     if not isinstance(out, Tensor):
-        mend = "return a tensor of outputs, nothing beside it"
-        return [Finding("forward", f"returns {type(out).__name__}", mend)] if is_usual else []
+        fix = "return a tensor of outputs, nothing beside it"
+        return [Finding("forward", f"returns {type(out).__name__}", fix)] if is_usual else []
     if (is_usual or LANGUAGE in model.objectives) and tuple(out.shape) != wanted:
         findings.append(Finding("forward", f"outputs of shape {tuple(out.shape)}", f"return {wanted}"))
     if not torch.equal(out, same):
@@ -104,8 +104,8 @@ def _stored_findings(network: nn.Module, other: nn.Module, example: Tensor) -> l
         return [
             Finding("saved", f"cannot be copied or reloaded: {said(error)}", "keep state in parameters and buffers")
         ]
-    mend = "keep all that the forward pass needs in parameters, buffers or extra state"
-    return [] if is_same else [Finding("saved", "answers otherwise after saving and reloading", mend)]
+    fix = "keep all that the forward pass needs in parameters, buffers or extra state"
+    return [] if is_same else [Finding("saved", "answers otherwise after saving and reloading", fix)]
 
 
 def _training_findings(network: nn.Module, example: Tensor, wanted: tuple[int, ...]) -> list[Finding]:
@@ -115,8 +115,8 @@ def _training_findings(network: nn.Module, example: Tensor, wanted: tuple[int, .
     except Exception as error:
         return [Finding("training", f"fails in training mode: {said(error)}", "accept two samples while it trains")]
     if not isinstance(out, Tensor):
-        mend = "return the outputs alone also while it trains (torchvision's aux_logits=False)"
-        return [Finding("training", f"returns {type(out).__name__} in training mode", mend)]
+        fix = "return the outputs alone also while it trains (torchvision's aux_logits=False)"
+        return [Finding("training", f"returns {type(out).__name__} in training mode", fix)]
     if tuple(out.shape) != wanted:
         seen = f"outputs of shape {tuple(out.shape)} in training mode"
         return [Finding("training", seen, f"return {wanted} also while it trains")]

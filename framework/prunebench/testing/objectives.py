@@ -91,8 +91,8 @@ def _judged(objective: Objective, outputs: Any, targets: Any) -> list[Finding]:
             return [Finding("scores", str(error), "give finite numbers, each named in `units`")]
     whole, halves = found
     if whole.keys() != halves.keys() or any(abs(whole[n] - halves[n]) > 1e-5 * (1 + abs(whole[n])) for n in whole):
-        mend = "judge each sample by itself, and do what needs all of them in `scores`"
-        return [Finding("batches", "two halves of a batch give other scores than the whole", mend)]
+        fix = "judge each sample by itself, and do what needs all of them in `scores`"
+        return [Finding("batches", "two halves of a batch give other scores than the whole", fix)]
     return []
 
 
@@ -101,12 +101,12 @@ def _refused(objective: Objective, outputs: Any, targets: Any) -> list[Finding]:
     findings = []
     fewer = samples.rows(outputs, slice(HALF))
     if not _refuses(objective, fewer, targets):
-        mend = 'raise InvalidOutput("outputs must have shape …") where they do not fit the targets'
-        findings.append(Finding("shape", "half as many outputs as targets are judged", mend))
+        fix = 'raise InvalidOutput("outputs must have shape …") where they do not fit the targets'
+        findings.append(Finding("shape", "half as many outputs as targets are judged", fix))
     broken = samples.mapped(lambda leaf: leaf * torch.nan if leaf.is_floating_point() else leaf, outputs)
     if not _refuses(objective, broken, targets):
-        mend = 'say "finite": outputs.isfinite().all(1) in `judge`, or raise InvalidOutput'
-        findings.append(Finding("finite", "outputs of NaN are given a score", mend))
+        fix = 'say "finite": outputs.isfinite().all(1) in `judge`, or raise InvalidOutput'
+        findings.append(Finding("finite", "outputs of NaN are given a score", fix))
     return findings
 
 

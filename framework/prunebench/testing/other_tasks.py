@@ -27,7 +27,7 @@ from prunebench.trial.task import TrialTask
 
 SAMPLES, COLUMNS, WORDS, WINDOW, WIDTH = 96, 12, 19, 10, 16
 IDENTITY_TOLERANCE = 1e-3
-Row = tuple[str, str, str]  # check, seen, mend
+Row = tuple[str, str, str]  # check, seen, fix
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def other_findings(cls: type[Method], method: Method) -> Iterator[Finding]:
     """Findings about the method on both, where its `objectives` let it."""
     for other in OTHERS:
         if not method.objectives or other.objective in method.objectives:
-            for check, seen, mend in _of(cls, method, other):
-                yield Finding(check, f"{seen} ({other.name})", mend)
+            for check, seen, fix in _of(cls, method, other):
+                yield Finding(check, f"{seen} ({other.name})", fix)
 
 
 def _of(cls: type[Method], method: Method, other: Other) -> Iterator[Row]:
@@ -176,5 +176,5 @@ def _trained(other: Other, dense: nn.Module, pruned: nn.Module) -> Iterator[Row]
     try:
         other.task(dense).fit(pruned, epochs=1, max_steps=1)
     except Exception as error:
-        mend = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
-        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", mend
+        fix = "keep forward differentiable; compute weights under torch.no_grad(), not torch.inference_mode()"
+        yield "trained", f"fine-tuning fails: {' '.join(str(error).split())[:200]}", fix

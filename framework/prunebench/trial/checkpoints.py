@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import io
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from prunebench.errors import CheckpointError
 from prunebench.records import CurvePoint, decode, encode
+from prunebench.writing import write_whole
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,12 @@ class Checkpoints:
         kept = {name: _plain(tensor) for name, tensor in tensors.items() if name not in tied}
         data = save(kept)
         sha256 = hashlib.sha256(data).hexdigest()
-        _write_whole(weights_path, data)
-        _write_whole(record_path, encode(_Record(sha256, train_seconds, curve, dict(code or {}), tied, tuple(extra))))
+        write_whole(weights_path, data, durable=True)
+        write_whole(
+            record_path,
+            encode(_Record(sha256, train_seconds, curve, dict(code or {}), tied, tuple(extra))),
+            durable=True,
+        )
         kept |= {name: kept[own] for name, own in tied.items()}
         return Checkpoint({**kept, **extra}, sha256, train_seconds, curve)
 
@@ -160,16 +164,3 @@ def _packed(name: str, value: Any) -> Tensor:
 
 def _unpacked(packed: Tensor) -> Any:
     return torch.load(io.BytesIO(packed.numpy().tobytes()), weights_only=True)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -133,7 +133,7 @@ def _class_form_faults(name: str, targets: Any, class_count: int | None) -> Iter
         return
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 1:
         seen = f"{name} has {samples.shapes(targets)} as labels instead of int64 ({samples.count(targets)},)"
-        yield DataFault("labels", seen, "give one int64 class number a sample")
+        yield DataFault("labels", seen, "give one int64 class number per sample")
 
 
 def _label_faults(name: str, labels: Any, class_count: int | None) -> Iterator[DataFault]:

@@ -54,7 +54,7 @@ def closed_form_faults(method: Method, shapes: Sequence[LayerShape], before: Cou
     if after.nonzero_parameter_count > nonzero:
         faults.append(f"it declared {nonzero:,} nonzero parameters, {after.nonzero_parameter_count:,} are")
     if before.mac_count is not None and after.mac_count is not None and macs != after.mac_count:
-        faults.append(f"it declared {macs:,} MACs a sample, the network does {after.mac_count:,}")
+        faults.append(f"it declared {macs:,} MACs per sample, the network does {after.mac_count:,}")
     return faults
 
 

@@ -17,9 +17,9 @@ from prunebench import samples
 from prunebench.anatomy import Anatomy
 from prunebench.errors import DataError, NotApplicable, PluginError
 from prunebench.grid.plan import instance, require_planned_code
-from prunebench.measure.card import free_and_total_bytes
 from prunebench.measure.counts import Counts, counts, layer_shapes
 from prunebench.measure.latency.turn import Turn
+from prunebench.measure.memory import free_and_total_bytes
 from prunebench.measure.scores import evaluating
 from prunebench.measure.weights import raw_bytes
 from prunebench.plugins.code import Codes, now
@@ -165,10 +165,15 @@ class Workbench:
         return loaded
 
     def _placed(self, split: Split) -> Split:
-        if not isinstance(split, TensorSplit):
+        """On the device where it fits: tensors, and splits that say their `byte_count` and have `to`, as bytes have."""
+        if isinstance(split, TensorSplit):
+            size: int | None = samples.byte_count(split.inputs) + samples.byte_count(split.targets)
+        else:
+            size = getattr(split, "byte_count", None)
+        if size is None or size > on_device_limit_bytes(self.device):
             return split
-        size = samples.byte_count(split.inputs) + samples.byte_count(split.targets)
-        return split.to(self.device) if size <= on_device_limit_bytes(self.device) else split
+        moved: Split = split.to(self.device)  # type: ignore[attr-defined]
+        return moved
 
     def _load_dense(self, trial: Trial) -> DenseNetwork:
         require_planned_code(self.installed, "dataset", trial.dataset)

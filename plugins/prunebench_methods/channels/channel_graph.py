@@ -34,7 +34,7 @@ class Group:
 
     width: int
     writers: list[str] = field(default_factory=list)  # convolutions and linear layers whose outputs they are
-    scalers: list[Slot] = field(default_factory=list)  # batch norms and depthwise convolutions: one number a channel
+    scalers: list[Slot] = field(default_factory=list)  # batch norms and depthwise convolutions: one number per channel
     readers: list[Slot] = field(default_factory=list)  # convolutions and linear layers that mix them
     frozen: str = ""  # why none of them can be removed
 

@@ -21,16 +21,16 @@ GREEDY_WIDTH = 1024  # channels up to which "auto" chooses greedily: the time gr
 class InterpolativeChannels(Method):
     """Keeps the channels that best represent all of a layer's, and folds the rest into the layers that read them.
 
-    Chee, Renz, Damle and De Sa, 2022. Departs from it in choosing channels that residual additions or concatenations
-    share for all their readers at once, and in refitting every layer, first to last, from what it now receives to
-    what the dense one answered (`refit`), pulled towards its folded numbers as strongly as suits a quarter of the
-    images that is held out for it. `choose`: "pivots" of a Cholesky factorization, as in the paper but weighted by
-    the readers' weights, or one by one what explains most of the readers' "responses". No layer is added and no label
-    is seen; the network has the same modules, narrower. `joint_steps` goes further: layers by themselves can only make
-    up for what the kept channels lost, together they change what these carry. It takes far longer, and whoever counts
-    any descent as retraining leaves it at 0. Where only some positions of the images are looked at, they are the same
-    for every seed. The paper gives all layers one error; here they have one share of channels
-    ("uniform"), or one budget, spent where a channel is missed most for its cost ("global").
+    Chee, Renz, Damle and De Sa, 2022. Departs from it in two ways. Channels that residual additions or concatenations
+    share are chosen for all their readers at once. And every layer is refitted, first to last, from what it now
+    receives to what the dense one answered (`refit`): the fit is regularised towards the folded weights, with a
+    strength chosen on a held-out quarter of the images. `choose`: "pivots" of a Cholesky factorization, as in the paper
+    but weighted by the readers' weights, or the channels that explain most of the readers' "responses", one by one.
+    No layer is added and no label is seen; the network has the same modules, narrower. `joint_steps` changes all
+    layers together, so that the kept channels carry more; a layer by itself can only compensate for what they lost. It
+    takes far longer: leave it at 0 if you consider any gradient steps retraining. Where only some positions of the
+    images are looked at, they are the same for every seed. The paper gives all layers one error. Here they have one
+    share of channels ("uniform"), or one budget, spent where a channel is missed most for its cost ("global").
     """
 
     name = "interpolative_channels"
@@ -43,9 +43,9 @@ class InterpolativeChannels(Method):
     compression: float | None = param(None, "dense over remaining parameters, at least", at_least=1)
     allocation: str = param(
         "auto",
-        "the same share of channels in all layers, or one budget shared by what the readers miss; "
-        "auto: uniform for a share; for a target, too, unless it misses more than 1 % of the outputs' variance on "
-        "validation pictures and the other one less",
+        "uniform: the same share of channels in all layers; global: one budget, shared by what the readers miss; auto: "
+        "uniform for a share; for a target the one that misses less of the outputs' variance on validation pictures "
+        "where uniform misses more than 1 %, otherwise uniform",
         choices=("auto", "uniform", "global"),
     )
     round_to: int = param(1, "channel counts are rounded up to a multiple of this", at_least=1)

@@ -62,7 +62,7 @@ def _regularized(total: Tensor, rows: int) -> Tensor:
 
 
 def slot_rows(entries: Tensor, slot: Slot, channels: int) -> Tensor:
-    """What a reader sees of a group, one row a sample and position: (rows, C)."""
+    """What a reader sees of a group, one row per sample and position: (rows, C)."""
     part = entries[:, slot.offset : slot.offset + channels * slot.repeat]
     if entries.ndim == 2:
         return part.reshape(len(entries), channels, slot.repeat).transpose(1, 2).reshape(-1, channels)

@@ -92,7 +92,7 @@ def batched(images: Tensor) -> Sequence[Tensor]:
 
 
 def _rows(values: Tensor) -> Tensor:
-    """(N, T) or (N, T, H, W) with one row a sample and position."""
+    """(N, T) or (N, T, H, W) with one row per sample and position."""
     return values.movedim(1, -1).reshape(-1, values.shape[1])
 
 
@@ -153,7 +153,7 @@ def _batches(
 
 
 def read_rows(layer: nn.Module, entries: Tensor) -> Tensor:
-    """What the layer's weights meet, one row a sample and position: (rows, in · kh · kw)."""
+    """What the layer's weights meet, one row per sample and position: (rows, in · kh · kw)."""
     return _patches(layer, entries) if isinstance(layer, nn.Conv2d) else entries
 
 

@@ -1,6 +1,6 @@
-"""Least squares pulled towards the numbers as they are, as strongly as suits pictures that were held out.
+"""Least squares regularised towards the present weights; held-out pictures choose the strength.
 
-Letters: a layer reads n numbers a row and writes T.
+Letters: a layer reads n numbers per row and writes T.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Flattened(Method):
         return f"{weights} weights in {self.stages} stages save nothing on {shape.weight_count}"
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """F(C + Y + X) weights a stage, and biases: 3F a stage from scratch, the layer's own otherwise."""
+        """F(C + Y + X) weights per stage, and biases: 3F per stage from scratch, the layer's own otherwise."""
         return [self._layer_counts(shape) for shape in shapes] if sizes_known(shapes) else None
 
     def _layer_counts(self, shape: LayerShape) -> LayerCounts:

@@ -31,7 +31,7 @@ class Piece:
 
 
 class Factors(NamedTuple):
-    """Weights of a chain, one a piece, in (out, in/groups, kh, kw); `error` is relative to the kernel's norm.
+    """Weights of a chain, one per piece, in (out, in/groups, kh, kw); `error` is relative to the kernel's norm.
 
     `orders`, where given, are the channel numbers that each piece receives, and those of the outputs behind the last.
     """

@@ -1,4 +1,4 @@
-"""The weights of the layers that separable_basis puts in place of a convolution."""
+"""The weights of the layers that separable_basis puts instead of a convolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights of the three layers that tucker2 puts in place of a convolution."""
+"""The weights of the three layers that tucker2 puts instead of a convolution."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunebench import Task
+from prunebench import Task, param
 
-from prunebench_methods.masks.mask import Mask
+from prunebench_methods.masks.mask import SPREAD, SPREAD_DOC, Mask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,12 @@ class Magnitude(Mask):
     name = "magnitude"
     paper = "https://arxiv.org/abs/1506.02626"
 
+    scope: str = param("layer", f"{SPREAD_DOC}; or by LAMP scores (lamp: Lee et al., 2021)", choices=(*SPREAD, "lamp"))
+
     def scores(self, weights: list[Tensor], task: Task) -> list[Tensor]:
-        """Absolute values."""
+        """Absolute values; of LAMP, squares over the sum of all squares of the layer that are not smaller."""
+        if self.scope == "lamp":
+            from prunebench_methods.shared.masking import lamp_scores
+
+            return [lamp_scores(weight) for weight in weights]
         return [weight.abs() for weight in weights]

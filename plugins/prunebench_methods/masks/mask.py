@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
 from prunebench_methods.shared.exact import kept_count
+from prunebench_methods.shared.layer_shares import erdos_renyi_counts
 from prunebench_methods.shared.selection import SECTIONS, refusals
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SCOPES = ("layer", "global")
+SPREAD = (*SCOPES, "erk")
+SPREAD_DOC = (
+    "the share is of every weight tensor; of all together; or of all, spread by shapes (erk: Evci et al., 2020: "
+    "Erdős–Rényi with kernels, after Mocanu et al., 2018)"
+)
 
 
 def weight_refusals(shapes: Sequence[LayerShape], section: str) -> dict[str, str]:
@@ -48,6 +54,13 @@ def evenly_masked_counts(shapes: Sequence[LayerShape], section: str, keep: float
     return counts
 
 
+def _erk_counts(shapes: Sequence[LayerShape], section: str, keep: float) -> list[LayerCounts]:
+    reasons = weight_refusals(shapes, section)
+    chosen = [layer for layer in shapes if not reasons[layer.name]]
+    kept = dict(zip((layer.name for layer in chosen), erdos_renyi_counts(chosen, keep), strict=True))
+    return [masked(layer, reasons[layer.name], kept.get(layer.name, 0)) for layer in shapes]
+
+
 def masked(layer: LayerShape, reason: str, kept: int) -> LayerCounts:
     """Counts of a layer of whose weights `kept` survive, or of one that is left alone for a reason."""
     if reason:
@@ -61,7 +74,7 @@ class Mask(Method):
     """Zeros all but exactly `ceil(keep * n)` weights, of every weight tensor or of all of them; biases stay."""
 
     keep: float = param(0.1, "share of the weights that survive", above=0, at_most=1)
-    scope: str = param("layer", "the share is of every weight tensor, or of all together", choices=SCOPES)
+    scope: str = param("layer", SPREAD_DOC, choices=SPREAD)
     section: str = param("all", "layers that are masked", choices=SECTIONS)
 
     knob = "keep"
@@ -77,13 +90,21 @@ class Mask(Method):
 
         layers = masking.writable_layers(network, task, weight_refusals(task.shapes, self.section))
         weights = [layer.weight.detach() for layer in layers.values()]
-        choose = masking.global_masks if self.scope == "global" else masking.layer_masks
-        masking.apply(layers, choose(self.scores(weights, task), self.keep), task)
+        scores = self.scores(weights, task)
+        if self.scope == "erk":
+            chosen = [shape for shape in task.shapes if shape.name in layers]
+            masks = map(masking.highest, scores, erdos_renyi_counts(chosen, self.keep))
+            masking.apply(layers, masks, task)
+            return network
+        choose = masking.layer_masks if self.scope == "layer" else masking.global_masks
+        masking.apply(layers, choose(scores, self.keep), task)
         return network
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
         """Exact by layer; of a global share only the total is known before, and it is spread evenly over the layers."""
-        spread = evenly_masked_counts if self.scope == "global" else masked_counts
+        if self.scope == "erk":
+            return _erk_counts(shapes, self.section, self.keep)
+        spread = masked_counts if self.scope == "layer" else evenly_masked_counts
         return spread(shapes, self.section, self.keep)
 
     def storage(self, network: nn.Module) -> dict[str, int]:

@@ -85,7 +85,7 @@ def fitted_grid(weight: Tensor, group: int, bits: int, *, symmetric: bool) -> Gr
 
 
 def attach(layer: Layer, grids: list[Grid], codes: list[Tensor]) -> None:
-    """The grids, one a group of channels, into the layer's buffers, and what codes (m, n) stand for into its weight."""
+    """Put a grid per group of channels into the layer's buffers, and what codes (m, n) stand for into its weight."""
     layer.register_buffer("grid_scales", sixteen_bits(torch.cat([grid.scales for grid in grids])))
     zeros = [grid.zeros for grid in grids if isinstance(grid.zeros, Tensor)]
     if zeros:
@@ -107,7 +107,7 @@ def _stored_zeros(zeros: Tensor) -> Tensor:
 
 
 def grids_of(layer: Layer, bits: int) -> list[Grid] | None:
-    """The grids, one a group of channels, that `attach` left in the layer's buffers; None where there are none."""
+    """The grids, one per group of channels, that `attach` left in the layer's buffers; None where there are none."""
     scales = getattr(layer, "grid_scales", None)
     if not isinstance(scales, Tensor):
         return None
@@ -167,7 +167,7 @@ def packed_byte_counts(network: nn.Module, bits: int) -> dict[str, int]:
 
 
 def _saved(network: nn.Module, bits: int) -> Iterator[tuple[int, int]]:
-    """Of each layer on its grid, what packing saves: all codes, or a bit a weight and the codes of the nonzero ones."""
+    """What packing saves of each layer on its grid: all codes, or a bit per weight and the codes that are not zero."""
     for layer in linear_and_conv_layers(network).values():
         if codes_of(layer, bits) is None:
             continue

@@ -21,6 +21,7 @@ from prunebench_methods.shared.numerics import working
 from prunebench_methods.shared.replace import Layer, replace_module
 
 LARGEST_CODE = 127  # of weights: symmetric, so that zero is code 0
+QUINT8 = 255  # the largest code that the kernel of linear layers gives an input
 BATCH = 128
 
 
@@ -66,6 +67,8 @@ class Int8Layer(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() == self.sample_axes:  # one sample without a batch, which the kernels do not take
             return self.forward(input.unsqueeze(0)).squeeze(0)
+        if torch.compiler.is_exporting():  # a program of torch's own operations, since no other reader has the kernels
+            return self.plain(input.float()).to(input.dtype)
         if self.kernel is None:
             self.kernel = self.packed_kernel()
         return self.kernel(input.float()).to(input.dtype)
@@ -77,6 +80,15 @@ class Int8Layer(nn.Module):
     def floating(self) -> nn.Module:
         """The layer that this one rounds: a linear layer, or a convolution."""
         raise NotImplementedError
+
+    def plain(self, x: Tensor) -> Tensor:
+        """What the kernel computes, by operations in floating point: the same codes of inputs and of weights."""
+        raise NotImplementedError
+
+    def rounded(self, x: Tensor, levels: int) -> Tensor:
+        """The inputs as the kernel sees them."""
+        codes = (x.mul(1 / self.input_scale).round() + self.zero_point).clamp(0, levels)
+        return (codes - self.zero_point) * self.input_scale
 
     def extra_repr(self) -> str:
         return f"{tuple(self.codes.shape)}, int8, input_scale={self.input_scale:.4g}, zero_point={self.zero_point}"
@@ -92,6 +104,9 @@ class Int8Linear(Int8Layer):
             packed = torch.ops.quantized.linear_prepack(weight, self.float_bias())
         product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
         return lambda x: product(x, self.input_scale, self.zero_point, packed)
+
+    def plain(self, x: Tensor) -> Tensor:
+        return functional.linear(self.rounded(x, QUINT8), self.dequantized(), self.float_bias())
 
     def floating(self) -> nn.Linear:
         """With the weight that the codes stand for."""
@@ -131,6 +146,13 @@ class Int8Conv2d(Int8Layer):
         )
         _fill(layer, self.dequantized(), self.bias)
         return nn.Sequential(Border(self.border, self.mode), layer) if self.border else layer
+
+    def plain(self, x: Tensor) -> Tensor:
+        if self.border:
+            x = functional.pad(x, self.border, mode=self.mode)
+        convolution: Any = functional.conv2d  # which takes lists of lists
+        found: Tensor = convolution(self.rounded(x, self.levels), self.dequantized(), self.float_bias(), *self.geometry)
+        return found
 
     def coded(self, x: Tensor) -> Tensor:
         """The inputs as 8-bit codes, with the border that the kernel does not know."""
@@ -239,7 +261,7 @@ def input_levels() -> int:
 
 @cache
 def teach_flop_counter() -> None:
-    """Tell torch's counter what the integer kernels cost, once a process: two operations a multiply-accumulate."""
+    """Tell torch's counter what the integer kernels cost, once per process: two operations per multiply-accumulate."""
     linear = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
 
     @register_flop_formula(linear)

@@ -1,4 +1,4 @@
-"""Weight sharing: few distinct values a layer, found by k-means."""
+"""Weight sharing: few distinct values per layer, found by k-means."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class KMeans(Method):
         return masked_counts(shapes, self.section, 1.0)
 
     def storage(self, network: nn.Module) -> dict[str, int]:
-        """Bytes by format (`storage_formats`): `ceil(log2 k)` bits a weight and the codebook, or Huffman coded."""
+        """Bytes by format (`storage_formats`): `ceil(log2 k)` bits per weight and the codebook, or Huffman coded."""
         from prunebench_methods.shared.storage import storage_formats
 
         return storage_formats(network)

@@ -77,6 +77,17 @@ def magnitude_masks(layers: Mapping[str, Layer], keep: float, scope: str) -> lis
     return global_masks(scores, keep) if scope == "global" else layer_masks(scores, keep)
 
 
+def lamp_scores(weight: Tensor) -> Tensor:
+    """w² / (the sum of the squares that are not smaller), float64; of equals the later ones are summed in."""
+    squares = weight.detach().double().flatten().square()
+    order = squares.argsort(stable=True)
+    rising = squares[order]
+    behind = rising.flip(0).cumsum(0).flip(0)  # itself and all that come after it
+    scores = torch.zeros_like(squares)
+    scores[order] = torch.where(behind > 0, rising / behind.clamp_min(torch.finfo(behind.dtype).tiny), 0.0)
+    return scores.view(weight.shape)
+
+
 def apply(layers: Mapping[str, Layer], masks: Iterable[Tensor], task: Task) -> None:
     """Set the weights outside the masks to exactly zero, in place; a layer that loses all of them is noted."""
     for (name, module), mask in zip(layers.items(), masks, strict=True):

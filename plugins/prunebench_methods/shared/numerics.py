@@ -89,7 +89,7 @@ def _sign_fixed(found: Svd) -> Svd:
 
 
 def layer_svd(task: Task, name: str, layer: nn.Linear | nn.Conv2d) -> Svd:
-    """The decomposition of the layer's flattened weight, one a group where it is grouped; once for a whole sweep."""
+    """The decomposition of the layer's flattened weight, one per group where it is grouped; once for a whole sweep."""
     key: Hashable = ("svd", name)
     return task.once(key, lambda: svd(flattened(layer)))
 

@@ -2,7 +2,7 @@
 
 `dense`: every parameter and buffer as it is. The others store the weights of linear layers and 2-D convolutions
 differently and everything else dense, tensor by tensor whichever of the format and dense is smaller:
-`bitmap`: a bit a weight, then the nonzero values. `relative`: relative indices of 8 bits (convolutions) or 5 bits
+`bitmap`: a bit per weight, then the nonzero values. `relative`: relative indices of 8 bits (convolutions) or 5 bits
 (linear layers) beside each nonzero value, fillers included. `codebook`: where values are shared, as indices into the
 tensor's distinct ones, of all weights or beside relative indices. `huffman`: those streams Huffman coded, code
 lengths included.

@@ -45,7 +45,7 @@ class LotteryTicket(Method):
     rewind: str = param("weights", "what the survivors are set back to before they train", choices=REWINDS)
     step: int = param(0, "the optimizer step that weights are rewound to; 0 is initialisation", at_least=0)
     control: str = param(  # type: ignore[misc,assignment]  # the grid's word since 0.1.0; no baseline of charts
-        "none", "what is put at random in place of what was found", choices=CONTROLS
+        "none", "what is put at random instead of what was found", choices=CONTROLS
     )
     scope: str = param("layer", "shares are of every weight tensor, or of all together", choices=SCOPES)
     section: str = param("all", "layers that are masked", choices=SECTIONS)

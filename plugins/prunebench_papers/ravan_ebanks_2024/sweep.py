@@ -17,7 +17,7 @@ WHOSE = ("ours", "published")
 
 @dataclass(frozen=True)
 class Sweep(Chart):
-    """A figure of two plots that share what is swept, a panel a network."""
+    """A figure of two plots that share what is swept, a panel per network."""
 
     figures: ClassVar[tuple[str, ...]]  # of the paper
     swept: ClassVar[str]

@@ -1,4 +1,4 @@
--- Figures of the paper in its own form: accuracy and time against the swept value, a row a point, published and ours.
+-- Figures of the paper in its own form: accuracy and time against the swept value, a row per point, published and ours.
 -- Times are relative to the dense network of the same measurement: the published ones are sums over a test set on the
 -- authors' GPU; ours are pairs, at the largest batch for the FCNs and, as the authors did, at a batch of one for the CNNs.
 with scope as (select trial_id from trials),

@@ -138,7 +138,7 @@ def test_half_a_card_each_puts_two_workers_on_one(two_nodes: Cluster, tmp_path: 
 def test_what_a_cluster_could_never_give_is_refused_before_anything_waits(one_node: str, tmp_path: Path) -> None:
     settings = work_settings(tmp_path, {"threads_per_slot": 1})
     for devices, fraction, message in [
-        ("cuda", 1.0, r"1 GPUs a worker are asked for, the cluster's nodes have \[0\]"),
+        ("cuda", 1.0, r"1 GPUs per worker are asked for, the cluster's nodes have \[0\]"),
         ("cpu:64", 1.0, "64 workers with 1 core each are asked for, the cluster has room for 2"),
         ("cuda:0,cuda:1", 1.0, "on a cluster devices are auto, cuda, cpu or cpu:N"),
         ("cuda", 1.5, "a part of a GPU or whole ones, got 1.5"),

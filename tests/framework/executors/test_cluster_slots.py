@@ -61,7 +61,7 @@ def test_a_worker_has_one_thread_however_few_there_are(nodes: list[dict[str, flo
 @pytest.mark.parametrize(
     ("devices", "fraction", "message"),
     [
-        ("cuda", 9.0, r"9 GPUs a worker are asked for, the cluster's nodes have \[8, 4\]"),
+        ("cuda", 9.0, r"9 GPUs per worker are asked for, the cluster's nodes have \[8, 4\]"),
         ("cuda", 0.0, "a part of a GPU or whole ones, got 0"),
         ("cuda", 1.5, r"got 1\.5: give 0\.5, 1 or 2"),
         ("cpu:97", 1.0, "97 workers with 1 core each are asked for, the cluster has room for 96"),

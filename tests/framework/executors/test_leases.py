@@ -77,7 +77,7 @@ def test_two_runs_share_a_device_trial_by_trial(tmp_path: Path, monkeypatch: pyt
 
     def run() -> None:
         executor = LocalExecutor([slot], work_settings(tmp_path, {"log_dir": None}), ONCE, RUNNER)
-        events = list(executor.run([toy("sleeps", seconds=0.05 + index / 1000) for index in range(4)]))
+        events = list(executor.run([toy("sleeps", seconds=0.2 + index / 1000) for index in range(4)]))
         notes.extend(event.text for event in events if isinstance(event, Note))
         spans.extend((float(t.detail.split()[0]), float(t.detail.split()[1])) for t in results(events).values())
 

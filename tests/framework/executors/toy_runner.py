@@ -60,7 +60,7 @@ class PlainWorkbench:
 
 
 class ToyWorkbench:
-    """Runs the method of the trial's name below; writes a line a trial to `<data_dir>/ran`."""
+    """Runs the method of the trial's name below; writes a line per trial to `<data_dir>/ran`."""
 
     def __init__(self, settings: dict[str, Any], device: str, progress: Any) -> None:
         self.folder = Path(settings["data_dir"])

@@ -1,4 +1,4 @@
-"""Provenance, and the weather of a measurement."""
+"""Provenance, and the state of the host during a measurement."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_a_commit_says_when_files_differ_from_it(tmp_path: Path) -> None:
     assert environment.git_commit(str(tmp_path)) == f"{head}+changes"
 
 
-def test_the_weather_between_two_looks_is_what_passed() -> None:
-    before = conditions.weather()
-    found = conditions.between(before, conditions.weather())
+def test_what_is_recorded_of_the_host_is_what_passed_between_two_looks() -> None:
+    before = conditions.host_state()
+    found = conditions.between(before, conditions.host_state())
     assert found.keys() == {"load_average", "steal", "involuntary_switches", "page_faults"}
     assert 0 <= found["steal"] <= 1
     assert found["involuntary_switches"] >= 0

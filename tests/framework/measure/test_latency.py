@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from prunebench.measure.latency import round as round_module
-from prunebench.measure.latency import rounds, sides
+from prunebench.measure.latency import fresh_processes, one_round, sides
 from prunebench.measure.latency.faults import ChangedWeights, InvalidOutput
 from prunebench.measure.latency.latency import latency
 from prunebench.measure.latency.sides import Comparison
@@ -219,9 +218,11 @@ def test_networks_that_cannot_be_sent_are_timed_here_and_flagged() -> None:
 
 
 def test_a_fault_in_a_fresh_process_keeps_its_kind() -> None:
-    assert isinstance(rounds._fault(rounds.CHANGED, "noise\nthe forward pass changed w"), ChangedWeights)
-    assert str(rounds._fault(rounds.NO_MEMORY, "noise\nno memory")) == "no memory"
-    assert "status 9: killed" in str(rounds._fault(9, "killed"))
+    assert isinstance(
+        fresh_processes._fault(fresh_processes.CHANGED, "noise\nthe forward pass changed w"), ChangedWeights
+    )
+    assert str(fresh_processes._fault(fresh_processes.NO_MEMORY, "noise\nno memory")) == "no memory"
+    assert "status 9: killed" in str(fresh_processes._fault(9, "killed"))
 
 
 @pytest.mark.parametrize(
@@ -233,20 +234,20 @@ def test_lack_of_memory_in_a_fresh_process_is_told_apart(
     def no_memory(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr(round_module, "blocks_of", no_memory)
+    monkeypatch.setattr(one_round, "blocks_of", no_memory)
     x = torch.zeros(1, 2)
-    rounds._save(tmp_path, Comparison(nn.Linear(2, 2), nn.Linear(2, 2), x, QUICK, torch.device("cpu"), 0))
-    status = round_module.main(tmp_path, 0)
-    known = rounds._fault(status, capsys.readouterr().err.strip())
+    fresh_processes._save(tmp_path, Comparison(nn.Linear(2, 2), nn.Linear(2, 2), x, QUICK, torch.device("cpu"), 0))
+    status = one_round.main(tmp_path, 0)
+    known = fresh_processes._fault(status, capsys.readouterr().err.strip())
     assert isinstance(known, torch.OutOfMemoryError)
     assert str(known) == (str(fault) or "MemoryError")
 
 
 def test_another_error_in_a_fresh_process_keeps_its_traceback(tmp_path: Path) -> None:
     x = torch.zeros(1, 3)
-    rounds._save(tmp_path, Comparison(nn.Linear(2, 2), nn.Linear(2, 2), x, QUICK, torch.device("cpu"), 0))
+    fresh_processes._save(tmp_path, Comparison(nn.Linear(2, 2), nn.Linear(2, 2), x, QUICK, torch.device("cpu"), 0))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        round_module.main(tmp_path, 0)
+        one_round.main(tmp_path, 0)
 
 
 @pytest.mark.slow

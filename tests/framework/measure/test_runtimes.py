@@ -12,7 +12,7 @@ from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
 from prunebench.grid.protocols import GridError, protocols_from
 from prunebench.measure.latency.latency import latency
-from prunebench.measure.runtimes import pair
+from prunebench.measure.runtimes import artifact, pair
 from prunebench.measure.runtimes.artifact import Artifact
 from prunebench.measure.runtimes.exporting import Unexportable, exported, onnx_bytes
 from prunebench.measure.runtimes.pair import Given, compared, ready
@@ -60,6 +60,15 @@ class Svd(nn.Module):
 class Branching(Svd):
     def forward(self, x):
         return x if x.sum() > 0 else self.layer(x)
+
+
+def test_openvino_compiles_a_network_once_for_a_shape(dense, x, monkeypatch):
+    compiled, make = [], artifact._openvino_compiled
+    monkeypatch.setattr(artifact, "_openvino_compiled", lambda *given: compiled.append(given) or make(*given))
+    one = Artifact(onnx_bytes(exported(dense, x)), "openvino", None)
+    runners = [one.runner(x[:count], 1, False) for count in (2, 3, 2)]
+    again = copy.deepcopy(runners[0])
+    assert len(compiled) == 2 and torch.equal(again.outputs()[0], runners[2].outputs()[0])
 
 
 def test_a_runtime_answers_what_torch_does_for_every_batch_size(dense, x):
@@ -155,6 +164,9 @@ def test_the_int8_method_hands_over_floats_that_its_integers_stand_for():
     wanted = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), linear)(inputs)
     assert (made(inputs) - wanted).norm() / wanted.norm() < 0.02
     assert isinstance(pruned[0], Int8Conv2d)
+    program = exported(pruned, inputs)  # of plain operations that compute what the kernels do
+    assert program.batch is None
+    torch.testing.assert_close(program.program.module()(inputs[:5]), pruned(inputs[:5]), atol=1e-4, rtol=1e-4)
 
 
 def test_runtimes_are_an_axis_and_the_ids_of_others_stay():

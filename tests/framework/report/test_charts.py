@@ -221,6 +221,9 @@ def test_runtimes_are_drawn_side_by_side_with_the_promise(tmp_path):
         assert seen.rows() == [("onnxruntime", 100, True), ("torch", None, None)]
         floors = found.query("select distinct runtime from floors order by runtime")
         assert floors["runtime"].to_list() == ["onnxruntime", "torch"]
+        panels = found.query(load("promised_speedup").sql)["panel"].unique().to_list()
+        ends = {panel.rpartition(" · ")[2] for panel in panels}
+        assert ends == {"torch", "onnxruntime"}, "protocols that differ in their runtime are titled by it"
 
 
 def test_a_training_curve_ends_where_the_first_seed_stops(tmp_path):

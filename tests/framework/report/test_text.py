@@ -6,7 +6,8 @@ import pytest
 from prunebench.report.labels import short_labels
 from prunebench.report.markdown import html_of
 from prunebench.report.markup import code, count, esc, listed
-from prunebench.report.text import printable, printable_lines, script_json
+from prunebench.report.text import script_json
+from prunebench.writing import printable, printable_lines
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def text_of(folder, results):
     [
         (LatencyProtocol(), "at batch 1.<"),
         (LatencyProtocol(dtype="bfloat16", compile=True), "at batch 1, in bfloat16, compiled.<"),
-        (LatencyProtocol(threads=2, rounds=5), "at batch 1, on 2 threads, in 5 fresh processes a pair.<"),
+        (LatencyProtocol(threads=2, rounds=5), "at batch 1, on 2 threads, in 5 fresh processes per pair.<"),
         (LatencyProtocol(memory_format="channels_last"), "at batch 1, in channels_last.<"),
         (LatencyProtocol(memory_format="fastest", in_place=True),
          "at batch 1, each side in its fastest memory format, activations in place.<"),

@@ -106,7 +106,7 @@ def status_of(points: list[Point], number: int) -> str:
     return points[number - 1].status
 
 
-def test_an_audit_goes_through_every_point_and_says_what_would_mend_it(fill) -> None:
+def test_an_audit_goes_through_every_point_and_says_what_would_fix_it(fill) -> None:
     store = fill(*(samples.result(samples.trial(rank)) for rank in (None, 2, 4)))
     points = audit(store.path, "run-1")
     assert [point.number for point in points] == list(range(1, len(CHECKLIST) + 1))

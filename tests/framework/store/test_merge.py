@@ -227,7 +227,7 @@ def test_an_unreadable_database_is_set_aside_and_rebuilt(fill, store: Store, dam
     assert [path.read_bytes() for path in store.path.parent.glob("results.duckdb.corrupt-*")] == [broken]
 
 
-def test_a_query_mends_an_unreadable_database_by_itself(fill, store: Store) -> None:
+def test_a_query_repairs_an_unreadable_database_by_itself(fill, store: Store) -> None:
     fill(samples.result(samples.trial()))
     store.path.chmod(0o644)
     store.path.write_bytes(store.path.read_bytes()[:6000])

@@ -260,3 +260,17 @@ def test_too_large_a_validation_split_is_refused(tmp_path: Path) -> None:
     cifar10_binary(tmp_path / "cifar-10-batches-bin")
     with pytest.raises(DataError, match="leave some"):
         Cifar10(validation=100).load(SHAPE, tmp_path)
+
+
+def test_images_go_to_the_device_as_bytes_where_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prunebench.trial import workbench
+
+    bench = workbench.Workbench(data_dir=tmp_path, checkpoints=tmp_path)
+    bench.device = torch.device("meta")  # stands for a card: what lies there has no data
+    scaling = Scaling((3, 8, 8), (0.0,) * 3, (1.0,) * 3)
+    held = ImageSplit(Labelled(torch.zeros(5, 3, 8, 8, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64)), scaling)
+    assert held.byte_count == 5 * 3 * 8 * 8 + 5 * 8
+    moved = bench._placed(held)
+    assert moved.samples.images.device.type == "meta" and moved.samples.images.dtype == torch.uint8
+    monkeypatch.setattr(workbench, "ON_DEVICE_LIMIT_BYTES", held.byte_count - 1)
+    assert bench._placed(held) is held

@@ -10,6 +10,7 @@ from prunebench_models.outside import EfficientNetLite0, Timm
 from prunebench_models.outside_networks import lite0
 from prunebench_models.small_images import CifarMobileNetV2, CifarResNet, CifarVgg16, SmallVit, WideResNet
 from torch import nn
+from torchvision import models
 
 PUBLISHED = [  # parameters and multiply-accumulates at 10 classes, as the papers and their readers count them
     (CifarResNet(depth=20), 269_722, 40_551_040),
@@ -130,3 +131,20 @@ def test_timm_builds_by_name_and_reads_safetensors(tmp_path) -> None:
         Timm(arch="resnet10t", weights=str(tmp_path / "w.pth")).build(3)
     with pytest.raises(ValueError, match="close: resnet"):
         Timm(arch="resnet50x").check()
+
+
+TORCHVISION = (
+    "alexnet resnet18 resnet50 mobilenet_v2 vgg16_bn efficientnet_b0 squeezenet1_1 shufflenet_v2_x1_0 mnasnet1_0 "
+    "convnext_tiny wide_resnet50_2 resnext50_32x4d"
+)
+
+
+@pytest.mark.parametrize("arch", TORCHVISION.split())
+def test_published_architectures_have_their_published_sizes(arch: str) -> None:
+    """Beside those above: what torchvision publishes of its weights, multiply-accumulates in units of a million."""
+    published = next(iter(models.get_model_weights(arch))).meta
+    with torch.device("meta"):
+        network = models.get_model(arch, weights=None).eval()
+        macs = mac_count(network, torch.zeros(1, 3, 224, 224))
+    assert parameter_count(network) == published["num_params"]
+    assert round(macs / 1e9, 3) == published["_ops"]

@@ -18,7 +18,7 @@ from prunebench.engine.executors.events import (
     WorkerStarted,
 )
 from prunebench.records import Measurement, Result, Trial
-from prunebench.report.text import printable
+from prunebench.writing import printable
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def make_executor(
 ) -> Executor:
     """An executor of `kind` over `devices` ("auto", "cpu", "cpu:4", "cuda", "cuda:0,cuda:1").
 
-    `address` and `gpu_fraction` (GPUs a worker takes) are for Ray; `address` None starts a cluster on this machine.
+    `address` and `gpu_fraction` (GPUs per worker) are for Ray; `address` None starts a cluster on this machine.
     Raises `DeviceError` for devices that are not there, or where no cluster answers.
     """
     if kind == "ray":

@@ -52,7 +52,8 @@ def card_slots(
     else:
         count = sum(int(cards // fraction) for cards in room)
     if not count:
-        raise DeviceError(f"{fraction:g} GPUs a worker are asked for, the cluster's nodes have {list(map(int, room))}")
+        have = list(map(int, room))
+        raise DeviceError(f"{fraction:g} GPUs per worker are asked for, the cluster's nodes have {have}")
     return tuple(Slot(f"cuda:{i}", "cuda:0", threads=threads or 1) for i in range(count)), {"num_gpus": fraction}
 
 

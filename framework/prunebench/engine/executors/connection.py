@@ -38,9 +38,10 @@ def connect(address: str | None) -> str:
             log_to_driver=False,
             logging_level="error",
         )
-    except (RuntimeError, ConnectionError, ValueError) as error:
+    except Exception as error:  # Ray raises bare ones, as where its node takes more than its half minute to start
         lines = [line for line in str(error).splitlines() if line.strip()]
-        raise DeviceError(f"cannot join the Ray cluster at {head}: {' '.join(lines)[:400]}") from None
+        where = f"cannot join the Ray cluster at {head}" if head else "Ray does not start on this machine"
+        raise DeviceError(f"{where}: {' '.join(lines)[:400]}") from None
     return head or str(context.address_info["gcs_address"])
 
 

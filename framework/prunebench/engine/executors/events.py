@@ -19,7 +19,7 @@ class WorkSettings:
     disabled_plugins: tuple[str, ...] = ()
     timeout_seconds: float | None = None  # for one attempt at a trial, from when it has its device
     memory_limit_bytes: int | None = None  # address space above what the idle worker has; CPU slots only
-    log_dir: str | None = None  # a log file a slot; None keeps only the tail that explains a crash
+    log_dir: str | None = None  # a log file per slot; None keeps only the tail that explains a crash
     threads_per_slot: int | None = None  # None leaves it to the slot, which has one
     download: bool = True
 

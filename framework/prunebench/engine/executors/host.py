@@ -7,10 +7,8 @@ that crashes or hangs ends as it does locally, and the actor itself always answe
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +22,7 @@ from prunebench.engine.executors.local import LocalTransport
 from prunebench.engine.executors.transport import Said
 from prunebench.engine.worker.messages import RELEASE, Hello, Order
 from prunebench.records import decode
+from prunebench.writing import write_whole
 
 Command = tuple[str, bytes]  # "start", "send" with an order, "kill", "close"
 Told = tuple[str, bytes, str]  # "said" with a line; "exited" with its reason and the tail of the log
@@ -145,11 +144,8 @@ class Shelf:
 
     def _write(self, files: Mapping[str, bytes]) -> None:
         """The weights first: a checkpoint counts from when its record is there."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         for name in sorted(files, reverse=True):
-            part = self._folder / f"{name}.{os.getpid()}.{time.monotonic_ns()}.tmp"
-            part.write_bytes(files[name])
-            os.replace(part, self._folder / name)
+            write_whole(self._folder / name, files[name])
 
 
 def versions() -> dict[str, str]:

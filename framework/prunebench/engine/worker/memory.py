@@ -54,8 +54,8 @@ def card_memory(device: str) -> list[Memory]:
         return []
     import torch
 
-    from prunebench.measure.card import free_and_total_bytes
     from prunebench.measure.latency.faults import is_lack_of_memory
+    from prunebench.measure.memory import free_and_total_bytes
 
     try:
         return [Memory(f"memory on {device}", *free_and_total_bytes(torch.device(device)))]

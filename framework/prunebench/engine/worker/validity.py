@@ -8,6 +8,7 @@ from typing import Any
 
 from prunebench.engine.worker.messages import Report
 from prunebench.records import Result, Trial, decode, encode
+from prunebench.writing import fits_in_64_bits
 
 MAX_RESULT_BYTES = 64 * 2**20
 LONG_NUMBER = re.compile(rb"[\[:,]-?\d{19,}[,\]}]")
@@ -56,7 +57,7 @@ def complaint(error: Exception) -> str:
 
 def oversized(value: Any, path: str = "") -> str:
     """The first whole number under `value` that the database's 64 bits cannot hold; empty where all of them fit."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, int) and not fits_in_64_bits(value):
         return f"{path}: {str(value)[:30]} does not fit in 64 bits"
     inside: list[tuple[object, Any]]
     if dataclasses.is_dataclass(value):

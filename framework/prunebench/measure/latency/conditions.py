@@ -1,4 +1,4 @@
-"""The weather in which something was timed."""
+"""The state of the host and of the card while something was timed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 
 
 @dataclass(frozen=True)
-class Weather:
+class HostState:
     """Counters of the host, and of the thread that looked."""
 
     load_average: float | None
@@ -24,11 +24,11 @@ class Weather:
     page_faults: int
 
 
-def weather() -> Weather:
+def host_state() -> HostState:
     """The counters now."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     usage = resource.getrusage(THREAD)
-    return Weather(load, *_ticks(), usage.ru_nivcsw, usage.ru_minflt)
+    return HostState(load, *_ticks(), usage.ru_nivcsw, usage.ru_minflt)
 
 
 def _ticks() -> tuple[int, int]:
@@ -40,7 +40,7 @@ def _ticks() -> tuple[int, int]:
     return (ticks[7] if len(ticks) > 7 else 0), sum(ticks)
 
 
-def between(before: Weather, after: Weather) -> dict[str, Any]:
+def between(before: HostState, after: HostState) -> dict[str, Any]:
     """What passed between two looks: load, share of CPU time stolen by other guests, switches, page faults."""
     ticks = after.all_ticks - before.all_ticks
     return {

@@ -17,15 +17,15 @@ from torch import nn
 from prunebench import samples
 from prunebench.measure.kept import Kept
 from prunebench.measure.latency.blocks import Block, Clock, clock_for
-from prunebench.measure.latency.conditions import between, gpu_state, precision, weather
+from prunebench.measure.latency.conditions import between, gpu_state, host_state, precision
+from prunebench.measure.latency.fastest_form import settled
 from prunebench.measure.latency.faults import is_lack_of_memory
+from prunebench.measure.latency.fresh_processes import NotPortable, in_fresh_processes
 from prunebench.measure.latency.holding import held
 from prunebench.measure.latency.odd_calls import FRESH_INPUTS, REMEMBERS, has_uneven_calls, times_longer_when_new
 from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
-from prunebench.measure.latency.rounds import NotPortable, in_fresh_processes
 from prunebench.measure.latency.sides import Comparison, quiet
 from prunebench.measure.latency.stage import Waiting
-from prunebench.measure.latency.ways import settled
 from prunebench.measure.runtimes.artifact import PROVIDERS
 from prunebench.measure.runtimes.exporting import Unexportable
 from prunebench.measure.runtimes.pair import Given, ready
@@ -53,7 +53,7 @@ def latency(
     seed: int,
     decline: Callable[[str], None] | None = None,
 ) -> tuple[Latency, ...]:
-    """One record a batch size of the protocol; both networks are copied and left as they are.
+    """One record per batch size of the protocol; both networks are copied and left as they are.
 
     `make_input` gives the input for a batch size, or is a tree of samples, which are begun again where they are too
     few. Raises `torch.OutOfMemoryError` or RuntimeError naming the batch size where a network fails, and
@@ -115,7 +115,7 @@ def measured(asked: Comparison, told: Mapping[str, Any] | None = None, flags: tu
 
     `told` are facts of the runtime; the time that its exports took is not in `seconds`.
     """
-    start, before, batch = time.perf_counter(), weather(), samples.count(asked.x)
+    start, before, batch = time.perf_counter(), host_state(), samples.count(asked.x)
     asked = held(asked)
     try:
         comparison, facts = settled(asked)
@@ -123,7 +123,7 @@ def measured(asked: Comparison, told: Mapping[str, Any] | None = None, flags: tu
     except (RuntimeError, MemoryError) as error:
         raise _named(error, f"{batch}, compiled" if asked.protocol.compile else str(batch)) from error
     conditions = {
-        **between(before, weather()),
+        **between(before, host_state()),
         "dense_calls_per_block": blocks.calls[0],
         "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
         **facts,

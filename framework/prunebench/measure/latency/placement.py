@@ -1,4 +1,4 @@
-"""Where the two networks of a pair lie, and how they come to lie elsewhere.
+"""Memory placement of the two networks of a pair, and how it changes between rounds.
 
 A network is faster or slower by percents for what its memory is like: how its pages are strewn over the machine, where
 in a page its tensors begin. Moving it does not end that, for the memory that is free is the memory that was given
@@ -29,7 +29,7 @@ Move = Literal["stay", "copy", "exchange", "move"]
 
 
 def move_of(dense: Side, pruned: Side, compiled: bool) -> Move:
-    """How these two come to lie elsewhere; compiled networks cannot be copied, and others' networks stay."""
+    """How these two are moved between rounds; compiled networks cannot be copied, and others' networks stay."""
     if not (dense.is_own and pruned.is_own):
         return "stay"
     size = size_of(dense, pruned)

@@ -36,7 +36,7 @@ class Warmed:
 class Schedule:
     """How the time is spent."""
 
-    pairs: int  # of blocks a round: two are an ABBA group
+    pairs: int  # of blocks per round: two are an ABBA group
     least_rounds: int
     calls: tuple[int, int]  # a block, dense and pruned
     lead: bool

@@ -135,7 +135,7 @@ def _compile(network: nn.Module) -> None:
 
     The second network of a pair would get a more general code. And torch keeps what it compiled with the code object it
     was compiled from, which networks of a class share: one of two equal networks then ran in what was compiled for the
-    other, and was 1.5 % slower or faster at 0.03 ms a call, by which came first.
+    other, and was 1.5 % slower or faster at 0.03 ms per call, by which came first.
     """
     forward = type(network).forward
     if isinstance(forward, FunctionType):

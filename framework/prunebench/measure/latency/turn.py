@@ -1,14 +1,12 @@
 """Turns on a host: many may work on a device at once, one may time on it, alone.
 
-Two lock files a room (the host, or one CUDA device) make a turnstile. Who works passes the gate and shares the room;
-who times shuts the gate, waits until the room is empty, and keeps both until it is done, so that a stream of workers
-cannot starve it. Who works calls `breathe` often: it leaves the room while somebody waits at the gate. The kernel
-drops the locks of a process that dies.
+Each room (the host, or one CUDA device) has a turnstile. Who works passes the gate and shares the room; who times shuts
+the gate, waits until the room is empty, and keeps both until it is done. Who works calls `breathe` often: it leaves the
+room while somebody waits at the gate.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 import time
@@ -17,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prunebench.errors import DeviceError
+from prunebench.measure.latency.turnstile import Turnstile
 
 BEING_TIMED = "waits: another trial is timed on this device"
 TO_TIME = "waits: to time, it must be alone on this device"
@@ -34,8 +33,9 @@ class Turn:
     ) -> None:
         self._folder = folder or made_folder()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        host = _Room(self._folder, "host", waits)
-        self._shared = [host] if device.startswith("cpu") else [host, _Room(self._folder, physical(device), waits)]
+        self._waits = waits
+        names = ["host"] if device.startswith("cpu") else ["host", physical(device)]
+        self._shared = [Turnstile(self._folder / f"{name}.room", self._folder / f"{name}.gate") for name in names]
         self._alone = self._shared[-1]
         self._depth = 0
         self._looked = 0.0
@@ -70,8 +70,8 @@ class Turn:
         beside = [room for room in self._shared if room is not self._alone]
         try:
             for room in beside:
-                room.share()
-            self._alone.seize()
+                room.share(self._is_being_timed)
+            self._alone.seize(lambda: self._waits(TO_TIME))
             yield
         finally:
             self._leave()
@@ -93,54 +93,14 @@ class Turn:
 
     def _enter(self) -> None:
         for room in self._shared:
-            room.share()
+            room.share(self._is_being_timed)
+
+    def _is_being_timed(self) -> None:
+        self._waits(BEING_TIMED)
 
     def _leave(self) -> None:
         for room in reversed(self._shared):
             room.leave()
-
-
-class _Room:
-    def __init__(self, folder: Path, name: str, waits: Callable[[str], None]) -> None:
-        self._waits = waits
-        self._gate = _open(folder / f"{name}.gate")
-        self._room = _open(folder / f"{name}.room")
-
-    def share(self) -> None:
-        self._lock(self._gate, fcntl.LOCK_SH, BEING_TIMED)
-        self._lock(self._room, fcntl.LOCK_SH, BEING_TIMED)
-        fcntl.flock(self._gate, fcntl.LOCK_UN)
-
-    def seize(self) -> None:
-        self._lock(self._gate, fcntl.LOCK_EX, TO_TIME)
-        self._lock(self._room, fcntl.LOCK_EX, TO_TIME)
-
-    def _lock(self, file: int, kind: int, words: str) -> None:
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._waits(words)
-            fcntl.flock(file, kind)
-
-    def leave(self) -> None:
-        fcntl.flock(self._room, fcntl.LOCK_UN)
-        fcntl.flock(self._gate, fcntl.LOCK_UN)
-
-    def is_wanted(self) -> bool:
-        try:
-            fcntl.flock(self._gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        fcntl.flock(self._gate, fcntl.LOCK_UN)
-        return False
-
-    def close(self) -> None:
-        os.close(self._room)
-        os.close(self._gate)
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def default_folder() -> Path:

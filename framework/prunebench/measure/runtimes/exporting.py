@@ -54,11 +54,13 @@ def exported(network: nn.Module, example: Tree) -> Program:
 
 
 def _is_free(program: Any) -> bool:
-    """Whether the first dimension of every input is a symbol."""
+    """Whether the first dimension of every input is a symbol, for which no number was found to be meant."""
+    from torch.fx.experimental.symbolic_shapes import is_concrete_int
+
     names = set(program.graph_signature.user_inputs)
     nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     shapes = [node.meta["val"].shape for node in nodes if isinstance(node.meta.get("val"), torch.Tensor)]
-    return all(isinstance(shape[0], torch.SymInt) for shape in shapes if len(shape))
+    return not any(is_concrete_int(shape[0]) for shape in shapes if len(shape))
 
 
 def call_of(example: Tree) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -74,7 +76,7 @@ def onnx_bytes(program: Program) -> bytes:
         import onnxscript  # noqa: F401
     except ImportError:
         raise Unexportable("ONNX needs pip install 'prunebench[runtimes]'") from None
-    with _quiet(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+    with _quiet(), _one_registry(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
         try:
             found = torch.onnx.export(program.program, (), dynamo=True, verbose=False)
             assert found is not None
@@ -94,6 +96,37 @@ def _why(error: BaseException) -> str:
     first = str(causes[-1]).strip().split("\n", 1)[0][:200] or type(causes[-1]).__name__
     place = LINE.search(" ".join(str(causes[-1]).split("\n")))
     return said(ValueError(f"{first}, at `{place[1].strip()}`" if place else first), 400)
+
+
+_REGISTRIES: dict[Any, Any] = {}
+
+
+@contextlib.contextmanager
+def _one_registry() -> Iterator[None]:
+    """torch reads the source of 500 translations for each export, which takes half of its time: here, once a process.
+
+    What it has read is not changed by an export without translations of its own. Of a torch that keeps it elsewhere
+    nothing is changed.
+    """
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        original = ONNXRegistry.__dict__["from_torchlib"]
+    except (ImportError, KeyError):
+        yield
+        return
+
+    def kept(cls: Any, *args: Any, **options: Any) -> Any:
+        key = (cls, args, tuple(sorted(options.items())))
+        if key not in _REGISTRIES:
+            _REGISTRIES[key] = original.__func__(cls, *args, **options)
+        return _REGISTRIES[key]
+
+    ONNXRegistry.from_torchlib = classmethod(kept)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        ONNXRegistry.from_torchlib = original  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

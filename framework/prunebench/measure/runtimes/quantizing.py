@@ -62,7 +62,7 @@ def has_wide_sums() -> bool:
     """Whether the processor adds products of bytes in 32 bits (VNNI, or no x86 at all).
 
     Others add pairs of them in 16 bits, which overflow with weights of 8 bits: a perceptron's outputs were off by 11 %
-    in place of 2 %.
+    instead of 2 %.
     """
     if platform.machine() not in ("x86_64", "AMD64"):
         return True

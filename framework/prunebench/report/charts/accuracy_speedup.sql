@@ -1,5 +1,5 @@
 -- Accuracy against the measured speedup, batch size by batch size.
--- One row a setting, averaged over seeds; above 1,500 settings one row a method and neighbourhood (point_count of them).
+-- One row per setting, averaged over seeds; above 1,500 settings one row per method and neighbourhood (point_count of them).
 with scope as (select trial_id from trials),
 asked as (
     select

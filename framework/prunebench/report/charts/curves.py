@@ -19,8 +19,8 @@ EACH = "datum.epoch === datum.last || datum.epoch % max(1, ceil(datum.last / 20)
 
 @dataclass(frozen=True)
 class Curves(Chart):
-    """Validation score by epoch, which is the accuracy of classifiers: a line a setting, averaged over seeds; the band
-    around the dense network's training is one standard deviation.
+    """Validation score by epoch, which is the accuracy of classifiers: a line per setting, averaged over seeds; the
+    band around the dense network's training is one standard deviation.
     """
 
     name = "curves"

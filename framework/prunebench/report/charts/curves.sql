@@ -1,5 +1,5 @@
--- Validation accuracy by epoch; one row a setting and epoch, mean and standard deviation over seeds, as long as all of them run.
--- Above 40 settings in a panel one row a method and epoch (point_count settings).
+-- Validation accuracy by epoch; one row per setting and epoch, mean and standard deviation over seeds, as long as all of them run.
+-- Above 40 settings in a panel one row per method and epoch (point_count settings).
 with scope as (select trial_id from trials),
 asked as (
     select

@@ -33,7 +33,7 @@ class Latency(Chart):
     is_wide = True
 
     def draw(self, rows: Any, look: Look) -> Any:
-        """One panel and batch size; a row a setting, the fastest on top."""
+        """One panel and batch size; a row per setting, the fastest on top."""
         order = alt.EncodingSortField("p50", op="min", order="ascending")
         named = alt.Axis(title=None, labelExpr=kept_numbers("room"), grid=False, ticks=False, domain=False)
         y = alt.Y("label", type="nominal", sort=order, axis=named)

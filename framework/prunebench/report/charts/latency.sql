@@ -1,5 +1,5 @@
 -- Quantiles of the timed blocks, pruned side, all seeds together; milliseconds of one forward pass of one batch.
--- One row a setting and batch size; above 40 settings in a panel one row a method (point_count settings).
+-- One row per setting and batch size; above 40 settings in a panel one row per method (point_count settings).
 with scope as (select trial_id from trials),
 asked as (
     select

@@ -1,5 +1,5 @@
 -- $shows
--- One row a setting and layer, averaged over seeds; of each method at most twelve settings a panel, evenly spread by size.
+-- One row per setting and layer, averaged over seeds; of each method at most twelve settings per panel, evenly spread by size.
 with scope as (select trial_id from trials),
 asked as (
     select

@@ -1,5 +1,5 @@
 -- Measured against theoretical speedup: `realised` is the share of the promise that a clock confirms, on a log scale.
--- One row a setting and batch size; above 1,500 settings one row a method and neighbourhood (point_count of them).
+-- One row per setting and batch size; above 1,500 settings one row per method and neighbourhood (point_count of them).
 with scope as (select trial_id from trials),
 asked as (
     select

@@ -24,7 +24,7 @@ class PruneTime(Chart):
     columns = {**WHICH, "prune_seconds": ("prune, mean", "seconds"), "finetune_seconds": ("fine-tune, mean", "seconds")}
 
     def draw(self, rows: Any, look: Look) -> Any:
-        """One panel; a row a method."""
+        """One panel; a row per method."""
         x = alt.X("prune_seconds", type="quantitative", scale=alt.Scale(type="log", nice=False, padding=12),
                   axis=alt.Axis(title="Seconds", tickCount=4, format="~g", grid=False))  # fmt: skip
         y = alt.Y("method", type="nominal", sort=alt.EncodingSortField("prune_seconds", op="median"),

@@ -1,5 +1,5 @@
--- Seconds that pruning and fine-tuning took; one row a setting, averaged over seeds.
--- Above 1,500 settings one row a method and neighbourhood (point_count of them).
+-- Seconds that pruning and fine-tuning took; one row per setting, averaged over seeds.
+-- Above 1,500 settings one row per method and neighbourhood (point_count of them).
 with scope as (select trial_id from trials),
 asked as (
     select

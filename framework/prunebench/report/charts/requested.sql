@@ -1,4 +1,4 @@
--- What a target asked for and what the method came to; one row a setting, averaged over seeds.
+-- What a target asked for and what the method came to; one row per setting, averaged over seeds.
 with scope as (select trial_id from trials),
 asked as (
     select

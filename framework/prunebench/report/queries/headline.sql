@@ -1,4 +1,4 @@
--- One row a setting and batch size, averaged over seeds: what came out, with intervals and verdicts.
+-- One row per setting and batch size, averaged over seeds: what came out, with intervals and verdicts.
 with scope as (select trial_id from trials),
 asked as (
     select

@@ -1,4 +1,4 @@
--- One row a setting and number that a metric plugin measured, averaged over seeds.
+-- One row per setting and number that a metric plugin measured, averaged over seeds.
 with scope as (select trial_id from trials),
 asked as (
     select

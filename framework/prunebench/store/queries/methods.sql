@@ -1,4 +1,4 @@
--- A line a method and score: settings, the fewest seeds of one, the range of compression, the mean loss and speedup.
+-- A line per method and score: settings, the fewest seeds of one, the range of compression, the mean loss and speedup.
 select
     method,
     score_name,

@@ -69,12 +69,43 @@ create or replace macro drop_verdict(lost, won, n) as case
     else 'can''t tell'
 end;
 
+-- What ran both networks, as a protocol says.
+create or replace macro runtime_asked(settings) as case
+    when coalesce(cast(settings ->> '$.latency.compile' as boolean), false) then 'torch_compile'
+    else coalesce(settings ->> '$.latency.runtime', 'torch') || case
+        when cast(settings ->> '$.latency.dynamic_batch' as boolean) then ', any batch'
+        else ''
+    end
+end;
+
+-- What tells a protocol from the others: its runtime where they have several, its hash where that is not enough.
+create or replace macro protocol_title(asked) as (
+    select titled.title
+    from (
+        select
+            protocol_id as known,
+            concat_ws(
+                ' · ',
+                case
+                    when min(runtime_asked(settings)) over () <> max(runtime_asked(settings)) over ()
+                        then runtime_asked(settings)
+                end,
+                case
+                    when count(*) over (partition by runtime_asked(settings)) > 1
+                        then 'protocol ' || left(protocol_id, 6)
+                end
+            ) as title
+        from protocol
+    ) as titled
+    where titled.known = asked
+);
+
 -- What is drawn side by side: data set and model, with the protocol and the machine where the rows have several.
 create or replace macro panel(dataset_label, model_label, protocol_id, environment_id) as concat_ws(
     ' · ',
     dataset_label,
     model_label,
-    case when min(protocol_id) over () <> max(protocol_id) over () then 'protocol ' || left(protocol_id, 6) end,
+    case when min(protocol_id) over () <> max(protocol_id) over () then protocol_title(protocol_id) end,
     case when min(environment_id) over () <> max(environment_id) over () then 'machine ' || left(environment_id, 6) end
 );
 

@@ -1,4 +1,4 @@
--- One row a trial: its best stored attempt (ok first, then the latest), with its dense twin beside it.
+-- One row per trial: its best stored attempt (ok first, then the latest), with its dense twin beside it.
 create or replace view trials as
 select
     r.trial_id,

@@ -147,7 +147,7 @@ select
 from timings
 where mode in ('prefill', 'decode');
 
--- The raw material: one row a block of calls, both sides.
+-- The raw material: one row per block of calls, both sides.
 create or replace view latency_samples as
 select
     r.trial_id,

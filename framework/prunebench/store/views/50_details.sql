@@ -163,7 +163,7 @@ left join (
     group by environment
 ) as counted on counted.environment = e.id;
 
--- One row a call of `bench run`: what was asked, and how the results it stored ended.
+-- One row per call of `bench run`: what was asked, and how the results it stored ended.
 create or replace view runs as
 select
     run.run_id,

@@ -53,7 +53,7 @@ def _save(folder: Path, comparison: Comparison) -> None:
 
 
 def _child(folder: Path, seed: int) -> Blocks:
-    command = (sys.executable, "-m", "prunebench.measure.latency.round", str(folder), str(seed))
+    command = (sys.executable, "-m", "prunebench.measure.latency.one_round", str(folder), str(seed))
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, env=paths, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -69,7 +69,7 @@ def _fault(status: int, text: str) -> Exception:
 
 
 def _joined(found: list[Blocks]) -> Blocks:
-    """All blocks, a process a round; the first process tells how the cold calls were."""
+    """All blocks, a process per round; the first process tells how the cold calls were."""
     whole = Blocks(cold_ms=found[0].cold_ms, calls=found[0].calls, stopped="groups")
     for index, blocks in enumerate(found):
         whole.add(list(zip(blocks.dense, blocks.pruned, strict=True)), index)

@@ -9,13 +9,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from prunebench.measure.latency import formats
+from prunebench.measure.latency import fastest_form
 from prunebench.measure.latency.blocks import Block, Side
-from prunebench.measure.latency.formats import channels_last_gain
+from prunebench.measure.latency.fastest_form import channels_last_gain, settled
 from prunebench.measure.latency.in_place import InPlace, in_place
 from prunebench.measure.latency.latency import latency
 from prunebench.measure.latency.sides import Comparison
-from prunebench.measure.latency.ways import settled
 from prunebench.measure.weights import same, snapshot, stored
 from prunebench.records import Latency, LatencyProtocol
 from torch import Tensor, nn
@@ -61,7 +60,7 @@ def gain(network: nn.Module, seed: int = 0) -> float | None:
 def test_channels_last_is_kept_only_where_it_gains_more_than_chance(
     monkeypatch: pytest.MonkeyPatch, factor: float, kept: str
 ) -> None:
-    monkeypatch.setattr(formats, "clock_for", lambda device, threads: FakeClock(factor))
+    monkeypatch.setattr(fastest_form, "clock_for", lambda device, threads: FakeClock(factor))
     network = nn.Conv2d(3, 4, 3)
     chosen, facts = settled(Comparison(network, network, image(), FASTEST, CPU, 0))
     assert {facts["dense_memory_format"], facts["pruned_memory_format"]} == {kept}
@@ -74,7 +73,7 @@ def test_channels_last_is_kept_only_where_it_gains_more_than_chance(
 def test_the_formats_are_interleaved_in_an_order_that_the_seed_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     orders = []
     for seed in (0, 0, 1):
-        monkeypatch.setattr(formats, "clock_for", lambda device, threads: orders[-1])
+        monkeypatch.setattr(fastest_form, "clock_for", lambda device, threads: orders[-1])
         orders.append(FakeClock(1.0, noise=0.0))
         gain(nn.Conv2d(3, 4, 3), seed)
     first, again, other = (clock.order[:80] for clock in orders)  # how many there are is a matter of time

@@ -20,7 +20,7 @@ LEVEL = 0.97
 
 
 def blocks(rng: np.random.Generator, rounds: int, pairs: int, bias: float = 0.0, effect: float = 0.0):
-    """Dense and pruned milliseconds a call, and their round: a common weather, noise of each, a bias a round."""
+    """Dense and pruned milliseconds per call, and their round: a common weather, noise of each, a bias per round."""
     weather = rng.exponential(0.3, rounds * pairs)
     biases = np.repeat(rng.normal(0, bias, rounds), pairs) if bias else 0.0
     dense = 3 * np.exp(weather + rng.normal(0, 0.03, rounds * pairs) + biases + effect)

@@ -1,4 +1,4 @@
-"""One round in a process of its own: `python -m prunebench.measure.latency.round FOLDER SEED`, for `rounds.py` only."""
+"""One round in a process of its own, started by `fresh_processes` alone: `python -m …latency.one_round FOLDER SEED`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from prunebench.measure.latency.faults import ChangedWeights, InvalidOutput, is_lack_of_memory
+from prunebench.measure.latency.fresh_processes import CHANGED, INVALID, NO_MEMORY, NOT_LOADED
 from prunebench.measure.latency.latency import blocks_of
-from prunebench.measure.latency.rounds import CHANGED, INVALID, NO_MEMORY, NOT_LOADED
 from prunebench.measure.latency.sides import Comparison
 from prunebench.records import encode
 
