@@ -13,8 +13,7 @@ from torch import nn
 
 from prunebench.anatomy.parts import Anatomy, Block
 from prunebench.measure import weights
-from prunebench.measure.card import free_and_total_bytes
-from prunebench.measure.memory import peak_memory_bytes
+from prunebench.measure.memory import free_and_total_bytes, peak_memory_bytes
 from prunebench.samples import Tree
 from prunebench.shapes import LayerShape
 
