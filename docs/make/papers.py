@@ -43,13 +43,15 @@ select run_id, run_name, started_at, (
     from environments as e
 ) as machine, (select any_value(p.prunebench) from provenances as p) as version
 from runs
-where scale = 'offline'
+where scale = 'offline' and not exists (
+    select 1 from run_trials as t where t.run_id = runs.run_id and t.trial_id not in (select trial_id from trials)
+)
 order by started_at
 """
 
 
 def stored_of(database: Path) -> list[dict]:
-    """The latest offline run of every paper in the database, its verdicts and the ids of its rows."""
+    """The latest whole offline run of every paper in the database, its verdicts and the ids of its rows."""
     found = sealed_query(database, RUNS)
     latest = {row["run_name"]: row for row in (dict(zip(found.columns, row, strict=True)) for row in found.rows)}
     return [entry(database, row) for row in latest.values()]

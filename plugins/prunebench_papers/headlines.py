@@ -140,7 +140,7 @@ class Li2017(_Headline):
     citation = "Li, Kadav, Durdanovic, Samet, Graf: Pruning Filters for Efficient ConvNets. ICLR 2017."
     paper = "https://arxiv.org/abs/1608.08710"
     folder = HERE / "li_2017"
-    methods = ("peer_torch_ln_structured",)
+    methods = ("filter_criteria",)
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,9 @@ def test_hostile_names_appear_as_text(browser, page):
     assert browser.js("return document.querySelectorAll('img').length") == 0
     assert "<script>window.hacked=1</script>" in browser.js("return document.querySelector('#headline').textContent")
     assert "<img src=x" in browser.find("#vg-tooltip-element").text
+    browser.js("[...document.querySelectorAll('.chip:not([disabled])')][0].click()")
+    browser.js("addEventListener('beforeprint', () => (window.said = document.querySelector('.printed').textContent))")
+    assert browser.pdf().startswith(b"%PDF") and "<img src=x" in browser.js("return window.said"), "hidden, and said so"
     assert [message for message in browser.errors() if "could not be drawn" in message] == []
 
 

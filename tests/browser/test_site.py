@@ -4,12 +4,14 @@ import csv
 import json
 import shutil
 import time
+from urllib.parse import quote
 
 import pytest
 from prunebench.publishing.publish import publish
 
 from tests.framework.report import synthetic
 from tests.framework.report.conftest import store_results
+from tests.framework.report.test_page import HOSTILE, hostile_results
 
 
 class Site:
@@ -94,6 +96,27 @@ def test_a_download_obeys_the_filter(site):
     with file.open(newline="") as opened:
         rows = list(csv.DictReader(opened))
     assert len(rows) == site.found() == 4 and {row["method"] for row in rows} == {"pca"}
+
+
+def test_hostile_names_are_text_on_every_page(site, tmp_path):
+    path = store_results(tmp_path, hostile_results(), grid=HOSTILE)
+    publish(path, [], tmp_path / "out", publisher=HOSTILE, licence=HOSTILE)
+    hostile = Site(site.browser, tmp_path / "out")
+    for state in (
+        "#/",
+        "#/table",
+        "#/table?q=%3Cimg&sort=label",
+        "#/compare",
+        f"#/compare?a={quote(HOSTILE)}",
+        "#/compare?by=run",
+    ):
+        page = hostile.at(state)
+        assert page.js("return document.images.length + document.querySelectorAll('main script').length") == 0
+    page = hostile.at("#/table")
+    page.find("#rows a").click()
+    page.wait("document.getElementById('grid')")
+    assert page.js("return [document.images.length, typeof window.hacked]") == [0, "undefined"]
+    assert "<img src=x" in page.js("return document.body.innerText") and page.errors() == []
 
 
 def test_a_phone_scrolls_tables_and_never_the_page(site):

@@ -73,6 +73,7 @@ FAULTY: dict[str, tuple[Callable, str]] = {
     "splits_of_pairs": (lambda parts: Splits(*parts, class_count=4, fingerprint="x"), "train cannot be read"),
 }
 SOUND: dict[str, tuple[Callable, str]] = {
+    "fewer_samples_than_classes": (only(0, lambda x, y: (x[:3], y[:3])), "class 3, which train has not"),
     "two_class": (each(lambda x, y: (x, y % 2)), ""),
     "class_missing_in_test": (only(2, without_class_three), "test holds no sample of 1 of 4 classes (3)"),
     "imbalanced": (each(first_class_mostly), "test holds no sample of 2 of 4 classes (2, 3); lower class_count"),

@@ -50,6 +50,21 @@ def test_every_file_is_in_the_manifest_with_its_hash(folder: Path) -> None:
     assert manifest["trials"] == len(pl.read_parquet(folder / "views" / "trials.parquet")) == 18
 
 
+def test_where_a_machine_keeps_things_is_not_published(tmp_path: Path) -> None:
+    """Nor are views, where they are not wanted: the card is silent, and the folder is joined all the same."""
+    command = "/home/me/.venv/bin/bench run --grid x --db /home/me/my results/a.duckdb --scale offline"
+    path = store_results(
+        tmp_path, synthetic.grid_results(["digits"], ["lenet5"], compressions=(2,), seeds=1), command=command
+    )
+    publish(path, [], tmp_path / "out", views=False)
+    assert pl.read_parquet(tmp_path / "out" / "tables" / "run.parquet")["command"].to_list() == [
+        "bench run --grid x --scale offline"
+    ]
+    assert not (tmp_path / "out" / "views").exists() and "views" not in (tmp_path / "out" / "README.md").read_text()
+    assert not any(b"/home/me" in file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file())
+    assert join(Store(tmp_path / "x.duckdb"), tmp_path / "out").report.result_count == 5
+
+
 def test_the_folder_is_joined_with_all_its_trials(folder: Path, tmp_path: Path) -> None:
     assert join(Store(tmp_path / "x.duckdb"), folder).report.result_count == 18
 
@@ -111,3 +126,10 @@ def test_grid_lines_of_a_trial_plan_the_same_trial() -> None:
         axes = "\n".join(f"{axis} = [{lines.entry(stored[axis])}]" for axis in ("dataset", "model", "method"))
         again = f'name = "again"\n{lines.protocol(stored["protocol"])}\n[[block]]\n{axes}\nseed = {trial.seed}\n'
         assert trial.id in {made.id for made in plan(Grid.parse(again), installed).trials}, again
+
+
+def test_the_projects_own_results_are_sound_and_small(tmp_path: Path) -> None:
+    folder = Path(__file__).parents[2] / "docs" / "results"
+    assert read_manifest(folder)["trials"] >= 123
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2_000_000
+    assert join(Store(tmp_path / "x.duckdb"), folder).report.result_count >= 123

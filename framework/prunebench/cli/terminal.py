@@ -6,7 +6,6 @@ middle columns make room for `…`.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,19 +62,17 @@ def fitted(sheet: Sheet, width: int, spare: Sequence[str] = ()) -> Fitted:
 
 def width_of(text: str) -> int:
     """Columns of a terminal that `text` takes: two for wide characters, none for combining ones."""
-    return len(text) if text.isascii() else sum(map(_width_of_one, text))
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def padded(text: str, width: int, to_right: bool) -> str:
     """`text` with blanks up to `width`."""
     space = " " * (width - width_of(text))
     return space + text if to_right else text + space
-
-
-def _width_of_one(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -186,14 +183,9 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def _broken(word: str, width: int) -> list[str]:
     """`word` in pieces of at most `width`."""
-    pieces, piece, used = [], "", 0
-    for character in word:
-        wide = _width_of_one(character)
-        if used + wide > width:
-            pieces.append(piece)
-            piece, used = "", 0
-        piece, used = piece + character, used + wide
-    return [*pieces, piece]
+    from rich.cells import chop_cells
+
+    return chop_cells(word, width) or [""]
 
 
 def _cut(text: str, width: int) -> str:

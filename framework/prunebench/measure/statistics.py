@@ -116,11 +116,6 @@ def pack_values(values: NDArray[np.float32]) -> str:
     return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
 
 
-def unpack_values(text: str) -> NDArray[np.float32]:
-    """The numbers that `pack_values` wrote."""
-    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
-
-
 def mcnemar_statistic(lost: int, won: int) -> float:
     """Chi-squared with continuity correction, one degree of freedom; 0 where the networks never differ."""
     return max(abs(lost - won) - 1, 0) ** 2 / (lost + won) if lost + won else 0.0

@@ -17,6 +17,13 @@ PROVENANCES = """
 """
 
 
+WITH_VIEWS = (
+    "Open `index.html` to read them. `views/*.parquet` are for analysis (`manifest.json` and",
+    "`views/columns.json` say what each column means), `trials.csv` is the same table as text,",
+)
+WITHOUT_VIEWS = ("Open `index.html` to read them. `trials.csv` is the table of trials as text,",)
+
+
 def card(results: Results, licence: str, publisher: str, views: list[str]) -> str:
     """The whole text."""
     counts = results.query(
@@ -31,8 +38,7 @@ def card(results: Results, licence: str, publisher: str, views: list[str]) -> st
             f"{counts['models']} models and {counts['datasets']} data sets, measured by prunebench"
             + (f" and published by {_text(publisher)}." if publisher else "."),
             "",
-            "Open `index.html` to read them. `views/*.parquet` are for analysis (`manifest.json` and",
-            "`views/columns.json` say what each column means), `trials.csv` is the same table as text,",
+            *(WITH_VIEWS if views else WITHOUT_VIEWS),
             "`evaluation/model-index.yml` has the scores in the layout of model cards, and `tables/*.parquet` are what",
             "`bench join` takes in. Speeds compare a network with its own dense one on one machine: never compare",
             "latencies of different machines.\n",
@@ -65,8 +71,7 @@ def _front_matter(licence: str, views: list[str], count: int) -> list[str]:
         f"license: {json.dumps(licence or 'unknown')}",
         "tags: [model-compression, pruning, benchmark, prunebench]",
         f"size_categories: [{size}]",
-        "configs:",
-        *configs,
+        *(["configs:", *configs] if configs else []),
         "---",
         "",
     ]

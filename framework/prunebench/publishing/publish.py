@@ -22,18 +22,25 @@ from prunebench.store.plain import csv_text
 
 
 def publish(
-    database: Path, runs: Sequence[str], folder: Path, publisher: str = "", licence: str = "CC-BY-4.0", title: str = ""
+    database: Path,
+    runs: Sequence[str],
+    folder: Path,
+    publisher: str = "",
+    licence: str = "CC-BY-4.0",
+    title: str = "",
+    views: bool = True,
 ) -> dict[str, Any]:
     """Write the runs (all of them for none) into the new `folder`; returns the manifest.
 
     What is written is read back at once: the views and the site are made from the tables as another would join them.
+    Without `views` there are no Parquet files of them: joining makes them anew.
     """
     if folder.exists():
         raise StoreError(f"{folder}: already exists; name a new folder")
     partial = folder.with_name(f".{folder.name}.partial-{time.time_ns()}")
     try:
         partial.mkdir(parents=True)
-        manifest = _write(database, runs, partial, {"publisher": publisher, "licence": licence, "title": title})
+        manifest = _write(database, runs, partial, {"publisher": publisher, "licence": licence, "title": title}, views)
         partial.rename(folder)
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written: {(error.strerror or str(error)).lower()}") from None
@@ -42,13 +49,12 @@ def publish(
     return manifest
 
 
-def _write(database: Path, runs: Sequence[str], folder: Path, said: dict[str, str]) -> dict[str, Any]:
+def _write(database: Path, runs: Sequence[str], folder: Path, said: dict[str, str], with_views: bool) -> dict[str, Any]:
     written = write_tables(database, folder, runs)
     with tempfile.TemporaryDirectory(prefix="prunebench-publish-") as scratch:
         made = Path(scratch) / "results.duckdb"
         build_database(folder, SCHEMA, made)
-        views = export(made, folder / "views")["files"]
-        (folder / "views" / MANIFEST).rename(folder / "views" / "columns.json")
+        views = _write_views(made, folder) if with_views else []
         with open_results(made) as results:
             trials = results.query("select * from trials order by trial_id")
             (folder / "trials.csv").write_text(csv_text(trials.columns, trials.rows()), encoding="utf-8")
@@ -65,3 +71,10 @@ def _write(database: Path, runs: Sequence[str], folder: Path, said: dict[str, st
     manifest = manifest_of(folder, facts | {"runs": list(runs), "trials": trial_count}, rows)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
+
+
+def _write_views(made: Path, folder: Path) -> list[dict[str, Any]]:
+    """Every view as Parquet, with a file that says what its columns mean."""
+    views: list[dict[str, Any]] = export(made, folder / "views")["files"]
+    (folder / "views" / MANIFEST).rename(folder / "views" / "columns.json")
+    return views

@@ -39,7 +39,7 @@ def write_report(
 
     known = installed or find_installed()
     with open_results(db_path) as results:
-        judgements = begin(results, db_path, run_id) if run_id is not None else None
+        judgements = begin(results, db_path, run_id, known) if run_id is not None else None
         extras = Extras(Path(db_path), judgements, find_paper(paper, known) if paper else None, refresh_seconds, known)
         text = build(results, Scope(run_id, query), extras)
     return replace_bytes(Path(output), text.encode())

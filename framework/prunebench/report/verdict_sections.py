@@ -17,6 +17,7 @@ from prunebench.writing import quoted
 if TYPE_CHECKING:
     from prunebench.judging.audit import Point
     from prunebench.judging.claims import Verdict
+    from prunebench.plugins.discovery import Installed
 
 TONES = {"held": "good", "satisfied": "good", "not held": "bad", "missing": "bad", "error": "bad"}
 
@@ -29,7 +30,7 @@ class Judgements:
     points: Future[Sequence[Point]]
 
 
-def begin(results: Queryable, db: Path | str, run_id: str) -> Judgements:
+def begin(results: Queryable, db: Path | str, run_id: str, installed: Installed | None = None) -> Judgements:
     """Start both checks; a run without claims is not asked for them."""
     from prunebench.report.advice import planned_audit
     from prunebench.report.since import judged
@@ -38,7 +39,7 @@ def begin(results: Queryable, db: Path | str, run_id: str) -> Judgements:
     pool = ThreadPoolExecutor(2)
     try:
         asked = pool.submit(judged if claims.height else _no_claims, db, run_id)
-        return Judgements(asked, pool.submit(planned_audit, db, run_id))
+        return Judgements(asked, pool.submit(planned_audit, db, run_id, installed))
     finally:
         pool.shutdown(wait=False)
 

@@ -190,7 +190,9 @@ def _class_faults(loaded: Splits, seen: dict[str, Tensor]) -> Iterator[DataFault
         yield DataFault("classes", f"train holds class {only} alone", "give it samples of every class")
     elif unlearnt := sorted((present["test"] | present["validation"]) - present["train"]):
         seen_words = f"test or validation has class {unlearnt[0]}, which train has not"
-        yield DataFault("classes", seen_words, "split so that train holds every class")
+        # Fewer samples than classes cannot hold them all: such data are for networks that come trained.
+        can_hold_all = len(seen["train"]) >= (loaded.class_count or 0)
+        yield DataFault("classes", seen_words, "split so that train holds every class", is_error=can_hold_all)
     assert loaded.class_count is not None
     missing = sorted(set(range(loaded.class_count)) - present["test"])
     if missing:
