@@ -1,7 +1,7 @@
 """Every bundled method on four networks: saved, loaded without plugins, run by ONNX Runtime and OpenVINO.
 
     python benchmarks/take_home.py --out take-home.jsonl            # all of it; goes on where it was stopped
-    python docs/make/take_home.py                                   # puts its table into docs/own-network.md
+    python docs/make/take_home.py take-home.jsonl                   # its summary
 
 Each cell prunes an untrained network by the method's example setting and writes it as .pt2. That program, read back, is
 translated to ONNX, and what both runtimes answer is compared with what the network answers. At last one process in

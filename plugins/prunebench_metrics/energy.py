@@ -32,7 +32,7 @@ class Energy(Metric):
         "valid": "",
     }
     seconds: float = param(2.0, "that each network runs, and that the machine rests", above=0, unit="seconds")
-    batch: int = param(64, "samples a call, of the test split", at_least=1, unit="samples")
+    batch: int = param(64, "samples per call, of the test split", at_least=1, unit="samples")
 
     def measure(self, network: nn.Module, dense: nn.Module, test: Split, device: torch.device) -> Mapping[str, float]:
         """Raises `NotApplicable` where nothing counts, or a network takes no more than the idle machine."""

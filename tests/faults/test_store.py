@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pytest
 import store_samples as samples
-from numbered import fault
+from numbered import Bench, fault
 from prunebench.engine.session import prepare, run
 from prunebench.errors import NewerDatabase, StoreError
 from prunebench.records import Result
@@ -320,6 +320,51 @@ def test_what_only_the_database_held_survives_its_damage(fill: Fill, store: Stor
         file.truncate(file.seek(0, 2) // 2)
     assert count(given) == 6
     assert given.check() == []
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["cut", "a block in its midst"])
+@fault(
+    55,
+    "its copy damaged, too",
+    "the rest is there; what is lost is said, exit code 1; `bench db check` goes on saying it",
+)
+def test_a_damaged_copy_keeps_no_journal_waiting(
+    is_cut: bool, fill: Fill, store: Store, tmp_path: Path, bench: Bench
+) -> None:
+    fill(0, 1, 2, 3, 4)
+    given = Store(tmp_path / "elsewhere" / "results.duckdb")
+    given.path.parent.mkdir()
+    given.path.write_bytes(store.path.read_bytes())
+    with given.open_run(samples.run("one-more")) as journal:
+        append(journal, 9)
+    given.merge()
+    (kept,) = given.folder.glob("import-*.duckdb")
+    given.path.unlink()
+    with kept.open("r+b") as file:
+        size = file.seek(0, 2)
+        if is_cut:
+            file.truncate(size // 2)
+        else:
+            file.seek(12288 + 262144 + 8)  # behind the headers: the second block
+            file.write(os.urandom(size - file.tell()))
+    said = bench("merge", "--db", str(given.path))
+    assert said.code == 1 and "could not be read, moved to import-" in said.err
+    assert "results that it alone held are lost" in said.err
+    assert count(given) == 1 and given.merge().lost == []
+    (fault_line,) = given.check()
+    assert f"{kept.name}.unread-" in fault_line and bench("db", "check", "--db", str(given.path)).code == 1
+
+
+@fault(55, "a database from elsewhere, damaged before a run here ended", "set aside unread: said, exit code 1")
+def test_a_damaged_database_from_elsewhere_is_said_to_be_lost(fill: Fill, store: Store, tmp_path: Path) -> None:
+    fill(0, 1)
+    given = Store(tmp_path / "elsewhere" / "results.duckdb")
+    with given.open_run(samples.run("one-more")) as journal:
+        append(journal, 9)
+    given.path.write_bytes(store.path.read_bytes()[:9000])
+    report = given.merge()
+    assert len(report.lost) == 1 and "lost; nobody can count them" in report.lost[0]
+    assert count(given) == 1 and len(given.check()) == 1
 
 
 @fault(55, "a database that was moved with its journals", "no copy is made: they hold it all")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import prunebench
 import pytest
@@ -143,6 +144,11 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
+    with monkeypatch.context() as disk:  # torch's own writer would end the process
+        disk.setattr(Path, "write_bytes", full)
+        for name in ("net.safetensors", "net.pt2", "net"):
+            with pytest.raises(PruneBenchError, match="No space left on device; nothing is left"):
+                save(nn.Sequential(nn.Linear(2, 2)), torch.randn(4, 2), tmp_path / name, {})
     monkeypatch.setattr("prunebench.export.save.os.replace", full)
     with pytest.raises(PruneBenchError, match="No space left on device; nothing is left"):
         save(nn.Sequential(nn.Linear(2, 2)), torch.randn(4, 2), tmp_path / "net.safetensors", {})

@@ -45,11 +45,11 @@ def rebuild(db: Path, as_json: bool) -> int:
     if as_json:
         damages = [str(damage) for damage in report.damages]
         click.echo(json.dumps({"results": report.result_count, "notes": report.notes, "damages": damages}))
-        return 0
+        return 1 if report.lost else 0
     click.echo(f"{report.result_count} results in {db}, {report.seconds:.1f} s")
     for line in (*report.notes, *map(str, report.damages)):
         click.echo(f"bench: {line}", err=True)
-    return 0
+    return 1 if report.lost else 0
 
 
 @command.command("schema")

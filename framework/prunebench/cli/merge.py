@@ -34,4 +34,4 @@ def command(other: Path | None, db: Path, as_json: bool) -> int:
         click.echo(report.postponed or f"{report.result_count} new results in {db}")
         for line in (*report.notes, *map(str, report.damages)):
             click.echo(f"bench: {line}", err=True)
-    return 1 if report.postponed else 0
+    return 1 if report.postponed or report.lost else 0

@@ -75,13 +75,14 @@ class Outcome:
     seconds: float = 0.0
     interrupted: bool = False
     notes: tuple[str, ...] = ()  # what the last merge had to say: a database set aside, a damaged journal line
+    lost: bool = False  # whether a merge found results gone, as in a damaged file that was their only place
     report: Path | None = None
     logs: Path | None = None  # where what plugins printed is, if they printed anything
 
     @property
     def is_clean(self) -> bool:
         """Whether every trial run now ended ok or was declined with a reason."""
-        return not self.interrupted and set(self.statuses) <= {"ok", "skipped"}
+        return not self.interrupted and not self.lost and set(self.statuses) <= {"ok", "skipped"}
 
 
 def prepare(
@@ -135,7 +136,8 @@ def run(grid: str | Path | Grid, **options: Any) -> Outcome:
     trials, db = prepared.plan.trials, Path(asked.db)
     outcome = Outcome(prepared.plan.grid.name, db, len(trials), len(trials) - len(prepared.todo))
     if not prepared.todo:
-        return replace(outcome, notes=_published(prepared.store), seconds=time.monotonic() - started)
+        notes, lost = _published(prepared.store)
+        return replace(outcome, notes=notes, lost=lost, seconds=time.monotonic() - started)
     workers = _workers(prepared, asked)
     if asked.isolate or prepared.plan.grid.options.isolate:
         prepared = _isolated(prepared, workers)
@@ -183,13 +185,14 @@ def _add_report(prepared: Prepared, db: Path, outcome: Outcome) -> None:
         outcome.notes = (*outcome.notes, f"no report: {error}")
 
 
-def _published(store: Store) -> tuple[str, ...]:
-    """Bring in what an earlier run could only journal, as on a full disk; what there is to say of it."""
+def _published(store: Store) -> tuple[tuple[str, ...], bool]:
+    """Bring in what an earlier run could only journal, as on a full disk: what there is to say, and whether it lost."""
     try:
         merged = store.merge(wait_seconds=10)
     except StoreError as error:  # as in a folder that may only be read: nothing is lost by it
-        return (str(error),)
-    return (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
+        return (str(error),), False
+    notes = (*merged.notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
+    return notes, bool(merged.lost)
 
 
 def origin(trial: Trial, installed: Installed) -> str:
@@ -244,6 +247,7 @@ def execute(prepared: Prepared, workers: Executor, outcome: Outcome, on_event: C
         workers.stop(now=True)
         journal.close()
     merged = prepared.store.merge(wait_seconds=10)
+    outcome.lost = merges.lost or bool(merged.lost)
     notes = dict.fromkeys([*merges.notes, *merged.notes])
     outcome.notes = (*notes, *(str(damage) for damage in merged.damages), *filter(None, [merged.postponed]))
     outcome.interrupted = stopping.is_set() and sum(statuses.values()) < len(prepared.todo)
@@ -257,13 +261,16 @@ class _Merges:
     last: float = field(default_factory=time.monotonic)
     pause: float = MERGE_SECONDS
     notes: list[str] = field(default_factory=list)
+    lost: bool = False
 
     def tick(self) -> None:
         """Merge if it is time."""
         started = time.monotonic()
         if started - self.last < self.pause:
             return
-        self.notes += self.store.merge().notes
+        merged = self.store.merge()
+        self.notes += merged.notes
+        self.lost = self.lost or bool(merged.lost)
         self.last = time.monotonic()
         self.pause = max(MERGE_SECONDS, MERGE_SHARE * (self.last - started))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.metadata
+import io
 import json
 import os
 import tempfile
@@ -96,7 +97,7 @@ def _written(network: nn.Module, example: Any, place: Path) -> dict[str, Any]:
         return {"batch": _onnx(network, example, place)}
     if place.suffix == ".pt2":
         program, batch = _exported(network, example)
-        torch.export.save(program.program, place)
+        _write_program(program.program, place)
         return {"batch": batch}
     place.mkdir()
     program, batch = _exported(network, example)
@@ -107,12 +108,19 @@ def _written(network: nn.Module, example: Any, place: Path) -> dict[str, Any]:
 
 def _write_weights(state: Mapping[str, Any], place: Path) -> dict[str, str]:
     """Tensors in as few bytes as hold them exactly; how each that shrank is stored, in words."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as as_bytes
 
     tensors = {name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}
     stored, told = pack(tensors)
-    save_file(stored, place, {"packed": json.dumps(told)})
+    place.write_bytes(as_bytes(stored, {"packed": json.dumps(told)}))
     return {name: words_of(how) for name, how in told.items()}
+
+
+def _write_program(program: Any, place: Path) -> None:
+    """By way of memory: where the disk is full, torch's own writer ends the process."""
+    made = io.BytesIO()
+    torch.export.save(program, made)
+    place.write_bytes(made.getbuffer())
 
 
 def _save_without_weights(program: Any, place: Path) -> None:
@@ -124,7 +132,7 @@ def _save_without_weights(program: Any, place: Path) -> None:
             state[name] = nn.Parameter(one, requires_grad=False) if isinstance(value, nn.Parameter) else one
         with warnings.catch_warnings():  # torch wonders at a tensor that is larger than what it stores
             warnings.filterwarnings("ignore", message="No complete tensor found in the group")
-            torch.export.save(program, place)
+            _write_program(program, place)
     finally:
         state.update(held)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prunebench.errors import NewerDatabase, NotADatabase, StoreError
 from prunebench.store import database as db
 from prunebench.store.journal import read_tails, strangers_of
+from prunebench.store.publish import unread_beside
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -24,6 +25,7 @@ def faults(database: Path, journals: list[Path]) -> Iterator[str]:
     acknowledged = {path.name: set(_keys(path)) for path in journals}
     yield from (fault for path in journals for fault in _journal_faults(path))
     yield from (f"{path}: no regular file, so no journal: nothing is read of it" for path in strangers_of(database))
+    yield from (f"{path}: could not be read; results that it alone held are lost" for path in unread_beside(database))
     if not database.exists():
         yield f"{database}: not there yet; the next merge writes it"
         return

@@ -22,7 +22,13 @@ class MergeReport:
     damages: list[Damage] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)  # journals whose last line has no end
     notes: list[str] = field(default_factory=list)  # what a user should know: a database set aside, ...
+    lost: list[str] = field(default_factory=list)  # files that could not be read and were the only place of results
     seconds: float = 0.0
+
+    def lose(self, line: str) -> None:
+        """Say what is missing from now on; who asked ends with another exit code than 0."""
+        self.lost.append(line)
+        self.notes.append(line)
 
 
 class Merger:
@@ -97,10 +103,14 @@ class Merger:
         report.merged, report.postponed = False, f"{self.path}: no space left; the results are safe in {self.folder}"
 
     def _start_anew(self, damaged: StoreError, report: MergeReport) -> None:
+        from prunebench.store.database import PUBLISHED
         from prunebench.store.merging import merge_into
 
         if not self.journals():
             raise damaged
-        moved = publish.set_aside(self.path, "corrupt")
+        is_ours = (self.folder / PUBLISHED).exists()  # or else no merge here has seen it: a file that was given away
+        moved = publish.set_aside(self.path, "corrupt" if is_ours else publish.UNREAD)
         report.notes.append(f"{self.path}: could not be read, moved to {moved.name} and rebuilt from the journals")
+        if not is_ours:
+            report.lose(f"{moved}: results that are in no journal here are lost; nobody can count them")
         report.merged = merge_into(self.path, self.journals(), report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prunebench.store import database as db
 from prunebench.store.ingest import ingest
 from prunebench.store.journal import Tail, read_tails
-from prunebench.store.publish import mark_published, publish, working_copy
+from prunebench.store.publish import UNREAD, mark_published, publish, set_aside, working_copy
 from prunebench.store.taking import import_database, imports_of
 from prunebench.store.views import build_views, fingerprint
 
@@ -85,7 +85,7 @@ def _take_news(connection: DuckDBPyConnection, database: Path, journals: list[Pa
     marks = db.watermarks(connection, "work")
     for path in imports_of(database):
         if path.name not in marks:
-            import_database(connection, path)
+            _take_import(connection, path, report)
     for path in journals:
         offset, lines = marks.get(path.name, (0, 0))
         if path.stat().st_size <= offset:
@@ -101,6 +101,15 @@ def _take_news(connection: DuckDBPyConnection, database: Path, journals: list[Pa
         build_views(connection)
         db.set_meta(connection, "views", mark)
     connection.execute("commit")
+
+
+def _take_import(connection: DuckDBPyConnection, path: Path, report: MergeReport) -> None:
+    """A copy of another database; one that cannot be read is moved away, for it must not keep the journals waiting."""
+    try:
+        import_database(connection, path)
+    except db.DamagedDatabase:
+        moved = set_aside(path, UNREAD)
+        report.lose(f"{path}: could not be read, moved to {moved.name}; results that it alone held are lost")
 
 
 def _take(connection: DuckDBPyConnection, tail: Tail) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from prunebench.errors import StoreError
 from prunebench.store.journal import folder_of
 
+UNREAD = "unread"  # in the name of a file that was set aside and may have been the only place of results
 SPARE_FROM_BYTES = 32 << 20  # smaller files are copied
 
 
@@ -92,6 +93,12 @@ def publish(work: Path, database: Path) -> None:
     work.chmod(0o444)
     work.replace(database)
     _sync(database.parent)
+
+
+def unread_beside(database: Path) -> list[Path]:
+    """Files that were set aside unread and may have been the only place of results."""
+    folders = (database.parent, folder_of(database))
+    return sorted(path for folder in folders for path in folder.glob(f"*.duckdb.{UNREAD}-*"))
 
 
 def set_aside(path: Path, why: str) -> Path:

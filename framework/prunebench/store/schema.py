@@ -30,6 +30,7 @@ Fractions are in [0, 1]. Numbers that are not finite are null. Times of day are 
 | `results.journal/import-<hash>.duckdb` | another database that `bench merge` took in |
 | `results.journal/spare.duckdb` | the file before last, reused by the next merge of a large database; may be deleted |
 | `results.duckdb.corrupt-…` | a file that could not be read, set aside before it was rebuilt from the journals |
+| `….duckdb.unread-…` | such a file that may have been the only place of results; `bench db check` names it |
 
 Keep both for `bench db rebuild`; to give results away, `results.duckdb` alone is enough. It is written read-only
 (mode 0444): open it with `read_only=True`. Tables that somebody adds to it are gone after the next merge, and while

@@ -12,6 +12,7 @@ from prunebench.errors import StoreError
 from prunebench.store import database as db
 from prunebench.store.ingest import joined_kind, mark_superseded, statements
 from prunebench.store.journal import folder_of, journals_of
+from prunebench.store.names import quoted_name
 from prunebench.store.publish import is_published_here, merge_lock
 from prunebench.writing import file_sha256, quoted
 
@@ -85,6 +86,7 @@ def imports_of(database: Path) -> list[Path]:
 def import_database(connection: DuckDBPyConnection, path: Path) -> None:
     """Add the results of `path` that the current database lacks, and remember the file as merged."""
     migrate_copy(path)
+    require_whole(path)
     db.attach(connection, path, "other")
     connection.execute("begin")
     for statement in statements("import.sql"):
@@ -115,6 +117,22 @@ def require_database(other: Path) -> None:
     try:
         db.attach(connection, other, "other")
         db.schema_of(connection, "other", other)
+    finally:
+        connection.close()
+
+
+def require_whole(path: Path) -> None:
+    """Read every byte of every table, once; raises `DamagedDatabase` where that fails."""
+    import duckdb
+
+    connection = db.connect(threads=1)
+    try:
+        db.attach(connection, path, "other")
+        tables = "select table_name from duckdb_tables() where database_name = 'other' and not temporary"
+        for (table,) in connection.execute(tables).fetchall():
+            connection.execute(f"select bit_xor(hash(row)) from other.main.{quoted_name(table)} as row").fetchall()
+    except duckdb.Error as error:
+        raise db.DamagedDatabase(f"{path}: cannot be read ({str(error).splitlines()[0][:200]})") from None
     finally:
         connection.close()
 

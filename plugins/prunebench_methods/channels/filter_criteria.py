@@ -66,7 +66,7 @@ class RandomFilters(Method):
 class SoftFilters(Method):
     """Filters of least norm are set to zero again and again during fine-tuning but may grow back; the last go for good.
 
-    Soft filter pruning (He, Kang, Dong, Fu and Yang, 2018) from the trained network; the paper zeroes once an epoch.
+    Soft filter pruning (He, Kang, Dong, Fu and Yang, 2018) from the trained network; the paper zeroes once per epoch.
     Layers that share channels are ranked together, where the paper leaves those around residual additions alone.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import re
@@ -42,15 +43,24 @@ def exported(network: nn.Module, example: Tree) -> Program:
     """
     arguments, keywords = call_of(example)
     free = _pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO}, keywords or arguments)
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # torch prints how far it came
         try:
-            program = torch.export.export(network, arguments, keywords, dynamic_shapes=free)
+            program = torch.export.export(_spare(network), arguments, keywords, dynamic_shapes=free)
             return Program(program, None if _is_free(program) else samples.count(example))
         except Exception:  # what cannot be exported for all sizes may go for one
             try:
-                return Program(torch.export.export(network, arguments, keywords), samples.count(example))
+                program = torch.export.export(_spare(network), arguments, keywords)
+                return Program(program, samples.count(example))
             except Exception as error:  # the border: torch.export raises whatever it met
                 raise Unexportable(_why(error)) from None
+
+
+def _spare(network: nn.Module) -> nn.Module:
+    """A copy: what a network keeps of a call for the next one is, while it is exported, no tensor with numbers."""
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:  # the border: a network of somebody's own may raise anything
+        raise Unexportable(f"the network cannot be copied: {said(error, 200)}") from None
 
 
 def _is_free(program: Any) -> bool:
@@ -103,7 +113,7 @@ _REGISTRIES: dict[Any, Any] = {}
 
 @contextlib.contextmanager
 def _one_registry() -> Iterator[None]:
-    """torch reads the source of 500 translations for each export, which takes half of its time: here, once a process.
+    """torch reads the source of 500 translations for each export, which takes half of its time: here, once per process.
 
     What it has read is not changed by an export without translations of its own. Of a torch that keeps it elsewhere
     nothing is changed.
