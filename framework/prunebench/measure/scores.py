@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from prunebench import samples
 from prunebench.errors import InvalidOutput
+from prunebench.measure.kept import Kept
 from prunebench.measure.statistics import pack_bits, pack_values
-from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.plugins.contracts import Objective
 from prunebench.splits import Split
 
@@ -66,10 +66,10 @@ def evaluate(
     """
     if not len(split):
         raise InvalidOutput("there is no test sample to score: the split is empty")
-    before = snapshot(network)
+    before = Kept.of(network)
     with evaluating(network), torch.inference_mode():
         judged = gathered(judged_batches(network, split, objective, device, limit=limit, breathe=breathe))
-    require_unchanged(network, before)
+    before.require_unchanged(network)
     return scores_of(objective, judged)
 
 

@@ -66,21 +66,22 @@ def _csr_bytes(tensor: Tensor) -> int:
 
 def gzip_bytes(tensors: Iterable[Tensor]) -> int:
     """Bytes after gzip; above 32 MiB estimated from evenly spaced pieces that add up to 32 MiB."""
-    pieces = list(_pieces(tensors))
-    total = sum(len(piece) for piece in pieces)
-    step = max(1, -(-total // EXACT_GZIP_BYTES))
-    chosen = pieces[::step]
-    read = sum(len(piece) for piece in chosen)
-    packed = sum(len(zlib.compress(piece, GZIP_LEVEL)) for piece in chosen)
+    plain = [tensor.int_repr() if tensor.is_quantized else weights.values_of(tensor) for tensor in tensors]
+    total = sum(weights.byte_count(tensor) for tensor in plain)
+    step, read, packed = max(1, -(-total // EXACT_GZIP_BYTES)), 0, 0
+    for piece in _pieces(plain, step):
+        read += len(piece)
+        packed += len(zlib.compress(piece, GZIP_LEVEL))
     return round(packed * total / read) if read else 0
 
 
-def _pieces(tensors: Iterable[Tensor]) -> Iterator[memoryview]:
+def _pieces(tensors: Iterable[Tensor], step: int) -> Iterator[memoryview]:
+    """Each `step`-th piece of all tensors together; one tensor at a time comes to the host, and only if it has one."""
+    first = 0  # the next piece of all that is read
     for tensor in tensors:
-        raw = memoryview(_bytes_of(tensor))
-        yield from (raw[start : start + PIECE_BYTES] for start in range(0, len(raw), PIECE_BYTES))
-
-
-def _bytes_of(tensor: Tensor) -> memoryview:
-    plain = tensor.int_repr() if tensor.is_quantized else weights.values_of(tensor)
-    return weights.raw_bytes(plain).numpy().data
+        count = -(-weights.byte_count(tensor) // PIECE_BYTES)
+        if first < count:
+            raw = weights.raw_bytes(tensor).numpy().data
+            yield from (raw[PIECE_BYTES * at : PIECE_BYTES * (at + 1)] for at in range(first, count, step))
+            first += -(-(count - first) // step) * step
+        first -= count

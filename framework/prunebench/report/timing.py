@@ -21,6 +21,8 @@ FLAGS = {
     "throttled": "the card slowed itself down (throttled)",
     "few-blocks": "there was time for fewer than ten pairs of blocks (few-blocks)",
     "outputs-differ": "the runtime's outputs are further than the tolerance from torch's (outputs-differ)",
+    "no-copies": "there was no room for private copies: the networks themselves were timed, in place (no-copies)",
+    "in-turns": "one of the two waited on the host while the other one was timed (in-turns)",
     "one-process": "fresh processes could not load the networks (one-process)",
 }
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from prunebench.errors import NotApplicable, PluginError, said
+from prunebench.measure.kept import Kept
 from prunebench.measure.latency.faults import ChangedWeights
 from prunebench.measure.scores import evaluating
-from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.plugins import contracts
 from prunebench.records import NAME, Metric
 from prunebench.splits import Split, TensorSplit
@@ -23,12 +23,12 @@ def readings(
 
     Raises `PluginError` where a number is not finite, not declared with a unit, or a network was changed.
     """
-    before = [(each, snapshot(each)) for each in (network, dense)]
+    before = [(each, Kept.of(each)) for each in (network, dense)]
     with evaluating(network), evaluating(dense):
         found = metric.measure(network, dense, test, device)
-    for each, weights in before:
+    for each, kept in before:
         try:
-            require_unchanged(each, weights)
+            kept.require_unchanged(each)
         except ChangedWeights as error:
             raise PluginError(f"metric {metric.name}: {error}") from None
     return tuple(Metric(f"{metric.name}.{key}", _number(metric, key, found[key]), metric.units[key]) for key in found)

@@ -14,8 +14,8 @@ from prunebench import samples
 from prunebench.errors import NotApplicable
 from prunebench.grid.plan import instance
 from prunebench.measure.counts import Counts, counts, layer_shapes
+from prunebench.measure.kept import Kept
 from prunebench.measure.scores import evaluating
-from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.plugins.contracts import Method
 from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
@@ -69,10 +69,10 @@ def pruned_network(bench: Workbench, trial: Trial, dense: DenseNetwork) -> Prune
 
 def _require_still_forward(dense: DenseNetwork) -> None:
     """Raise where it is the network's own forward pass that changes its weights."""
-    before = snapshot(dense.network)
+    before = Kept.of(dense.network)
     with evaluating(dense.network), torch.inference_mode():
         samples.call(dense.network, dense.example)
-    require_unchanged(dense.network, before)
+    before.require_unchanged(dense.network)
 
 
 def _stage(

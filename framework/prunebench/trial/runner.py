@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 import time
 import traceback
@@ -46,6 +45,7 @@ from prunebench.trial.guards import Spoiled
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.retraining import prepared
+from prunebench.trial.room import require_room
 from prunebench.trial.settled import settled
 from prunebench.trial.training import Course, epochs_done, fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
@@ -140,8 +140,10 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
     loaded = f"the data set {trial.dataset.use} or the model {trial.model.use}"
     with bench.turn.working(), settled(trial.protocol.threads), bench.guard.watching(loaded):
         dense = bench.dense(trial)
+        short = require_room(dense, trial.protocol.finetune, bench.device)
         bench.progress("prune", None)
         pruned = pruned_network(bench, trial, dense)
+        pruned.notes += short
         before = _finetuned(trial, bench, dense, pruned)
         bench.progress("measure", None)
         scores = _scored(trial, bench, dense, pruned)
@@ -288,8 +290,7 @@ def _timed_sides(trial: Trial, dense: DenseNetwork, pruned: Pruned) -> tuple[Giv
     """What is timed: the dense network against its own copy, or against what the method says a runtime is given."""
     own = Given(dense.network, dense.network)
     if trial.protocol.latency.runtime not in PROVIDERS:
-        other = copy.deepcopy(dense.network) if trial.method.use == "dense" else pruned.network
-        return own, Given(other, other)
+        return own, Given(pruned.network, pruned.network)
     if trial.method.use == "dense":
         return own, own
     network, quantizer = pruned.methods[-1].exported(pruned.network) if pruned.methods else (pruned.network, "")

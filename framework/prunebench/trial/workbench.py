@@ -379,5 +379,5 @@ def weights_hash(network: nn.Module) -> str:
     for name, tensor in sorted(network.state_dict().items()):
         if isinstance(tensor, Tensor):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(raw_bytes(tensor).numpy().tobytes())
+            digest.update(raw_bytes(tensor).numpy().data)
     return digest.hexdigest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from prunebench import LayerShape, NotApplicable, Task, samples
@@ -26,7 +27,6 @@ from prunebench_methods.shared.calibration import (
     Inputs,
     batches_of,
     channel_rows,
-    input_of,
     output_of,
     run_calibration,
     watched,
@@ -35,6 +35,7 @@ from prunebench_methods.shared.importance import ALIKE, Importance, importances
 from prunebench_methods.shared.numerics import flattened
 from prunebench_methods.shared.patches import chosen_positions, patches
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
+from prunebench_methods.shared.walking import given, walking
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.data_aware import DataAwareLowRank
@@ -53,16 +54,18 @@ def factorize_by_data(method: DataAwareLowRank, network: nn.Module, task: Task) 
     names = _changeable(refused)
     worth = importance_of(method, dense, task, names)
     found = {} if method.asymmetric else dense_responses(method, network, task, names)
-    for name, layer in chosen.items():
-        if method.asymmetric:
-            solution, answer, inputs_mean = _fitted(dense, network, name, task, method.ridge, worth[name])
-            base = solution.at(inputs_mean)
-        else:
-            solution, answer = Solution(flattened(layer).double()), found[name]
-            base = answer.mean
-        new = _projected(layer, solution, answer, base, ranks[name], method.form)
-        network = replace_module(network, name, new)
-        task.layer(name, rank=ranks[name])
+    with given(network, task, chosen if method.asymmetric else ()) as inputs_of, answered(dense, task) as targets_of:
+        for name, layer in chosen.items():
+            if method.asymmetric:
+                fit = _fit(layer, _positions(task, name), inputs_of(name), targets_of(name))
+                solution, answer, inputs_mean = damped_fit(fit, flattened(layer), method.ridge, worth[name])
+                base = solution.at(inputs_mean)
+            else:
+                solution, answer = Solution(flattened(layer).double()), found[name]
+                base = answer.mean
+            new = _projected(layer, solution, answer, base, ranks[name], method.form)
+            network = replace_module(network, name, new)
+            task.layer(name, rank=ranks[name])
     return network
 
 
@@ -120,16 +123,12 @@ def _dense_responses(network: nn.Module, task: Task, worth: dict[str, Importance
     return {name: dense_responses_of(layer, found[name], worth[name]) for name, layer in layers.items()}
 
 
-def _fitted(
-    dense: nn.Module, network: nn.Module, name: str, task: Task, ridge: float, importance: Importance
-) -> tuple[Solution, Responses, Tensor]:
-    """The weight that answers the pruned network's inputs as the dense layer answers its own."""
-    layer: Layer = dense.get_submodule(name)  # type: ignore[assignment]
-    matrix, chosen = flattened(layer), _positions(task, name)
-    fit = Fit(matrix.shape[1])
-    for images, targets in zip(batches_of(task), _targets(dense, task, name), strict=True):
-        fit.add(patches(layer, input_of(network, name, images), chosen), targets)
-    return damped_fit(fit, matrix, ridge, importance)
+def _fit(layer: Layer, chosen: Tensor | None, inputs: Iterable[Tensor], targets: Iterable[Tensor]) -> Fit:
+    """For the weight that answers the pruned network's inputs as the dense layer answers its own."""
+    fit = Fit(flattened(layer).shape[1])
+    for x, wanted in zip(inputs, targets, strict=True):
+        fit.add(patches(layer, x, chosen), wanted)
+    return fit
 
 
 def _positions(task: Task, name: str) -> Tensor | None:
@@ -141,13 +140,28 @@ def _positions(task: Task, name: str) -> Tensor | None:
     )
 
 
-def _targets(dense: nn.Module, task: Task, name: str) -> Iterable[Tensor]:
-    """The dense layer's responses, batch by batch: from memory where those of all layers fit in there."""
+@contextmanager
+def answered(dense: nn.Module, task: Task) -> Iterator[Callable[[str], Iterable[Tensor]]]:
+    """Layer -> the dense layer's responses, batch by batch: from memory where those of all layers fit in there.
+
+    Else from passes that wait at each layer, where the network is one of blocks, and are run up to it where not.
+    """
     rows = samples.count(task.calibration) * sum(s.out_channels * s.positions for s in task.shapes)
     if rows * 4 <= KEPT_BYTES:
-        return task.once(("targets",), lambda: _all_targets(dense, task))[name]
-    layer, chosen = dense.get_submodule(name), _positions(task, name)
-    return (responses(layer, output_of(dense, name, images), chosen) for images in batches_of(task))
+        yield lambda name: task.once(("targets",), lambda: _all_targets(dense, task))[name]
+        return
+
+    layers = {shape.name: dense.get_submodule(shape.name) for shape in task.shapes if not shape.left_alone}
+
+    def of(name: str, outputs: Iterable[Tensor]) -> Iterable[Tensor]:
+        layer, chosen = layers[name], _positions(task, name)
+        return (responses(layer, output, chosen) for output in outputs)
+
+    if task.anatomy is None:
+        yield lambda name: of(name, (output_of(dense, name, images) for images in batches_of(task)))
+        return
+    with walking(dense, batches_of(task), layers) as walk:
+        yield lambda name: of(name, walk.answers(name))
 
 
 def _all_targets(dense: nn.Module, task: Task) -> dict[str, list[Tensor]]:

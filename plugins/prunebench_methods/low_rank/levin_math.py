@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 
 from prunebench_methods.low_rank.pca_math import completed, flattened_inputs, has_room_for_mean, projected
 from prunebench_methods.low_rank.projection import no_saving
-from prunebench_methods.shared.calibration import BATCH, Inputs, batches_of, channel_rows, input_of
+from prunebench_methods.shared.calibration import BATCH, Inputs, channel_rows
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.shared.selection import rounded_up
+from prunebench_methods.shared.walking import given
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
@@ -22,28 +24,30 @@ def drop_directions(method: PrincipalComponentsPruning, network: nn.Module, task
     """Every selected layer behind a projection of what the layers before, already pruned, give it."""
     shapes = shapes_by_name(task)
     reasons = method.reasons(task.shapes)
-    for name, layer in select_layers(network, task, reasons).items():
-        directions, mean = _salient(network, task, name, layer, centred=method.centred)
-        if method.tolerance is None:
-            found = _at_rank(network, name, layer, directions, mean, method.rank_of(shapes[name]), method.form)
-            network, rank = found, method.rank_of(shapes[name])
-        else:
-            network, rank = _at_tolerance(method, network, task, shapes[name], layer, directions, mean)
-        if not rank:
-            reasons[name] = f"fewer directions than break-even raise the error by more than {method.tolerance:g}"
-            task.layer(name, left_alone=reasons[name])
-            continue
-        task.layer(name, rank=rank)
+    chosen = select_layers(network, task, reasons)
+    with given(network, task, chosen) as inputs_of:
+        for name, layer in chosen.items():
+            directions, mean = _salient(layer, inputs_of(name), centred=method.centred)
+            if method.tolerance is None:
+                found = _at_rank(network, name, layer, directions, mean, method.rank_of(shapes[name]), method.form)
+                network, rank = found, method.rank_of(shapes[name])
+            else:
+                network, rank = _at_tolerance(method, network, task, shapes[name], layer, directions, mean)
+            if not rank:
+                reasons[name] = f"fewer directions than break-even raise the error by more than {method.tolerance:g}"
+                task.layer(name, left_alone=reasons[name])
+                continue
+            task.layer(name, rank=rank)
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))
     return network
 
 
-def _salient(network: nn.Module, task: Task, name: str, layer: Layer, *, centred: bool) -> tuple[Tensor, Tensor | None]:
+def _salient(layer: Layer, given_to_it: Iterable[Tensor], *, centred: bool) -> tuple[Tensor, Tensor | None]:
     """Directions (n, k), those that matter most first, and the mean (n,) where the inputs are centred."""
     inputs = Inputs()
-    for images in batches_of(task):
-        inputs.add(channel_rows(input_of(network, name, images), type(layer)))
+    for x in given_to_it:
+        inputs.add(channel_rows(x, type(layer)))
     centred = centred and has_room_for_mean(layer)
     variances, directions = inputs.components(centred=centred)
     saliency = variances * (flattened_inputs(layer) @ directions).square().sum(0)

@@ -22,7 +22,7 @@ BATCH = 128  # calibration samples in one forward pass
 EPSILON = 1e-12  # share of the largest variance below which a direction is not there
 
 
-class _Reached(Exception):
+class Reached(Exception):
     """Nothing after the watched layer matters."""
 
 
@@ -160,16 +160,16 @@ def run_calibration(network: nn.Module, task: Task, *, until: str = "") -> None:
 
     It ends before the module called `until`, where one is named: the head of a language model costs a fifth of a pass.
     """
-    with _ending_before(network, until), _layer_by_layer():
+    with _ending_before(network, until), layer_by_layer():
         for inputs in batches_of(task):
-            with contextlib.suppress(_Reached):
+            with contextlib.suppress(Reached):
                 samples.call(network, inputs)
 
 
 @contextmanager
 def _ending_before(network: nn.Module, name: str) -> Iterator[None]:
     def stop(module: nn.Module, inputs: object) -> None:
-        raise _Reached
+        raise Reached
 
     handle = network.get_submodule(name).register_forward_pre_hook(stop) if name else None
     try:
@@ -180,7 +180,7 @@ def _ending_before(network: nn.Module, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _layer_by_layer() -> Iterator[None]:
+def layer_by_layer() -> Iterator[None]:
     """Torch's own encoder layers call their parts, not one kernel that reads their weights."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -245,11 +245,11 @@ def _until(
 
     def stop(value: Tensor) -> None:
         seen.append(value)
-        raise _Reached
+        raise Reached
 
     handle = attach(network.get_submodule(name), stop)
     try:
-        with contextlib.suppress(_Reached):
+        with contextlib.suppress(Reached):
             samples.call(network, images)
     finally:
         handle.remove()

@@ -21,10 +21,11 @@ ClockName = Literal["cpu", "wall", "cuda"]
 
 @dataclass(frozen=True)
 class Side:
-    """A network and its input, ready to be called."""
+    """A network and its input, ready to be called; `is_own` says that the network is a copy made to be timed."""
 
     network: nn.Module
     x: Tree
+    is_own: bool = True
 
     @property
     def call(self) -> Callable[[], Any]:

@@ -35,6 +35,8 @@ def settled(asked: Comparison) -> tuple[Comparison, dict[str, Any]]:
     What is as the protocol says, and what is tried where the protocol says so; both networks stay as they are.
     """
     protocol = asked.protocol
+    if asked.hold != "copies":  # nothing may be tried on networks that are not ours
+        return asked, {}
     if protocol.runtime != "torch":  # formats and activations are torch's own; what an exporter makes of them, it knows
         return asked, {}
     with quiet(protocol.threads):

@@ -15,19 +15,21 @@ import torch
 from torch import nn
 
 from prunebench import samples
+from prunebench.measure.kept import Kept
 from prunebench.measure.latency.blocks import Block, Clock, clock_for
 from prunebench.measure.latency.conditions import between, gpu_state, host_state, precision
 from prunebench.measure.latency.fastest_form import settled
 from prunebench.measure.latency.faults import is_lack_of_memory
 from prunebench.measure.latency.fresh_processes import NotPortable, in_fresh_processes
+from prunebench.measure.latency.holding import held
 from prunebench.measure.latency.odd_calls import FRESH_INPUTS, REMEMBERS, has_uneven_calls, times_longer_when_new
 from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.latency.sides import Comparison, quiet
+from prunebench.measure.latency.stage import Waiting
 from prunebench.measure.runtimes.artifact import PROVIDERS
 from prunebench.measure.runtimes.exporting import Unexportable
 from prunebench.measure.runtimes.pair import Given, ready
 from prunebench.measure.statistics import speedup_interval
-from prunebench.measure.weights import require_unchanged, snapshot
 from prunebench.records import Latency, LatencyProtocol
 from prunebench.samples import Tree
 
@@ -37,6 +39,7 @@ HIDDEN = 0.30  # above it the wall time says more about the neighbours
 LAUNCH_BOUND = 0.9  # share of the device's time that the host needs to queue the work
 P99_SAMPLES = 459  # that many, and the largest is above the 99th percentile with 99 % confidence
 FEW_PAIRS = 10
+FLAGS: dict[str, tuple[str, ...]] = {"copies": (), "shared": ("no-copies",), "turns": ("no-copies", "in-turns")}
 
 MakeInput = Callable[[int], Tree]
 
@@ -113,6 +116,7 @@ def measured(asked: Comparison, told: Mapping[str, Any] | None = None, flags: tu
     `told` are facts of the runtime; the time that its exports took is not in `seconds`.
     """
     start, before, batch = time.perf_counter(), host_state(), samples.count(asked.x)
+    asked = held(asked)
     try:
         comparison, facts = settled(asked)
         blocks, seen = _blocks(comparison)
@@ -131,8 +135,11 @@ def measured(asked: Comparison, told: Mapping[str, Any] | None = None, flags: tu
 
 def _blocks(comparison: Comparison) -> tuple[Blocks, tuple[str, ...]]:
     """From fresh processes where the protocol asks for them and the networks can go there, and what to flag."""
+    flags = FLAGS[comparison.hold]
     if comparison.protocol.rounds == 1:
-        return blocks_of(comparison), ()
+        return blocks_of(comparison), flags
+    if comparison.hold != "copies":
+        return blocks_of(comparison), ("one-process", *flags)
     try:
         return in_fresh_processes(comparison), ()
     except NotPortable:
@@ -147,15 +154,20 @@ def blocks_of(comparison: Comparison, precision: float = PRECISION) -> Blocks:
     started = time.perf_counter()
     with quiet(protocol.threads):
         sides = comparison.sides()
-        ready = time.perf_counter()
-        held = [snapshot(one.network) for one in sides]
-        now = time.perf_counter()
-        pair = Pair(*sides, clock_for(comparison.device, protocol.threads), random.Random(comparison.seed))
-        seconds = protocol.max_seconds - (now - started) - (now - ready)  # comparing takes as long as keeping did
-        blocks = time_pair(pair, protocol.groups, seconds, compiled=protocol.compile, precision=precision)
-        blocks.times_longer_when_new = times_longer_when_new(comparison, sides, pair.clock)
-        for one, values in zip(sides, held, strict=True):
-            require_unchanged(one.network, values)
+        try:
+            ready = time.perf_counter()
+            kept = [Kept.of(one.network) for one in sides]
+            now = time.perf_counter()
+            pair = Pair(*sides, clock_for(comparison.device, protocol.threads), random.Random(comparison.seed))
+            seconds = protocol.max_seconds - (now - started) - (now - ready)  # comparing takes as long as keeping did
+            blocks = time_pair(pair, protocol.groups, seconds, compiled=protocol.compile, precision=precision)
+            blocks.times_longer_when_new = times_longer_when_new(comparison, sides, pair.clock)
+            for one, own in zip(sides, kept, strict=True):
+                own.require_unchanged(one.network)
+        finally:
+            for one in sides:
+                if isinstance(one, Waiting):
+                    one.stage.clear()
     return blocks
 
 

@@ -122,6 +122,8 @@ def time_pair(
 def _first_move(pair: Pair, warmed: tuple[Warmed, Warmed], compiled: bool) -> tuple[Pair, places.Move, float]:
     """How the pair comes to lie elsewhere, and how long it takes: tried, or, for large networks, reckoned."""
     move, size = places.move_of(pair.dense, pair.pruned, compiled), places.size_of(pair.dense, pair.pruned)
+    if not pair.dense.is_own:
+        return pair, move, 0.0
     if size > places.COPIED_BYTES and not (places.is_rebuilt(pair.dense) and move == "copy"):
         return pair, move, size / places.BYTES_PER_SECOND / (1 - lost(warmed))
     start = time.perf_counter()

@@ -29,7 +29,9 @@ Move = Literal["stay", "copy", "exchange", "move"]
 
 
 def move_of(dense: Side, pruned: Side, compiled: bool) -> Move:
-    """How these two are moved between rounds; compiled networks cannot be copied."""
+    """How these two are moved between rounds; compiled networks cannot be copied, and others' networks stay."""
+    if not (dense.is_own and pruned.is_own):
+        return "stay"
     size = size_of(dense, pruned)
     if is_rebuilt(dense):
         return "copy" if size <= MOST_COPIED_BYTES else "stay"

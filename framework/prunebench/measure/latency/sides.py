@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from prunebench import samples
 from prunebench.measure.latency.blocks import Side
 from prunebench.measure.latency.faults import InvalidOutput
+from prunebench.measure.latency.stage import Stage, Waiting
+from prunebench.measure.room import Hold
 from prunebench.measure.runtimes.artifact import Artifact
 from prunebench.records import LatencyProtocol
 from prunebench.samples import Tree
@@ -45,6 +47,7 @@ class Comparison:
     ways: Ways = (Way(), Way())
     spare: Tree | None = None  # samples beside `x`, of the same kind, where there are any
     pruned_x: Tree = None  # where the pruned network is called with other samples: behind its own cache
+    hold: Hold = "copies"
 
     @property
     def inputs(self) -> tuple[Tree, Tree]:
@@ -52,12 +55,24 @@ class Comparison:
         return self.x, self.x if self.pruned_x is None else self.pruned_x
 
     def sides(self) -> tuple[Side, Side]:
-        """Private copies of both networks, made ready."""
+        """Private copies of both networks, made ready; without room for them, the networks themselves."""
+        if self.hold != "copies":
+            return self._as_they_are()
         first, second = (
             side(network, x, self.protocol, self.device, way)
             for network, x, way in zip((self.dense, self.pruned), self.inputs, self.ways, strict=True)
         )
         return first, second
+
+    def _as_they_are(self) -> tuple[Side, Side]:
+        inputs = [
+            ready_input(x, self.protocol, self.device, way) for x, way in zip(self.inputs, self.ways, strict=True)
+        ]
+        networks = self.dense.eval(), self.pruned.eval()
+        if self.hold == "turns":
+            stage = Stage(self.device, networks)
+            return Waiting(networks[0], inputs[0], False, stage), Waiting(networks[1], inputs[1], False, stage)
+        return Side(networks[0], inputs[0], False), Side(networks[1], inputs[1], False)
 
 
 @contextmanager
@@ -83,13 +98,20 @@ def side(network: nn.Module, x: Tree, protocol: LatencyProtocol, device: torch.d
 
 
 def ready_input(x: Tree, protocol: LatencyProtocol, device: torch.device, way: Way) -> Tree:
-    """A copy of the samples on the device, in the type and the memory format that they are to have."""
+    """A copy of the samples on the device, in the type and the memory format that they are to have.
+
+    A protocol in float32 leaves the network's type as it is, and so that of narrower samples: keys and values of a
+    network in bfloat16.
+    """
+    dtype = getattr(torch, protocol.dtype)
 
     def ready(leaf: Tensor) -> Tensor:
+        is_narrow = leaf.is_floating_point() and leaf.element_size() < dtype.itemsize
+        typed = leaf.to(dtype) if leaf.is_floating_point() and not is_narrow else leaf
         is_image = way.channels_last and leaf.ndim == 4
-        return leaf.contiguous(memory_format=torch.channels_last).clone() if is_image else leaf.clone()
+        return typed.contiguous(memory_format=torch.channels_last).clone() if is_image else typed.clone()
 
-    return samples.mapped(ready, samples.cast(samples.moved(x, device), getattr(torch, protocol.dtype)))
+    return samples.mapped(ready, samples.moved(x, device))
 
 
 def _network(network: nn.Module, protocol: LatencyProtocol, device: torch.device, way: Way) -> nn.Module:

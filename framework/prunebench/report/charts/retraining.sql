@@ -1,5 +1,6 @@
 -- Score against the epochs that a pruned network was trained for again, by how: fine-tuning, rewinding, from scratch.
--- Trials of several protocols stand side by side here; where a protocol has one number of epochs alone, that is a point.
+-- Protocols of one training stand side by side; another training makes another panel, another recipe of fine-tuning
+-- another line.
 with scope as (select trial_id from trials),
 spent as (
     select trial_id, count(*) as epochs
@@ -7,13 +8,29 @@ spent as (
     where phase = 'finetune'
     group by trial_id
 ),
+kinds as (
+    select
+        protocol_id,
+        coalesce(settings ->> '$.retraining', 'finetune') as way,
+        md5(settings ->> '$.train') as rest,
+        md5(cast(json_merge_patch(settings -> '$.finetune', '{"epochs": null}') as varchar)) as recipe
+    from protocols
+),
 retrained as (
     select
-        panel(t.dataset_label, t.model_label, '', t.environment_id) as panel,
+        concat_ws(
+            ' · ',
+            panel(t.dataset_label, t.model_label, '', t.environment_id),
+            case when min(p.rest) over () <> max(p.rest) over () then 'training ' || left(p.rest, 4) end
+        ) as panel,
         t.method,
         t.method_label as setting,
         t.is_control as control,
-        coalesce(p.settings ->> '$.retraining', 'finetune') as retraining,
+        concat_ws(
+            ' ',
+            replace(p.way, '_', ' '),
+            case when min(p.recipe) over (partition by p.way) <> max(p.recipe) over (partition by p.way) then left(p.recipe, 4) end
+        ) as retraining,
         spent.epochs,
         t.score,
         t.dense_score,
@@ -22,14 +39,14 @@ retrained as (
         t.larger_is_better
     from trials as t
     join spent using (trial_id)
-    join protocols as p using (protocol_id)
+    join kinds as p using (protocol_id)
     where t.trial_id in (from scope) and t.status = 'ok' and not t.is_dense and t.score is not null
 )
 select
     panel,
     method,
     setting,
-    replace(retraining, '_', ' ') as retraining,
+    retraining,
     bool_or(control) as control,
     epochs,
     count(*) as seed_count,
