@@ -37,4 +37,4 @@ class Corruptions(Metric):
         """Accuracy by kind, and the means over the kinds."""
         from prunebench_metrics.corruptions_math import accuracies
 
-        return accuracies((network, dense), test, device, self.drawing)
+        return accuracies((network, dense), test, device, self.drawing, KINDS)

@@ -13,7 +13,6 @@ from PIL import Image
 from prunebench import NotApplicable, Split
 from torch import Tensor, nn
 
-from prunebench_metrics.corruptions import KINDS
 from prunebench_metrics.logits_math import answers
 
 SEEN = 256  # images that say between which values pixels lie
@@ -75,14 +74,16 @@ def _through_jpeg(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(read.copy().reshape(pixels.shape)).permute(2, 0, 1)
 
 
-def accuracies(networks: Sequence[nn.Module], test: Split, device: torch.device, seed: int) -> dict[str, float]:
+def accuracies(
+    networks: Sequence[nn.Module], test: Split, device: torch.device, seed: int, asked: Sequence[str]
+) -> dict[str, float]:
     """Top-1 accuracy by kind of the first network, and as `dense_` of the second; kinds that cannot be are left out."""
     images = test.head(SEEN)[0]
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         raise NotApplicable("it corrupts images (B, C, H, W)")
     low, high = images.amin((0, 2, 3), keepdim=True)[0], images.amax((0, 2, 3), keepdim=True)[0]
     found: dict[str, float] = {}
-    kinds = [kind for kind in KINDS if kind != "jpeg" or images.shape[1] in (1, 3)]
+    kinds = [kind for kind in asked if kind != "jpeg" or images.shape[1] in (1, 3)]
     for kind in kinds:
         logits, labels = answers(networks, test, device, Corruption(kind, low, high, seed))
         for prefix, each in zip(("", "dense_"), logits, strict=True):
