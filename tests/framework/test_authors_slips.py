@@ -80,6 +80,13 @@ def test_all_unknown_keys_and_fields_of_a_grid_are_said_in_one_call(place, capfd
     assert call("plan", "-g", "g.toml") == 2
     said = capfd.readouterr().err
     assert all(f"'{name}'" in said for name in ("nam", "epohcs", "seeds", "methods")) and len(said.splitlines()) == 1
+    Path("g.toml").write_text(
+        text.replace("METHOD", '{ use = "fine", rnak = 2 }') + "\n[[block]]\nmethods = []\nmodel = 3\n"
+    )
+    assert call("plan", "-g", "g.toml") == 2
+    said = capfd.readouterr().err
+    assert all(f"'{name}'" in said for name in ("nam", "epohcs", "seeds", "methods", "rnak")), "fields of a method, too"
+    assert "block 1, method: " in said and len(said.splitlines()) == 1
     block = '[[block]]\ndataset = { use = "digits", sise = 3 }\nmodel = "lenet5"\nmethod = { use = "fine", rnk = 3 }\n'
     Path("g.toml").write_text(GRID.replace("METHOD", '{ use = "fine", rnak = 2 }') + block)
     assert call("plan", "-g", "g.toml") == 2

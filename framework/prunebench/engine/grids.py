@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import GridError, did_you_mean
+from prunebench.grid.axes import UnknownKeys
 from prunebench.grid.blocks import Entry
 from prunebench.grid.grid import Grid
+from prunebench.grid.plan import unknown_fields
 from prunebench.plugins.discovery import Installed
 from prunebench.plugins.parameters import complete, create
 from prunebench.plugins.registry import bundled_grids
@@ -18,7 +20,17 @@ AVAILABLE = "available"  # a paper's full grid, as far as its data sets are on d
 
 
 def load_grid(grid: str | Path | Grid, installed: Installed, scale: str | None, data_dir: Path) -> Grid:
-    """A grid from a file, a bundled grid's name, or a paper's at `scale` (by default what the data allows)."""
+    """A grid from a file, a bundled grid's name, or a paper's at `scale` (by default what the data allows).
+
+    Raises `GridError`; where keys are unknown, it says at once which settings of its entries are, too.
+    """
+    try:
+        return _load(grid, installed, scale, data_dir)
+    except UnknownKeys as error:
+        raise GridError("; ".join([str(error), *unknown_fields(error.blocks, installed)])) from None
+
+
+def _load(grid: str | Path | Grid, installed: Installed, scale: str | None, data_dir: Path) -> Grid:
     if isinstance(grid, Grid):
         return grid
     path, papers, bundled = Path(grid), installed.of_kind("paper"), bundled_grids()

@@ -131,13 +131,16 @@ def run(grid: str | Path | Grid, **options: Any) -> Outcome:
     """
     asked = RunOptions(**options)
     started = time.monotonic()
+    db = Path(asked.db)
+    unread = set(Store(db).unread())
     prepared = prepare(grid, **asked.planning)
+    lost_before = bool(set(prepared.store.unread()) - unread)  # a look at what is done sets a damaged file aside, too
     asked.on_plan(prepared)
-    trials, db = prepared.plan.trials, Path(asked.db)
+    trials = prepared.plan.trials
     outcome = Outcome(prepared.plan.grid.name, db, len(trials), len(trials) - len(prepared.todo))
     if not prepared.todo:
         notes, lost = _published(prepared.store)
-        return replace(outcome, notes=notes, lost=lost, seconds=time.monotonic() - started)
+        return replace(outcome, notes=notes, lost=lost or lost_before, seconds=time.monotonic() - started)
     workers = _workers(prepared, asked)
     if asked.isolate or prepared.plan.grid.options.isolate:
         prepared = _isolated(prepared, workers)
@@ -145,6 +148,7 @@ def run(grid: str | Path | Grid, **options: Any) -> Outcome:
     logs = db.parent / "logs"
     printed = foreign_bytes(logs)
     execute(prepared, workers, outcome, asked.on_event)
+    outcome.lost = outcome.lost or lost_before
     outcome.logs = logs if foreign_bytes(logs) != printed else None
     if asked.report:
         _add_report(prepared, db, outcome)

@@ -7,11 +7,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import GridError, did_you_mean
 from prunebench.records import Value
 from prunebench.writing import fits_in_64_bits, short
+
+if TYPE_CHECKING:
+    from prunebench.grid.blocks import Block
 
 TEXT_LIMIT = 10_000
 LENGTH_LIMIT = 1_000_000
@@ -54,6 +57,14 @@ def _check_inner(value: Any, where: str) -> None:
         _check_value(value, where)
 
 
+class UnknownKeys(GridError):
+    """Keys that a grid may not have; `blocks` are its blocks as far as they can be read, for what is wrong in them."""
+
+    def __init__(self, message: str, blocks: tuple[Block, ...] = ()) -> None:
+        super().__init__(message)
+        self.blocks = blocks
+
+
 def check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
     """Raise `GridError` for the keys that are not allowed, all at once; inside `unknown_keys_together`, at its end."""
     unknown = [key for key in table if key not in allowed]
@@ -71,17 +82,17 @@ def check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> 
 
 @contextlib.contextmanager
 def unknown_keys_together() -> Iterator[None]:
-    """Inside, unknown keys are collected; at the end one `GridError` says all of them, before what else is wrong."""
+    """Inside, unknown keys are collected; at the end one `UnknownKeys` says all of them, before what else is wrong."""
     found: list[str] = []
     token = _TOGETHER.set(found)
     try:
         yield
     except GridError as error:
-        raise (GridError("; ".join(found)) if found else error) from None
+        raise (UnknownKeys("; ".join(found)) if found else error) from None
     finally:
         _TOGETHER.reset(token)
     if found:
-        raise GridError("; ".join(found))
+        raise UnknownKeys("; ".join(found))
 
 
 def key_name(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from prunebench.errors import GridError
-from prunebench.grid.axes import axis, check_keys, key_name, tables, unknown_keys_together
+from prunebench.grid.axes import UnknownKeys, axis, check_keys, key_name, tables, unknown_keys_together
 from prunebench.grid.blocks import Block, Entry, Exclusion
 from prunebench.grid.protocols import protocols_from, run_options
 from prunebench.grid.recipes import named_recipes
@@ -82,8 +83,22 @@ class Reader:
         """What `Grid` is made of; `name` is used where the table gives none."""
         if not table:
             raise GridError("the file is empty: a grid needs at least one [[block]]")
-        with unknown_keys_together():
-            return self._parts(table, name)
+        try:
+            with unknown_keys_together():
+                return self._parts(table, name)
+        except UnknownKeys as error:
+            raise UnknownKeys(str(error), self._readable(table.get("block"))) from None
+
+    def _readable(self, tables: Any) -> tuple[Block, ...]:
+        """The blocks with the entries that can be read, whatever else is wrong with them."""
+        found = []
+        for table in tables if isinstance(tables, list) else ():
+            axes: dict[str, tuple[Entry, ...]] = {kind: () for kind in ("dataset", "model", "method")}
+            for kind in axes:
+                with contextlib.suppress(GridError, TypeError, KeyError):
+                    axes[kind] = self._entries(table[kind], kind, "")
+            found.append(Block(axes["dataset"], axes["model"], axes["method"], ()))
+        return tuple(found)
 
     def _parts(self, table: dict[str, Any], name: str) -> dict[str, Any]:
         check_keys(table, TOP_KEYS, "the grid")

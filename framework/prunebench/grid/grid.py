@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunebench.errors import GridError
+from prunebench.grid.axes import UnknownKeys
 from prunebench.grid.blocks import Block
 from prunebench.grid.file import Claim, Reader, table_of, text_of
 from prunebench.grid.protocols import RunOptions
@@ -59,6 +60,8 @@ class Grid:
             return cls(**Reader().parts(table_of(text, source), name), text=text, source=source)
         except GridError as error:
             prefix = "" if str(error).startswith(source) else f"{source}: "
+            if isinstance(error, UnknownKeys):
+                raise UnknownKeys(f"{prefix}{error}", error.blocks) from None
             raise GridError(f"{prefix}{error}") from None
 
 

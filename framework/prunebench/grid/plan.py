@@ -95,28 +95,9 @@ class _Planner:
 
     def _require_known_fields(self) -> None:
         """Raise for all settings that are no field of their plugin, where there are several: one call says them all."""
-        told: dict[str, None] = {}
-        for number, block in enumerate(self.grid.blocks, 1):
-            axes = (("dataset", block.datasets), ("model", block.models), ("method", block.methods))
-            for kind, entries in axes:
-                for entry in (stage for given in entries for stage in (given.stages or (given,))):
-                    if fault := self._unknown_fields(kind, entry):
-                        told[f"block {number}, {kind}: {fault}"] = None
+        told = unknown_fields(self.grid.blocks, self.installed)
         if len(told) > 1:
             raise PlanError(f"{self.grid.source or self.grid.name}: {'; '.join(told)}")
-
-    def _unknown_fields(self, kind: str, entry: Entry) -> str:
-        """What is wrong with the names of the settings; a plugin that is not there is said elsewhere."""
-        try:
-            plugin = self.installed.find(kind, entry.use)
-            names = [name for name in entry.axes if not self._is_target(plugin, name)]
-        except (PlanError, PluginError):
-            return ""
-        try:
-            require_known(plugin.cls, names, [item.name for item in dataclasses.fields(plugin.cls)])
-        except PlanError as error:
-            return str(error)
-        return ""
 
     def _trials(self, block: Block, where: str) -> Iterator[Trial]:
         methods = self._drafted("method", block.methods, where)
@@ -177,7 +158,7 @@ class _Planner:
         if draft.stages:
             return Choice("pipeline", stages=tuple(self._choice(kind, stage) for stage in draft.stages))
         plugin = self.installed.find(kind, draft.use, self.registry.advice(kind, draft.use))
-        given = {name: value for name, value in draft.params.items() if not self._is_target(plugin, name)}
+        given = {name: value for name, value in draft.params.items() if not _is_target(plugin, name)}
         target = {name: _target(plugin, name, draft.params[name]) for name in draft.params if name not in given}
         freed = _freed(plugin, given, target)
         params = complete(plugin.cls, given, freed)
@@ -195,9 +176,6 @@ class _Planner:
         """The data set's code, and that of its objective where another file brings that one: both decide the result."""
         advice = self.registry.advice("objective", dataset.objective) + f" (the data set {dataset.name} names it)"
         return _joined(code, self.installed.find("objective", dataset.objective, advice).code)
-
-    def _is_target(self, plugin: Plugin, name: str) -> bool:
-        return plugin.kind == "method" and name in TARGETS and name not in field_types(plugin.cls)
 
 
 def _joined(code: str, other: str) -> str:
@@ -249,3 +227,32 @@ def require_planned_code(installed: Installed, kind: str, choice: Choice) -> Non
         raise PluginError(
             f"{kind} {choice.label}: its code or its files are not those that the trial was planned with: plan again"
         )
+
+
+def unknown_fields(blocks: tuple[Block, ...], installed: Installed) -> list[str]:
+    """All settings that are no field of their plugin, a text per entry that has some."""
+    told: dict[str, None] = {}
+    for number, block in enumerate(blocks, 1):
+        for kind, entries in (("dataset", block.datasets), ("model", block.models), ("method", block.methods)):
+            for entry in (stage for given in entries for stage in (given.stages or (given,))):
+                if fault := _unknown_fields(kind, entry, installed):
+                    told[f"block {number}, {kind}: {fault}"] = None
+    return list(told)
+
+
+def _unknown_fields(kind: str, entry: Entry, installed: Installed) -> str:
+    """What is wrong with the names of the settings; a plugin that is not there is said elsewhere."""
+    try:
+        plugin = installed.find(kind, entry.use)
+        names = [name for name in entry.axes if not _is_target(plugin, name)]
+    except (PlanError, PluginError):
+        return ""
+    try:
+        require_known(plugin.cls, names, [item.name for item in dataclasses.fields(plugin.cls)])
+    except PlanError as error:
+        return str(error)
+    return ""
+
+
+def _is_target(plugin: Plugin, name: str) -> bool:
+    return plugin.kind == "method" and name in TARGETS and name not in field_types(plugin.cls)

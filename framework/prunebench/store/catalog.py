@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def _repair(database: Path) -> None:
     """A merge migrates an old file, and sets a damaged one aside and rebuilds it."""
     from prunebench.store.merger import Merger
 
-    Merger(database).merge(wait_seconds=10)
+    for line in Merger(database).merge(wait_seconds=10).lost:
+        print(line, file=sys.stderr, flush=True)  # a query or a plan goes on with what there is
 
 
 def open_catalog(connection: DuckDBPyConnection, database: Path, run_id: str = "") -> None:

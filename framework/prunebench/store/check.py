@@ -10,6 +10,8 @@ from prunebench.errors import NewerDatabase, NotADatabase, StoreError
 from prunebench.store import database as db
 from prunebench.store.journal import read_tails, strangers_of
 from prunebench.store.publish import unread_beside
+from prunebench.store.recovery import loss_of
+from prunebench.store.taking import imports_of, require_whole
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -25,7 +27,8 @@ def faults(database: Path, journals: list[Path]) -> Iterator[str]:
     acknowledged = {path.name: set(_keys(path)) for path in journals}
     yield from (fault for path in journals for fault in _journal_faults(path))
     yield from (f"{path}: no regular file, so no journal: nothing is read of it" for path in strangers_of(database))
-    yield from (f"{path}: could not be read; results that it alone held are lost" for path in unread_beside(database))
+    yield from (_loss(path) for path in unread_beside(database))
+    yield from _copy_faults(database)
     if not database.exists():
         yield f"{database}: not there yet; the next merge writes it"
         return
@@ -42,6 +45,23 @@ def faults(database: Path, journals: list[Path]) -> Iterator[str]:
         yield str(error)
     finally:
         connection.close()
+
+
+def _loss(unread: Path) -> str:
+    """What was lost with a file that was set aside; remembered beside it when that happened."""
+    try:
+        return f"{unread}: {loss_of(unread).read_text(encoding='utf-8').strip()}"
+    except OSError:
+        return f"{unread}: could not be read; results that it alone held are lost"
+
+
+def _copy_faults(database: Path) -> Iterator[str]:
+    """Damage of the databases that were taken over: harmless until the database has to be built anew from them."""
+    for path in imports_of(database):
+        try:
+            require_whole(path)
+        except StoreError as error:
+            yield f"{error}; `bench db rebuild` saves what the database and it have"
 
 
 def _journal_faults(path: Path) -> Iterator[str]:

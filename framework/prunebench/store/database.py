@@ -107,7 +107,19 @@ def _cause(path: Path, text: str) -> StoreError:
         return NewerDatabase(f"{path}: written by another version of DuckDB; {text.splitlines()[0][:200]}")
     if "Permission denied" in text:
         return StoreError(f"{path}: permission denied")
-    return DamagedDatabase(f"{path}: cannot be read ({text.splitlines()[0][:200]}); `bench db rebuild` restores it")
+    return damage(path, text)
+
+
+def damage(path: Path, text: str) -> DamagedDatabase:
+    """What DuckDB says of a file that it cannot read, and what to do about it."""
+    return DamagedDatabase(f"{path}: cannot be read ({text.splitlines()[0][:200]}); {_advice(path)}")
+
+
+def _advice(path: Path) -> str:
+    """What to do about a damaged file: only where journals are is everything in it safe."""
+    if next(folder_of(path).glob("*.jsonl"), None) or next(folder_of(path).glob("import-*.duckdb"), None):
+        return "`bench db rebuild` restores it"
+    return "no journal here has its results: copy it again, or let `bench db rebuild` save what can still be read of it"
 
 
 def is_duckdb(path: Path) -> bool:

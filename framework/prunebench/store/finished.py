@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunebench.store.journal import journals_of
 
@@ -67,12 +67,22 @@ def _finished(
 
     attached = attach_published(connection, database)
     codes: dict[str, Mapping[str, str]] = {}  # many rows share a text
-    for trial_id, status, started_at, attempt, text in (
-        connection.execute(_ATTEMPTS, [" ".join(wanted)]).fetchall() if attached else ()
-    ):
+    for trial_id, status, started_at, attempt, text in _attempts(connection, database, wanted) if attached else ():
         take(trial_id, status, started_at or "", attempt, codes.setdefault(text, json.loads(text)))
     for tail in unmerged(connection, database, journals, attached):
         for trial_id, status, started_at, attempt, code in tail_endings(tail):
             if trial_id in wanted:
                 take(trial_id, status, started_at, attempt, code)
     return {trial_id: ending for trial_id, (_, ending) in best.items()}
+
+
+def _attempts(connection: DuckDBPyConnection, database: Path, wanted: frozenset[str]) -> list[tuple[Any, ...]]:
+    """The published attempts at the trials `wanted`; raises `DamagedDatabase` where a block of them cannot be read."""
+    import duckdb
+
+    from prunebench.store.database import damage
+
+    try:
+        return connection.execute(_ATTEMPTS, [" ".join(wanted)]).fetchall()
+    except duckdb.Error as error:
+        raise damage(database, str(error)) from None

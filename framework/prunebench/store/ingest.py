@@ -35,7 +35,7 @@ def ingest(connection: DuckDBPyConnection, tail: Tail, to: str = "") -> None:
         )
     add_values(connection, to)
     _add_pairs(connection, to)
-    _add_parameters(connection, to)
+    remember_parameters(connection, to)
     for table in ("line", "incoming", "chosen", "asked", "relative", "filed", "fresh"):
         connection.execute(f"drop table temp.{table}")
 
@@ -128,7 +128,7 @@ _COUNTS = """
 """
 
 
-def _add_parameters(connection: DuckDBPyConnection, to: str) -> None:
+def remember_parameters(connection: DuckDBPyConnection, to: str) -> None:
     """Remember each swept parameter's name with the narrowest type that holds all its values."""
     known = dict(connection.execute("select name, kind from parameter").fetchall())
     for name, types in connection.execute("from asked order by name").fetchall():

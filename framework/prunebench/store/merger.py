@@ -75,7 +75,7 @@ class Merger:
     def _merge(self, report: MergeReport) -> None:
         import duckdb
 
-        from prunebench.store.database import DamagedDatabase, HeldDatabase
+        from prunebench.store.database import DamagedDatabase, HeldDatabase, damage
         from prunebench.store.merging import merge_into
         from prunebench.store.taking import keep_what_no_journal_holds
 
@@ -92,6 +92,9 @@ class Merger:
         except DamagedDatabase as damaged:
             self._start_anew(damaged, report)
         except duckdb.Error as error:
+            if "Corrupt database" in str(error) or "corrupt database" in str(error):  # a block that only now was needed
+                self._start_anew(damage(self.path, str(error)), report)
+                return
             self._postpone(report, str(error).splitlines()[0])
             return
         self._seen = self.look() if looked[:2] == self.look()[:2] else ()
@@ -102,15 +105,24 @@ class Merger:
             raise StoreError(f"{self.path}: cannot be published: {why.lower()}")
         report.merged, report.postponed = False, f"{self.path}: no space left; the results are safe in {self.folder}"
 
-    def _start_anew(self, damaged: StoreError, report: MergeReport) -> None:
+    def _start_anew(self, damaged: StoreError, report: MergeReport, asked: bool = False) -> None:
+        """Set the damaged file aside and publish what the journals have, and what else could be read of it."""
+        from prunebench.store import recovery
         from prunebench.store.database import PUBLISHED
         from prunebench.store.merging import merge_into
 
-        if not self.journals():
+        is_alone = not self.journals() and not list(self.folder.glob("import-*.duckdb"))
+        if is_alone and not asked:
             raise damaged
         is_ours = (self.folder / PUBLISHED).exists()  # or else no merge here has seen it: a file that was given away
-        moved = publish.set_aside(self.path, "corrupt" if is_ours else publish.UNREAD)
-        report.notes.append(f"{self.path}: could not be read, moved to {moved.name} and rebuilt from the journals")
-        if not is_ours:
-            report.lose(f"{moved}: results that are in no journal here are lost; nobody can count them")
+        known = publish.published_count(self.path)
+        recovered = recovery.recover(self.path, self.path, known, is_alone, recovery.OURS if is_ours else "")
+        if is_ours:
+            said = f"moved to {recovered.moved.name} and rebuilt from the journals"
+            kept = f"; {recovered.found.result_count} results of no journal were read of it" if recovered.kept else ""
+            report.notes.append(f"{self.path}: could not be read, {said}{kept}")
+        else:
+            recovery.tell(recovered, str(self.path), report)
         report.merged = merge_into(self.path, self.journals(), report)
+        if is_ours:
+            recovery.tell_missing(recovered, report.result_count, report)

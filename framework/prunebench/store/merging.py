@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from prunebench.store import database as db
 from prunebench.store.ingest import ingest
 from prunebench.store.journal import Tail, read_tails
-from prunebench.store.publish import UNREAD, mark_published, publish, set_aside, working_copy
+from prunebench.store.publish import mark_published, publish, working_copy
+from prunebench.store.recovery import count_beside, recover, tell
 from prunebench.store.taking import import_database, imports_of
 from prunebench.store.views import build_views, fingerprint
 
@@ -44,7 +45,7 @@ def merge_into(database: Path, journals: list[Path], report: MergeReport) -> boo
         raise
     connection.close()
     publish(work, database)
-    mark_published(database)
+    mark_published(database, published_count + report.result_count)
     return True
 
 
@@ -85,7 +86,7 @@ def _take_news(connection: DuckDBPyConnection, database: Path, journals: list[Pa
     marks = db.watermarks(connection, "work")
     for path in imports_of(database):
         if path.name not in marks:
-            _take_import(connection, path, report)
+            _take_import(connection, path, database, report)
     for path in journals:
         offset, lines = marks.get(path.name, (0, 0))
         if path.stat().st_size <= offset:
@@ -103,13 +104,15 @@ def _take_news(connection: DuckDBPyConnection, database: Path, journals: list[Pa
     connection.execute("commit")
 
 
-def _take_import(connection: DuckDBPyConnection, path: Path, report: MergeReport) -> None:
-    """A copy of another database; one that cannot be read is moved away, for it must not keep the journals waiting."""
+def _take_import(connection: DuckDBPyConnection, path: Path, database: Path, report: MergeReport) -> None:
+    """A copy of another database; of a damaged one what can be read, for it must not keep the journals waiting."""
     try:
         import_database(connection, path)
     except db.DamagedDatabase:
-        moved = set_aside(path, UNREAD)
-        report.lose(f"{path}: could not be read, moved to {moved.name}; results that it alone held are lost")
+        recovered = recover(path, database, count_beside(path))
+        tell(recovered, str(path), report)
+        if recovered.kept:
+            import_database(connection, recovered.kept)
 
 
 def _take(connection: DuckDBPyConnection, tail: Tail) -> None:

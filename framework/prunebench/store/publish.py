@@ -98,7 +98,7 @@ def publish(work: Path, database: Path) -> None:
 def unread_beside(database: Path) -> list[Path]:
     """Files that were set aside unread and may have been the only place of results."""
     folders = (database.parent, folder_of(database))
-    return sorted(path for folder in folders for path in folder.glob(f"*.duckdb.{UNREAD}-*"))
+    return sorted(path for folder in folders for path in folder.glob(f"*.duckdb.{UNREAD}-*") if path.suffix != ".txt")
 
 
 def set_aside(path: Path, why: str) -> Path:
@@ -148,7 +148,7 @@ def _is_of(spare: Path, database: Path) -> bool:
     """Whether the spare is an older state of this published file: a file put there by hand has another mark."""
     mark = folder_of(database) / "published"
     with contextlib.suppress(OSError, ValueError):
-        inode, spare_inode = (int(part) for part in mark.read_text().split())
+        inode, spare_inode = (int(part) for part in mark.read_text().split()[:2])
         return database.stat().st_ino == inode and spare.stat().st_ino == spare_inode
     return False
 
@@ -160,11 +160,19 @@ def is_published_here(database: Path) -> bool:
     return False
 
 
-def mark_published(database: Path) -> None:
-    """Remember which two inodes belong together: the published file and its spare."""
+def published_count(database: Path) -> int | None:
+    """Results in the file that a merge of this folder wrote there; None where it is another, or nothing says so."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        if is_published_here(database):
+            return int((folder_of(database) / "published").read_text().split()[2])
+    return None
+
+
+def mark_published(database: Path, count: int) -> None:
+    """Remember which two inodes belong together, the published file and its spare, and how many results it has."""
     folder = folder_of(database)
     spare = folder / "spare.duckdb"
-    text = f"{database.stat().st_ino} {spare.stat().st_ino if spare.exists() else 0}"
+    text = f"{database.stat().st_ino} {spare.stat().st_ino if spare.exists() else 0} {count}"
     (folder / "published").write_text(text)
 
 

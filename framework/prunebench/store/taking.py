@@ -12,7 +12,8 @@ from prunebench.errors import StoreError
 from prunebench.store import database as db
 from prunebench.store.ingest import joined_kind, mark_superseded, statements
 from prunebench.store.journal import folder_of, journals_of
-from prunebench.store.publish import is_published_here, merge_lock
+from prunebench.store.publish import is_published_here, merge_lock, set_aside
+from prunebench.store.recovery import write_count
 from prunebench.writing import file_sha256, quoted, quoted_name
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def keep_what_no_journal_holds(store: Merger) -> str:
     """Copy the published file among the journals where it holds runs that no journal and no import of this folder has.
 
     A file that was put here by hand, as one that was given away: until now it was the only place of its results.
-    The name of the copy; empty where there is nothing to keep.
+    The name of the copy; empty where there is nothing to keep. Raises `DamagedDatabase` where it cannot be read whole.
     """
     if not store.path.exists() or is_published_here(store.path):
         return ""
@@ -74,7 +75,37 @@ def keep_what_no_journal_holds(store: Merger) -> str:
         connection.close()
     has_imports = {path.name for path in imports_of(store.path)} & merged.keys()
     missing = [run for (run,) in runs if not (store.folder / f"{run}.jsonl").exists()]
-    return "".join(take_copy(store.folder, store.path, file_sha256(store.path))) if missing and not has_imports else ""
+    if has_imports or not missing:
+        return ""
+    require_whole(store.path)
+    return "".join(take_copy(store.folder, store.path, file_sha256(store.path)))
+
+
+def replace_damaged_copies(store: Merger) -> list[str]:
+    """Where a copy among the journals is damaged and the sound published file has taken it in: a copy of that instead.
+
+    A line for each that was moved aside.
+    """
+    connection = db.connect(threads=1)
+    try:
+        db.attach(connection, store.path, "other")
+        merged = db.watermarks(connection, "other")
+    finally:
+        connection.close()
+    damaged = [path for path in imports_of(store.path) if path.name in merged and not _is_whole(path)]
+    if not damaged:
+        return []
+    kept = "".join(take_copy(store.folder, store.path, file_sha256(store.path)))
+    said = f"a copy of the database, which has it all, is kept as {kept}"
+    return [f"{path}: damaged, moved to {set_aside(path, 'corrupt').name}; {said}" for path in damaged]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        require_whole(path)
+    except db.DamagedDatabase:
+        return False
+    return True
 
 
 def imports_of(database: Path) -> list[Path]:
@@ -84,8 +115,8 @@ def imports_of(database: Path) -> list[Path]:
 
 def import_database(connection: DuckDBPyConnection, path: Path) -> None:
     """Add the results of `path` that the current database lacks, and remember the file as merged."""
-    migrate_copy(path)
     require_whole(path)
+    migrate_copy(path)
     db.attach(connection, path, "other")
     connection.execute("begin")
     for statement in statements("import.sql"):
@@ -143,8 +174,19 @@ def take_copy(folder: Path, other: Path, content: str) -> list[str]:
         return []
     partial = target.with_suffix(".partial")
     shutil.copyfile(other, partial)
+    write_count(target, _result_count(partial))
     partial.rename(target)
     return [target.name]
+
+
+def _result_count(path: Path) -> int:
+    connection = db.connect(threads=1)
+    try:
+        db.attach(connection, path, "other")
+        connection.execute("use other")
+        return db.result_count(connection)
+    finally:
+        connection.close()
 
 
 def journals_ahead(other: Path) -> list[Path]:
