@@ -30,6 +30,7 @@ from prunebench.store import Store, open_results, publish
 from prunebench.store.sealed_client import sealed_query
 
 MERGE_EVERY_SECONDS = 0.15
+SLEEP_SECONDS = 400  # of all waits between kills, at most: 200 kills and their tally take less than ten minutes
 
 
 @dataclass
@@ -92,10 +93,12 @@ def kills(path: Path, count: int, rng: random.Random) -> dict[str, object]:
     """Kill writers `count` times; what was lost, doubled or could not be opened."""
     acknowledged: dict[str, list[str]] = {}
     begin = time.monotonic()
-    writers = [start_writer(path, f"first-{i}", bool(i)) for i in range(2)]
+    writers = [start_writer(path, f"first-{i}", bool(i), 0.01) for i in range(2)]
     while not path.exists():
         time.sleep(0.01)
     span = max(0.5, time.monotonic() - begin)  # on a busy machine a kill has to reach into merges too
+    span = min(span, 2 * SLEEP_SECONDS / count)
+    pauses = (span / 200, span / 50)  # how much there is to count follows from the kills, not from the disk's speed
     failed_opens, opens, unseen, looks = 0, 0, 0, 0
     published = {path.stat().st_mtime_ns}
     for number in range(count):
@@ -104,7 +107,7 @@ def kills(path: Path, count: int, rng: random.Random) -> dict[str, object]:
         victim = writers.pop(rng.randrange(2))
         victim.end()
         acknowledged[victim.run_id] = victim.acknowledged
-        writers.append(start_writer(path, f"run-{number}", rng.random() < 0.5, rng.choice((0.0, 0.02))))
+        writers.append(start_writer(path, f"run-{number}", rng.random() < 0.5, rng.choice(pauses)))
         failed_opens += not opens_plainly(path)
         opens += 1
         if number % 4 == 0:

@@ -31,6 +31,8 @@ Fractions are in [0, 1]. Numbers that are not finite are null. Times of day are 
 | `results.journal/spare.duckdb` | the file before last, reused by the next merge of a large database; may be deleted |
 | `results.duckdb.corrupt-…` | a file that could not be read, set aside before it was rebuilt from the journals |
 | `….duckdb.unread-…` | such a file that may have been the only place of results; `bench db check` names it |
+| `….duckdb.unread-….txt` | how many of its results could be read and how many are lost |
+| `results.journal/import-<hash>.count` | how many results that database had, should it be damaged |
 
 Keep both for `bench db rebuild`; to give results away, `results.duckdb` alone is enough. It is written read-only
 (mode 0444): open it with `read_only=True`. Tables that somebody adds to it are gone after the next merge, and while
