@@ -24,7 +24,7 @@ def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
     RUN is a run's id, the beginning of one, or a grid's name (its latest run). A claim whose SQL is wrong is an error
     of its own line, and exit code 1. Rows of a paper's grid whose protocol changed since are counted beneath.
     """
-    from prunebench.report.since import judged
+    from prunebench.report.outdated_rows import judged
     from prunebench.store.lookup import run_of
     from prunebench.store.plain import plain
 

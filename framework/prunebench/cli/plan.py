@@ -104,7 +104,7 @@ def _print(prepared: Any, facts: dict[str, Any], show_all: bool) -> None:
     for why, count in reasons.items():
         click.echo(f"left out by the grid: {count:,} × {why}")
     estimate = facts["estimated_seconds"]
-    time = "" if estimate is None else f", about {estimate:,.0f} s on one slot by earlier trials"
+    time = "" if estimate is None else f", about {estimate:,.0f} s on one slot, estimated from earlier trials"
     trials = "trial" if facts["trials"] == 1 else "trials"
     networks = "dense network" if facts["networks"] == 1 else "dense networks"
     click.echo(

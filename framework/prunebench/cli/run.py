@@ -160,7 +160,7 @@ def _close(outcome: Any, as_json: bool) -> None:
         if outcome.report:
             click.echo(f"report: {outcome.report}")
         if outcome.logs:
-            click.echo(f"what plugins and libraries printed: {outcome.logs}, a file per slot")
+            click.echo(f"output of plugins and libraries: {outcome.logs}, one file per slot")
     else:
         click.echo(f"everything is done; results in {outcome.database}: bench report, bench query")
     for note in outcome.notes:

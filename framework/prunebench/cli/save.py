@@ -40,7 +40,7 @@ def command(
     written with a card, read back and compared. `prunebench.load(path)` loads it.
     """
     from prunebench.engine.in_process import workbench
-    from prunebench.export.again import row_of, save_trial
+    from prunebench.export.rebuild import row_of, save_trial
     from prunebench.export.save import require_suffix
 
     require_suffix(out)

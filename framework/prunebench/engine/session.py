@@ -58,7 +58,7 @@ def _remark(key: str, count: int, runs_again: bool) -> str:
     were = "trial was" if count == 1 else "trials were"
     made = f"{count} {were} made by other code of the {kind} {name} than today's"
     if runs_again:
-        return f"{made}: run again, what they were stays as history"
+        return f"{made}: rerun now; old results stay as history"
     return f"{made}: `--retry code` runs such trials again"
 
 

@@ -61,7 +61,7 @@ class Comparison(Results):
 
     def save(self, trial: str, path: str | Path, device: str = "cpu") -> dict[str, Any]:
         """Write the trial's pruned network to `path` as `bench save` does; returns its card."""
-        from prunebench.export.again import row_of, save_trial
+        from prunebench.export.rebuild import row_of, save_trial
 
         return save_trial(
             row_of(self.path, trial), workbench(self.path, device=device, installed=self.installed), Path(path)
@@ -140,7 +140,7 @@ def compare(
     if not asked.quiet:
         _say(f"{len(prepared.todo)} trials run, {done} were done, in {outcome.seconds:.1f} s; results in {db}")
     if outcome.interrupted:
-        raise KeyboardInterrupt("interrupted: what is finished is stored, the same call goes on from here")
+        raise KeyboardInterrupt("interrupted: finished trials are stored; the same call continues from here")
     return Comparison(db, trials, outcome, subject.installed)
 
 

@@ -54,7 +54,7 @@ def param(
     is no part of a trial's identity, so that results from before still count.
     """
     if unknown := set(later) - {"additive"}:
-        raise TypeError(f"param knows no {', '.join(sorted(unknown))}")
+        raise TypeError(f"param has no option {', '.join(sorted(unknown))}")
     additive = later.get("additive", False)
     if additive and default is dataclasses.MISSING:
         raise ValueError("an additive field needs a default: what the plugin did before it had the field")

@@ -118,7 +118,7 @@ class Target:
                 raise PluginError(f"target {self.text!r}: there is no file {path}")
             return path, path.stem, path.parent
         if not all(part.isidentifier() for part in module.split(".")):
-            raise PluginError(f"target {self.text!r}: {module!r} is no module's name: write package.module:function")
+            raise PluginError(f"target {self.text!r}: {module!r} is not a module's name: write package.module:function")
         for base in _bases():
             for path in _files(base, module):
                 return path, module, base

@@ -73,7 +73,7 @@ def attach(connection: DuckDBPyConnection, path: Path, name: str, read_only: boo
     if path.is_dir():
         raise NotADatabase(f"{path}: a folder, not a results database; name a file with --db")
     if path.exists() and not path.is_file():
-        raise NotADatabase(f"{path}: no regular file, not a results database; name a file with --db")
+        raise NotADatabase(f"{path}: not a regular file, so not a results database; name a file with --db")
     if "\\" in str(path):  # DuckDB reads it as a folder's end, and finds another file or none
         raise StoreError(f"{path}: a path with a backslash cannot be opened; choose another with --db")
     options = "type duckdb, read_only" if read_only else "type duckdb"
