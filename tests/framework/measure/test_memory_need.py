@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from prunebench.measure import memory_need, unchanged
-from prunebench.measure.latency.copies import held
 from prunebench.measure.latency import copies, in_turns
+from prunebench.measure.latency.copies import held
 from prunebench.measure.latency.faults import ChangedWeights
 from prunebench.measure.latency.in_turns import Stage
 from prunebench.measure.latency.latency import FLAGS, latency, measured
