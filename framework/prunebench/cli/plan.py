@@ -21,7 +21,7 @@ SHOWN = 40
 @click.option("--all", "show_all", is_flag=True, help="List every trial.")
 @json_option
 def command(db: Path, as_json: bool, show_all: bool, **options: Any) -> int:
-    """Show what a grid would run, without running it: trials, finished ones, declined ones and why, time.
+    """Show what a grid would run, without running it: trials, what is finished, what is declined and why, time.
 
     Names, parameters, types and bounds are checked as `bench run` checks them; nothing is run or written.
     """

@@ -18,7 +18,12 @@ from prunebench.grid.protocols import seconds
 @click.command("run")
 @grid_options
 @db_option
-@click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:2 (slots), cuda, cuda:0,cuda:1.")
+@click.option(
+    "--devices",
+    default="auto",
+    show_default=True,
+    help="Devices to use: auto, cpu, cpu:2 (slots), cuda, cuda:0,cuda:1.",
+)
 @click.option(
     "--executor",
     type=click.Choice(["local", "ray"]),

@@ -17,9 +17,9 @@ from prunebench.cli.options import db_option, json_option, plugin_options
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="X.pt2, X.safetensors, X.onnx or a folder.",
+    help="Write to X.pt2, X.safetensors, X.onnx or a folder.",
 )
-@click.option("--memory", is_flag=True, help="Also say what a fresh process needs to load and run it.")
+@click.option("--memory", is_flag=True, help="Also measure the memory that a fresh process needs to load and run it.")
 @click.option("--device", default="cpu", show_default=True, help="Device on which the network is rebuilt.")
 @db_option
 @plugin_options
