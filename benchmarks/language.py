@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from prunebench import samples
 from prunebench.grid.plan import instance
-from prunebench.measure.room import weight_bytes
+from prunebench.measure.memory_need import weight_bytes
 from prunebench.measure.scores import evaluate, evaluating
 from prunebench.plugins.discovery import find_installed
 from prunebench.plugins.parameters import complete

@@ -51,7 +51,7 @@ def test_a_run_is_seen_at_work_told_of_when_killed_and_seen_to_its_end(tmp_path,
     told = bench("watch", "--once", cwd=tmp_path)
     assert told.returncode == 1 and f"no longer running (process {run.pid} is gone)" in told.stdout
     followed = bench("watch", cwd=tmp_path)
-    assert followed.returncode == 1 and "run the same command again to go on" in followed.stdout
+    assert followed.returncode == 1 and "run the same command again to continue" in followed.stdout
 
 
 def test_a_run_whose_activity_cannot_be_written_is_none_the_worse(tmp_path, monkeypatch, capfd):

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from prunebench.plugins.discovery import find_installed
-from prunebench.report.since import Since, judged, today
+from prunebench.report.outdated_rows import Since, judged, today
 from prunebench.store.sealed_client import sealed_query
 
 STORED = Path(__file__).parent / "papers.json"
@@ -27,7 +27,7 @@ Data are `digits`, drawn letters, prose that comes with Python, and locally trai
 speaks of the published data sets. "Within" is the claim's own tolerance, which `bench claims` prints.
 
 {BY_HAND} marks verdicts from a table that was kept by hand on 25 November 2026; their rows are not stored, and which
-protocol they were made by cannot be checked. A verdict whose rows are of a protocol that the paper's grid asks for no
+protocol they were made by cannot be checked. A verdict whose rows use a protocol that the paper's grid asks for no
 longer says so.
 """
 

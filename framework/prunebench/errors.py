@@ -40,7 +40,7 @@ class PluginError(PruneBenchError):
 
 
 class DataError(PruneBenchError):
-    """A data set that is not there and cannot be fetched."""
+    """A data set is missing and cannot be fetched."""
 
 
 class DeviceError(PruneBenchError):
@@ -72,7 +72,7 @@ class NotApplicable(Exception):
 
 
 class InvalidOutput(ValueError):
-    """A network whose output an objective cannot judge: a number computed from it would be wrong."""
+    """An objective cannot judge a network's output; any number computed from it would be wrong."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -45,7 +45,7 @@ def count(tree: Tree) -> int:
 
 
 def rows(tree: Tree, chosen: Any) -> Tree:
-    """The samples that `chosen` names: a slice, or a tensor of indices, which is taken to each leaf's device."""
+    """The samples that `chosen` names: a slice, or a tensor of indices, which is moved to each leaf's device."""
     import torch
 
     def pick(leaf: Tensor) -> Tensor:

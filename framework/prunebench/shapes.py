@@ -10,7 +10,7 @@ from typing import Literal
 class LayerShape:
     """A linear layer or a 2-D convolution; `name` is its place in `network.named_modules()`.
 
-    `positions` is the number of output positions a sample (H'·W' of a convolution; 1 for a linear layer on vectors),
+    `positions` is the number of output positions per sample (H'·W' of a convolution; 1 for a linear layer on vectors),
     summed over the layer's calls. `called` above 1 says that the network uses the layer more than once; `tied` that
     its weight is also another module's. `input_size` and `output_size` are (H, W) of a convolution that is called once;
     None where they are not known.

@@ -36,7 +36,7 @@ class Split(Protocol):
 
 @dataclass(frozen=True, eq=False, init=False)
 class TensorSplit:
-    """A split held whole: trees of tensors with one entry per sample; moved to a device once, then sliced.
+    """A split in memory: trees of tensors with one entry per sample, moved to a device once and then sliced.
 
     `images` and `labels` are the names that `inputs` and `targets` had when all data were labelled images.
     """
@@ -69,7 +69,7 @@ class TensorSplit:
     def batches(
         self, size: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tree, Tree]]:
-        """Slices in order, or rows gathered in the generator's order; a batch is copied where it must be."""
+        """Slices in order, or rows in the generator's order; a batch is a copy only where it has to be."""
         import torch
 
         if generator is None:
@@ -89,7 +89,7 @@ class TensorSplit:
         )
 
     def to(self, device: torch.device | str) -> TensorSplit:
-        """The same split on `device`; itself when it is there already."""
+        """The same split on `device`; the split itself when it is already there."""
         return TensorSplit(samples.moved(self.inputs, device), samples.moved(self.targets, device))
 
 
@@ -137,9 +137,9 @@ class StreamSplit:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set, loaded: what trains, what chooses, what is scored; `fingerprint` hashes the data itself.
+    """A loaded data set: its training, validation and test splits; `fingerprint` is a hash of the data.
 
-    `outputs` is what a network has to answer: numbers a sample, or a vocabulary's size; left out, it is `class_count`,
+    `outputs` is how many numbers a network returns per sample, or a vocabulary's size; by default it is `class_count`,
     which only data with classes have. `facts` are what two numbers must have in common to be compared: of text, its
     windows and its tokenizer.
     """

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prunebench import Objective, Splits
+from prunebench_objectives.delegating import Delegating
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class LanguageModelling(Objective):
+class LanguageModelling(Delegating):
     """Logits (B, T, vocabulary) against the tokens that come next, (B, T) int64, -100 where there is none.
 
     Perplexity is exp of the mean negative log-likelihood of all scored tokens. Tokens of one window depend on each
@@ -31,29 +29,12 @@ class LanguageModelling(Objective):
     near = (0.01, 0.05)
     paired = "values"
 
-    def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """Mean negative log-likelihood of the scored tokens of the batch, in nats."""
-        from prunebench_objectives.language_math import loss
+    @staticmethod
+    def mathematics() -> Any:
+        """Losses, scores and floors as functions of tensors."""
+        from prunebench_objectives import language_math
 
-        return loss(outputs, targets)
-
-    def judge(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
-        """A window's summed negative log-likelihood, its scored tokens as weight, and its bytes where they are told."""
-        from prunebench_objectives.language_math import judged
-
-        return judged(outputs, targets)
-
-    def scores(self, judged: Mapping[str, Tensor]) -> Mapping[str, float]:
-        """Perplexity, the mean loss, the scored tokens, and bits per byte where the data set tells bytes."""
-        from prunebench_objectives.language_math import scores
-
-        return scores(judged)
-
-    def floors(self, splits: Splits) -> Mapping[str, float]:
-        """Every token alike, and tokens by how often they came in training."""
-        from prunebench_objectives.language_math import floors
-
-        return floors(splits)
+        return language_math
 
     def spread(self, outputs: Any, generator: torch.Generator) -> Any:
         """Second moment diag(p) - p p' of each position's probabilities p."""

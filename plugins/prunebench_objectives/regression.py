@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prunebench import Objective, Splits
+from prunebench_objectives.delegating import Delegating
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Regression(Objective):
+class Regression(Delegating):
     """Numbers (B,) or (B, K) float against targets of the same count: trained with squared error, scored by r2.
 
     r2 is 1 minus the squared error over that of the test targets' own mean, averaged over the K numbers; a constant
@@ -27,29 +25,12 @@ class Regression(Objective):
     units = {"r2": "", "rmse": "target units", "loss": "squared target units"}
     paired = "values"
 
-    def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """Mean squared error."""
-        from prunebench_objectives.regression_math import loss
+    @staticmethod
+    def mathematics() -> Any:
+        """Losses, scores and floors as functions of tensors."""
+        from prunebench_objectives import regression_math
 
-        return loss(outputs, targets)
-
-    def judge(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
-        """A sample's squared error, mean over its numbers; and what r2 needs."""
-        from prunebench_objectives.regression_math import judged
-
-        return judged(outputs, targets)
-
-    def scores(self, judged: Mapping[str, Tensor]) -> Mapping[str, float]:
-        """r2, the root of the mean squared error, and the mean itself."""
-        from prunebench_objectives.regression_math import scores
-
-        return scores(judged)
-
-    def floors(self, splits: Splits) -> Mapping[str, float]:
-        """The training targets' mean as the answer to every test sample."""
-        from prunebench_objectives.regression_math import floors
-
-        return floors(splits)
+        return regression_math
 
     def spread(self, outputs: Any, generator: torch.Generator) -> Any:
         """A squared error curves alike in every direction."""

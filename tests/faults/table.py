@@ -46,7 +46,7 @@ ELSEWHERE = [
          f"{CLUSTER}::test_a_killed_node_costs_its_trials_an_attempt_and_nothing_else", RAY),
     Line(80, 0, "a node that freezes", "noticed within 30 s, its trials run elsewhere",
          f"{CLUSTER}::test_a_frozen_node_is_noticed_within_thirty_seconds", RAY),
-    Line(81, 0, "the head is killed", "one line, exit code 2; what has finished is kept",
+    Line(81, 0, "the head is killed", "one line, exit code 2; finished trials are kept",
          f"{CLUSTER}::test_a_lost_head_ends_the_run_in_one_line", RAY),
     Line(82, 0, "more GPUs or cores than the cluster has", "refused before anything waits",
          f"{CLUSTER}::test_what_a_cluster_could_never_give_is_refused_before_anything_waits", RAY),

@@ -49,7 +49,7 @@ def test_what_never_ends_is_no_grid(bench: Bench, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.toml")
     for name in ("/dev/zero", "zero.toml", "fifo.toml"):
         said = bench("plan", "--grid", name)
-        assert (said.code, said.err) == (2, f"bench: {name} is not a regular file, so it is no grid file\n")
+        assert (said.code, said.err) == (2, f"bench: {name} is not a regular file, so it cannot be a grid file\n")
 
 
 @fault(3, "a TOML syntax error", "`file:line:column` and the reason")

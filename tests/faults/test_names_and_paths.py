@@ -155,7 +155,7 @@ def test_a_path_that_duckdb_cannot_open_is_refused_untouched(bench: Bench, tmp_p
 )
 def test_what_is_no_regular_file_is_neither_database_nor_journal(bench: Bench, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.duckdb")
-    assert "no regular file, not a results database" in bench("db", "check", "--db", "fifo.duckdb").err
+    assert "not a regular file, so not a results database" in bench("db", "check", "--db", "fifo.duckdb").err
     store = Store(tmp_path / "r.duckdb")
     with store.open_run(samples.run()) as journal:
         journal.append(samples.result(samples.trial()))
@@ -163,7 +163,7 @@ def test_what_is_no_regular_file_is_neither_database_nor_journal(bench: Bench, t
     os.mkfifo(store.folder / "fifo.jsonl")
     store.merge()
     said = bench("db", "check", "--db", "r.duckdb")
-    named = [f"r.journal/{name}.jsonl: no regular file, so no journal" for name in ("fifo", "folder")]
+    named = [f"r.journal/{name}.jsonl: not a regular file, so not a journal" for name in ("fifo", "folder")]
     assert said.code == 1 and [name in said.out + said.err for name in named] == [True, True]
     assert bench("query", "select count(*) from trials", "--csv", "--db", "r.duckdb").out.endswith("\n1\n")
 
@@ -171,7 +171,7 @@ def test_what_is_no_regular_file_is_neither_database_nor_journal(bench: Bench, t
 @fault(25, "a folder for locks that cannot be made, or is another user's", "one line that names it and the fix")
 def test_locks_lie_in_a_folder_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRUNEBENCH_LOCKS", "/proc/nowhere")
-    with pytest.raises(DeviceError, match=r"/proc/nowhere: no place for locks .*; name another with PRUNEBENCH_LOCKS"):
+    with pytest.raises(DeviceError, match=r"/proc/nowhere: locks cannot be kept here .*PRUNEBENCH_LOCKS"):
         made_folder()
     monkeypatch.setenv("PRUNEBENCH_LOCKS", str(tmp_path / "link"))
     (tmp_path / "link").symlink_to(tmp_path)

@@ -77,7 +77,7 @@ def test_whatever_hangs_ends_at_the_limit(run: Run) -> None:
     ended = run("sleeps", "hangs_in_c", timeout_seconds=0.5)
     for result in ended.values():
         if result.trial.method.use != "fine":
-            assert (result.status, result.reason) == ("timeout", "killed after 0.5 s, the limit for a trial")
+            assert (result.status, result.reason) == ("timeout", "killed after 0.5 s, the time limit per trial")
             assert 0.5 <= result.seconds < 10
 
 
@@ -251,7 +251,7 @@ def test_prints_are_a_log_and_no_protocol(run: Run, tmp_path: Path, capfd: pytes
 @fault(47, "a worker that dies at every start", "the slot is given up after three, the run ends with the reason")
 def test_a_slot_is_given_up_after_three_starts(make: Callable[..., Executor], tmp_path: Path) -> None:
     told = []
-    with pytest.raises(DeviceError, match="no worker could start, after 3 tries a slot: the worker exited with code 7"):
+    with pytest.raises(DeviceError, match="after 3 tries per slot: the worker exited with code 7"):
         for event in make(data_dir=str(tmp_path / "dies")).run([toy("fine")]):
             told.append(event)
     assert any("given up" in event.text for event in told if isinstance(event, Note))

@@ -94,7 +94,7 @@ def test_what_other_code_made_runs_again_and_stays_as_history(beside: Path, merg
     again = prepared(beside)
     assert [trial.method.use for trial in again.todo] == ["half"]
     assert again.remarks == [
-        "1 trial was made by other code of the method half than today's: run again, what they were stays as history"
+        "1 trial was made by other code of the method half than today's: rerun now; old results stay as history"
     ]
     keep_all(again)
     assert prepared(beside).todo == ()

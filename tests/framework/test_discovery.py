@@ -53,9 +53,9 @@ def test_a_plugin_is_found_with_its_owner(points):
         (GOOD.replace('name = "mine"', 'name = "</script>"'), "name = '</script>' is not allowed"),
         (
             GOOD.replace('name = "mine"', 'name = "mine"; api_version = 99'),
-            "needs plugin API 99, this prunebench speaks 1",
+            "needs plugin API 99, this prunebench has 1",
         ),
-        (GOOD.replace("@dataclass(frozen=True)\n", ""), "is no @dataclass(frozen=True)"),
+        (GOOD.replace("@dataclass(frozen=True)\n", ""), "is not a @dataclass(frozen=True)"),
         (GOOD.replace("def prune", "def prone"), "does not define prune()"),
         (GOOD.replace("share:", "seed:"), "may not be called 'seed'"),
         (SHAPELESS, "is missing the class attribute input_shape"),

@@ -146,7 +146,7 @@ def test_a_test_set_of_ones_own_is_what_is_scored(package, tmp_path):
         ({"target": '"mine.build"'}, "is not written as package.module:function"),
         ({"target": '"nowhere.mine:build"'}, "no module nowhere.mine on Python's path"),
         ({"target": '"nowhere.py:build"'}, "there is no file"),
-        ({"target": '"a b:build"'}, "is no module's name"),
+        ({"target": '"a b:build"'}, "is not a module's name"),
     ],
 )
 def test_what_a_grid_says_wrongly_is_one_line_before_anything_runs(package, fields, message):

@@ -281,12 +281,12 @@ def test_a_network_without_a_cache_says_that_decoding_is_not_timed(bench: Workbe
     bench.installed = find_installed().named("model", "strange", Strange)
     result = run_trial(replace(trial(Choice("dense")), model=Choice("strange"), protocol=TIMED), bench)
     assert [row.mode for row in result.measurement.latency] == ["prefill"]
-    assert "decoding is not timed: the model knows no cache to decode behind" in result.measurement.notes
+    assert "decoding is not timed: the model has no cache, which decoding needs" in result.measurement.notes
 
 
 def test_a_trial_without_room_says_what_it_needs(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("prunebench.measure.room.ROOMY_BYTES", 1 << 60)
-    monkeypatch.setattr("prunebench.trial.room.free_bytes", lambda device: 20_000)
+    monkeypatch.setattr("prunebench.measure.memory_need.ROOMY_BYTES", 1 << 60)
+    monkeypatch.setattr("prunebench.trial.memory_check.free_bytes", lambda device: 20_000)
     result = run_trial(trial(Choice("magnitude")), bench)
     assert result.status == "oom" and result.measurement is None
     assert re.fullmatch(
@@ -294,8 +294,8 @@ def test_a_trial_without_room_says_what_it_needs(bench: Workbench, monkeypatch: 
         r"are to be had: take fewer or shorter samples, a narrower type or a larger device",
         result.reason,
     ), result.reason
-    monkeypatch.setattr("prunebench.trial.room.gram_bytes", lambda shapes, anatomy: 1 << 50)
-    monkeypatch.setattr("prunebench.trial.room.free_bytes", lambda device: 1 << 30)
+    monkeypatch.setattr("prunebench.trial.memory_check.gram_bytes", lambda shapes, anatomy: 1 << 50)
+    monkeypatch.setattr("prunebench.trial.memory_check.free_bytes", lambda device: 1 << 30)
     notes = run_trial(trial(Choice("magnitude")), bench).measurement.notes
     assert any(
         note.startswith("Gram matrices of all layers would take 1125899.9 GB, 1.1 GB are free") for note in notes

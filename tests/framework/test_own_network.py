@@ -95,7 +95,7 @@ def test_what_cannot_be_compared_is_one_line(trained, tmp_path):
         ((trained, TensorDataset(inputs)), {}, "give them their targets"),
         ((trained, (inputs, labels[:-1])), {}, "119 targets"),
         ((trained, (inputs, labels + 1)), {}, "numbered from 0"),
-        ((trained, (inputs[:, :5], labels)), {}, "does not take the inputs"),
+        ((trained, (inputs[:, :5], labels)), {}, "does not accept the inputs"),
         ((trained, (inputs, labels.int())), {}, "give loss="),
         ((trained, (inputs, labels)), {"loss": lambda y, t: y.sum() * float("nan")}, "must be finite"),
         ((trained, (inputs, labels)), {"targets": {"speed": 2}}, "no target 'speed'"),

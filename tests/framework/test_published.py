@@ -30,8 +30,8 @@ def test_rows_are_texts_by_column(tmp_path: Path) -> None:
         ("model,setting\nalexnet,1\n", "has no column 'value'; it has model, setting"),
         ("", "has no column 'model'; it has none"),
         ("model,value\n", "has no rows"),
-        ("model,value\nalexnet\n", r"published.csv:2: the line has not as many values"),
-        ("model,value\nalexnet,1,2\n", r"published.csv:2: the line has not as many values"),
+        ("model,value\nalexnet\n", r"published.csv:2: the line must have one value per column"),
+        ("model,value\nalexnet,1,2\n", r"published.csv:2: the line must have one value per column"),
     ],
 )
 def test_a_csv_that_is_not_in_order_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -108,7 +108,7 @@ def test_equal_compute_is_as_many_more_epochs_as_a_sample_costs_less(dense):
     found = asked(dense, narrow, "scratch_compute")
     assert (found.recipe.epochs, found.recipe.milestones, found.note) == (8, (4, 6), "")
     assert not any(torch.equal(a, b) for a, b in zip(narrow.parameters(), before.parameters(), strict=True))
-    with pytest.raises(NotApplicable, match="the weights of then do not fit: pruning left other layers"):
+    with pytest.raises(NotApplicable, match="the earlier weights do not fit: pruning changed the layers"):
         asked(dense, narrow, "rewind_weights", 2)
 
 
@@ -144,7 +144,7 @@ def test_trials_of_all_ways_are_drawn_by_their_epochs(tmp_path):
     [
         ('retraining = "rewind_lr"', "goes back by finetune.epochs, from 1 to the 10 of train, got 0"),
         ('retraining = "rewind_lr"\nfinetune = { epochs = 11 }', "from 1 to the 10 of train, got 11"),
-        ('retraining = "rewind_lr"\nfinetune = { epochs = 2, lr = 0.1 }', "finetune has no key but epochs, got lr"),
+        ('retraining = "rewind_lr"\nfinetune = { epochs = 2, lr = 0.1 }', "finetune takes epochs only, got lr"),
         ('retraining = "scratch_epochs"\nfinetune = { epochs = 2 }', "is as long as train: leave finetune.epochs out"),
         ('retraining = "scratch_epochs"\ntrain = { epochs = 9, patience = 2 }', "without steps and patience"),
         ('retraining = "rewind"', "expected finetune, rewind_weights, rewind_lr, scratch_epochs or scratch_compute"),

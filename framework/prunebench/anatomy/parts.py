@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Part:
-    """Where the matrix of one linear map lies: a tensor of a module, or some rows of it.
+    """The place of one linear map's matrix: a tensor of a module, or some rows of it.
 
     `rows` are half-open ranges of output rows, in the order in which the map's outputs take them; empty for all.
     `transposed` says that the tensor is stored as (in, out), as GPT-2 has it. `called` is False where the network reads

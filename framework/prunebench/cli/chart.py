@@ -45,7 +45,10 @@ class _Asked:
 )
 @click.option("--show-sql", is_flag=True, help="Print the chart's query.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="x.svg, .png, .pdf, .html or .json."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write: x.svg, .png, .pdf, .html or .json.",
 )
 @click.option(
     "--width", type=click.IntRange(80, 4000), default=340, show_default=True, help="Width of a panel, in points."

@@ -21,10 +21,11 @@ MARKS = {"held": "held", "not held": "NOT HELD", "cannot tell": "cannot tell", "
 def command(run: str, strict: bool, db: Path, as_json: bool) -> int:
     """Check a run's claims against its results: held, not held, or cannot tell, with the numbers behind each.
 
-    RUN is a run's id, the beginning of one, or a grid's name (its latest run). A claim whose SQL is wrong is an error
-    of its own line, and exit code 1. Rows of a paper's grid whose protocol changed since are counted beneath.
+    RUN is a run's id, the beginning of one, or a grid's name (its latest run). A claim whose SQL is wrong
+    gets an error line, and the exit code is 1. Rows of a paper's grid whose protocol has changed since are counted
+    below.
     """
-    from prunebench.report.since import judged
+    from prunebench.report.outdated_rows import judged
     from prunebench.store.lookup import run_of
     from prunebench.store.plain import plain
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("b")
 @click.option(
     "--tolerance", type=click.FloatRange(0), default=0.0, show_default=True, metavar="LOSS",
-    help="Loss of score to accept: of accuracies a fraction, of perplexities a share, else in the score's unit.",
+    help="Score loss to accept: a fraction for accuracies, a share for perplexities, else in the score's unit.",
 )  # fmt: skip
 @db_option
 @json_option

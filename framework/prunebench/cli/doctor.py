@@ -16,7 +16,11 @@ SIGNS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
 
 @click.command("doctor")
 @db_option
-@click.option("--noise/--no-noise", default=True, help="Measure what timing cannot tell apart here (a few seconds).")
+@click.option(
+    "--noise/--no-noise",
+    default=True,
+    help="Measure the smallest difference that timing resolves here (a few seconds).",
+)
 @json_option
 def command(db: Path, noise: bool, as_json: bool) -> int:
     """Check this machine; every problem comes with a fix. Include its output in every issue report."""

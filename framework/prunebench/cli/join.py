@@ -61,7 +61,7 @@ def _print(offered: Offered, only_check: bool) -> None:
     if offered.differing:
         some = ", ".join(offered.differing[:3]) + (" …" if len(offered.differing) > 3 else "")
         click.echo(
-            f"bench: {len(offered.differing)} trials came out otherwise here, both results are kept "
-            f"(the view attempts has them, the latest stands in trials): {some}",
+            f"bench: {len(offered.differing)} trials have a different result here; both are kept "
+            f"(the view attempts has both, trials the latest): {some}",
             err=True,
         )

@@ -17,7 +17,7 @@ VERDICTS = ("reproduced", "not reproduced", "cannot tell")
 @click.command("ledger")
 @click.argument("paper", required=False)
 @click.option("--run", default="", metavar="RUN", help="Only the trials that this run's grid asked for.")
-@click.option("--strict", is_flag=True, help="Exit 1 where a cell is not reproduced.")
+@click.option("--strict", is_flag=True, help="Exit 1 if any cell is not reproduced.")
 @plugin_options
 @db_option
 @json_option

@@ -74,7 +74,11 @@ def grid_options(function: F) -> F:
             "available: the full grid's blocks whose data sets are on disk.",
         ),
         click.option(
-            "--grid", "-g", required=True, metavar="FILE|NAME", help="A grid file, or a name: quickstart, a paper's."
+            "--grid",
+            "-g",
+            required=True,
+            metavar="FILE|NAME",
+            help="A grid file, or the name of a bundled grid (quickstart) or paper.",
         ),
     ):
         function = option(function)

@@ -21,7 +21,7 @@ SHOWN = 40
 @click.option("--all", "show_all", is_flag=True, help="List every trial.")
 @json_option
 def command(db: Path, as_json: bool, show_all: bool, **options: Any) -> int:
-    """Show what a grid would run, without running it: trials, finished ones, declined ones and why, time.
+    """Show what a grid would run, without running it: trials, what is finished, what is declined and why, time.
 
     Names, parameters, types and bounds are checked as `bench run` checks them; nothing is run or written.
     """
@@ -104,7 +104,7 @@ def _print(prepared: Any, facts: dict[str, Any], show_all: bool) -> None:
     for why, count in reasons.items():
         click.echo(f"left out by the grid: {count:,} × {why}")
     estimate = facts["estimated_seconds"]
-    time = "" if estimate is None else f", about {estimate:,.0f} s on one slot by earlier trials"
+    time = "" if estimate is None else f", about {estimate:,.0f} s on one slot, estimated from earlier trials"
     trials = "trial" if facts["trials"] == 1 else "trials"
     networks = "dense network" if facts["networks"] == 1 else "dense networks"
     click.echo(

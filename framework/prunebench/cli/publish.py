@@ -13,7 +13,9 @@ from prunebench.cli.options import db_option, json_option
 @click.command("publish")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--output", "-o", "folder", required=True, type=click.Path(path_type=Path), help="The new folder.")
-@click.option("--publisher", default="", metavar="NAME", help="Who publishes; it is shown and travels along.")
+@click.option(
+    "--publisher", default="", metavar="NAME", help="Name of the publisher, shown and stored with the results."
+)
 @click.option("--licence", default="CC-BY-4.0", show_default=True, metavar="NAME", help="Licence of the numbers.")
 @click.option("--title", default="", metavar="TEXT", help="Title of the site.")
 @db_option
@@ -24,7 +26,7 @@ def command(
     """Write RUNs (by default all) as a folder for others: Parquet, a data card, and a site that works offline.
 
     index.html opens from the folder and on any static host; `bench join FOLDER` takes the results into another
-    database. Host names, commands and grids of the runs are part of what is published.
+    database. The folder includes host names, commands and grids of the runs.
     """
     from prunebench.publishing.publish import publish
     from prunebench.store.lookup import run_of

@@ -32,7 +32,7 @@ class _Asked:
 @click.argument("run", required=False)
 @click.option("--all", "everything", is_flag=True, help="Report every trial in the database.")
 @click.option("--query", metavar="SQL", help="Report the trials of a select that returns `trial_id`.")
-@click.option("--paper", metavar="NAME", help="A paper's latest run, beside what the paper published.")
+@click.option("--paper", metavar="NAME", help="Report a paper's latest run beside its published numbers.")
 @click.option(
     "--output",
     "-o",

@@ -24,7 +24,7 @@ def command(
     Scores, counts and bytes are compared exactly; nothing is timed or stored. Exit code 1 if anything differs.
     """
     from prunebench.engine.in_process import workbench
-    from prunebench.export.again import repeated, row_of
+    from prunebench.export.rebuild import repeated, row_of
 
     row = row_of(db, trial)
     now, differs = repeated(row, workbench(db, device=device, plugin_files=plugin_files, disabled=disabled))

@@ -18,7 +18,12 @@ from prunebench.grid.protocols import seconds
 @click.command("run")
 @grid_options
 @db_option
-@click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:2 (slots), cuda, cuda:0,cuda:1.")
+@click.option(
+    "--devices",
+    default="auto",
+    show_default=True,
+    help="Devices to use: auto, cpu, cpu:2 (slots), cuda, cuda:0,cuda:1.",
+)
 @click.option(
     "--executor",
     type=click.Choice(["local", "ray"]),
@@ -160,7 +165,7 @@ def _close(outcome: Any, as_json: bool) -> None:
         if outcome.report:
             click.echo(f"report: {outcome.report}")
         if outcome.logs:
-            click.echo(f"what plugins and libraries printed: {outcome.logs}, a file per slot")
+            click.echo(f"output of plugins and libraries: {outcome.logs}, one file per slot")
     else:
         click.echo(f"everything is done; results in {outcome.database}: bench report, bench query")
     for note in outcome.notes:

@@ -17,9 +17,9 @@ from prunebench.cli.options import db_option, json_option, plugin_options
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="X.pt2, X.safetensors, X.onnx or a folder.",
+    help="Write to X.pt2, X.safetensors, X.onnx or a folder.",
 )
-@click.option("--memory", is_flag=True, help="Also say what a fresh process needs to load and run it.")
+@click.option("--memory", is_flag=True, help="Also measure the memory that a fresh process needs to load and run it.")
 @click.option("--device", default="cpu", show_default=True, help="Device on which the network is rebuilt.")
 @db_option
 @plugin_options
@@ -40,7 +40,7 @@ def command(
     written with a card, read back and compared. `prunebench.load(path)` loads it.
     """
     from prunebench.engine.in_process import workbench
-    from prunebench.export.again import row_of, save_trial
+    from prunebench.export.rebuild import row_of, save_trial
     from prunebench.export.save import require_suffix
 
     require_suffix(out)

@@ -92,7 +92,7 @@ def _print_trace(failures: list[dict[str, Any]], logs: Path) -> None:
         if row["detail"]:
             click.echo(row["detail"])
     if logs.is_dir():
-        click.echo(f"what workers printed: {logs}, a file per slot")
+        click.echo(f"output of the workers: {logs}, one file per slot")
 
 
 def _print(parts: dict[str, list[dict[str, Any]]]) -> None:

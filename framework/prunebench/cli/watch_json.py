@@ -46,14 +46,14 @@ def by_activity(activity: Activity) -> Watched:
     """As the run itself tells it."""
     state, process = activity.snapshot, activity.process
     if activity.ended:
-        stopped = "stopped before its end: run the same command again to go on"
+        stopped = "stopped before its end: run the same command again to continue"
         remark = stopped if activity.ended == "stopped" else ""
         return Watched(activity.run, state, False, activity.ended, remark)
     is_running = process.is_running()
     if is_running is False:
-        gone = f"no longer running (process {process.pid} is gone): run the same command again to go on"
+        gone = f"no longer running (process {process.pid} is gone): run the same command again to continue"
         return Watched(activity.run, state, False, remark=gone)
-    elsewhere = f"on {process.host}: from here it cannot be seen whether it still runs"
+    elsewhere = f"on {process.host}: whether it still runs cannot be seen from here"
     if is_running is None:  # another host has another clock
         return Watched(activity.run, state, None, remark=elsewhere)
     return Watched(activity.run, state.later(time.monotonic()), True)
@@ -68,7 +68,7 @@ def by_database(now: Progress) -> Watched:
     state = Snapshot(at, started_at, now.planned, 0, now.done, now.endings, left, last=last[::-1])
     if now.is_over:
         return Watched(now.run_id, state, False, "complete")
-    remark = "known from stored results alone: the run keeps no activity.json that says what its workers do"
+    remark = "from stored results only: the run has no activity.json, which says what its workers do"
     return Watched(now.run_id, state, None, remark=remark)
 
 

@@ -53,9 +53,7 @@ def _without_cuda() -> Check:
     seen = f"{seen} that torch can use, but {len(cards)} card(s) are visible here"
     if not has_cuda_build():
         return Check("devices", "warning", seen, "this torch is built without CUDA: install one with it")
-    return Check(
-        "devices", "fault", seen, "bring the driver up to date, or install a torch for its CUDA; see nvidia-smi"
-    )
+    return Check("devices", "fault", seen, "update the driver, or install a torch for its CUDA; see nvidia-smi")
 
 
 def load() -> Iterator[Check]:
@@ -64,7 +62,7 @@ def load() -> Iterator[Check]:
     cores = os.cpu_count() or 1
     seen = f"{platform.platform()}, load {busy:.1f} on {cores} cores"
     if busy > cores:
-        yield Check("load", "warning", seen, "timings will take longer: let the machine come to rest")
+        yield Check("load", "warning", seen, "timings will take longer: stop other programs, or wait")
     else:
         yield Check("load", "ok", seen)
 
@@ -86,6 +84,6 @@ def noise() -> Iterator[Check]:
     floor = abs(timing.speedup - 1)
     seen = f"a network against its own copy: {timing.speedup:.3f} [{timing.speedup_low:.3f}, {timing.speedup_high:.3f}]"
     if floor > NOISE_LIMIT:
-        yield Check("noise", "warning", seen, "differences below that mean nothing here: stop other programs")
+        yield Check("noise", "warning", seen, "smaller differences mean nothing on this machine: stop other programs")
     else:
         yield Check("noise", "ok", f"{seen}; contention {timing.contention:.0%}")

@@ -58,7 +58,7 @@ def _remark(key: str, count: int, runs_again: bool) -> str:
     were = "trial was" if count == 1 else "trials were"
     made = f"{count} {were} made by other code of the {kind} {name} than today's"
     if runs_again:
-        return f"{made}: run again, what they were stays as history"
+        return f"{made}: rerun now; old results stay as history"
     return f"{made}: `--retry code` runs such trials again"
 
 
@@ -124,7 +124,7 @@ def against(store: Store, planned: Plan, installed: Installed, retry: tuple[str,
 
 @taking(RunOptions)
 def run(grid: str | Path | Grid, **options: Any) -> Outcome:
-    """Run what the database does not have of `grid`; returns when every trial is a row, or after Ctrl-C.
+    """Run the trials of `grid` that the database does not have; returns when every trial is a row, or after Ctrl-C.
 
     `grid` is a file, a `Grid`, or the name of a bundled grid or a paper. Raises `PruneBenchError` in one line for what
     cannot be planned or stored; a trial that fails is a row.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def load(path: str | Path) -> nn.Module:
     """The network that `bench save` wrote to `path` (.pt2, .safetensors or a folder), for inference.
 
-    Its files are held to the hashes of the card beside it; raises `CheckpointError` where they differ or are missing.
+    Its files must match the hashes in the card beside it; raises `CheckpointError` where they differ or are missing.
     An exported program comes back as the module that torch.export gives: the operations are all there, the original
     classes are not. An .onnx file is for a runtime: `onnxruntime.InferenceSession(path)`.
     """

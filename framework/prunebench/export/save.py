@@ -36,7 +36,7 @@ def require_suffix(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise PruneBenchError(f"{path}: no format {path.suffix!r}; there are .pt2, .safetensors, .onnx and a folder")
     if path.exists() or card_path(path).exists():
-        raise PruneBenchError(f"{path} is there already: name another, or remove it")
+        raise PruneBenchError(f"{path} already exists: name another, or remove it")
 
 
 def save(network: nn.Module, inputs: Any, path: Path, facts: dict[str, Any], memory: bool = False) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _onnx_outputs(place: Path, inputs: Any) -> list[Tensor]:
     try:
         import onnxruntime
     except ImportError:
-        raise PruneBenchError("an .onnx file is checked by pip install 'prunebench[runtimes]'") from None
+        raise PruneBenchError("checking an .onnx file needs pip install 'prunebench[runtimes]'") from None
     session = onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
     fed = [leaf.numpy() for leaf in samples.leaves(inputs)]
     answers = session.run(None, {given.name: leaf for given, leaf in zip(session.get_inputs(), fed, strict=True)})

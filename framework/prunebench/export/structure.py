@@ -17,7 +17,7 @@ def described(network: nn.Module) -> Any:
     """Nested plain data; raises `PruneBenchError` naming the first module that is no chain of torch's own layers."""
     name = type(network).__name__
     if getattr(nn, name, None) is not type(network):
-        raise PruneBenchError(f"{name} is no layer of torch's own, so weights alone do not say what it computes")
+        raise PruneBenchError(f"{name} is not a layer of torch's own: its weights alone do not say what it computes")
     if name in CONTAINERS:
         return {"use": name, "parts": [[key, described(part)] for key, part in network.named_children()]}
     if next(network.children(), None) is not None:
@@ -41,7 +41,7 @@ def _settings(layer: nn.Module) -> dict[str, Any]:
         found[name] = value is not None if name == "bias" else value
     for name, value in found.items():
         if not is_plain(value):
-            raise PruneBenchError(f"{type(layer).__name__} has a {name} that is no plain value")
+            raise PruneBenchError(f"{type(layer).__name__} has a {name} that is not a plain value")
     return found
 
 
@@ -56,7 +56,7 @@ def built(description: Any) -> nn.Module:
     """The modules that the data describe, with weights still to be loaded."""
     cls = getattr(nn, str(description["use"]))
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise PruneBenchError(f"{description['use']} is no layer of torch's")
+        raise PruneBenchError(f"{description['use']} is not one of torch's layers")
     if "parts" in description:
         chain = nn.Sequential()
         for key, part in _in_order(description["parts"]):

@@ -42,7 +42,7 @@ def text_of(path: Path) -> str:
             raise GridError(f"{path} is a folder, not a grid file")
         if not path.is_file():
             path.stat()  # where it is not there
-            raise GridError(f"{path} is not a regular file, so it is no grid file")
+            raise GridError(f"{path} is not a regular file, so it cannot be a grid file")
         with path.open("rb") as file:
             data = file.read(FILE_LIMIT_BYTES + 1)  # a file may grow while it is read
         if len(data) > FILE_LIMIT_BYTES:

@@ -150,7 +150,7 @@ def _check_protocol(protocol: Protocol) -> None:
     for part in ("train", "finetune"):
         check_recipe(getattr(protocol, part), f"protocol.{part}")
     if protocol.train.distill:
-        raise GridError("protocol.train.distill: the dense network has no teacher: it is for finetune")
+        raise GridError("protocol.train.distill: the dense network has no teacher: distill belongs in finetune")
     _check_retraining(protocol)
     latency = protocol.latency
     for batch in latency.batch:
@@ -174,7 +174,7 @@ def _check_retraining(protocol: Protocol) -> None:
     usual = replace(own, epochs=Recipe().epochs)
     if usual != Recipe():
         raise GridError(
-            f'protocol.retraining = "{mode}" trains by protocol.train: finetune has no key but epochs, got '
+            f'protocol.retraining = "{mode}" trains by protocol.train: finetune takes epochs only, got '
             f"{', '.join(changed(usual))}"
         )
     if train.steps or train.patience or not train.epochs:

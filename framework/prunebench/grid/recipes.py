@@ -88,7 +88,7 @@ def _check_augmentation(wish: Augmentation, where: str) -> None:
     _require(0 <= wish.erase <= 1, f"{where}.erase", "in [0, 1]", wish.erase)
     _require(0 <= wish.magnitude <= LARGEST_MAGNITUDE, f"{where}.magnitude", "in [0, 30]", wish.magnitude)
     if wish.magnitude != NOTHING.magnitude and not wish.rand_augment:
-        raise GridError(f"{where}.magnitude is of rand_augment, which is 0: give rand_augment, or leave magnitude out")
+        raise GridError(f"{where}.magnitude applies to rand_augment, which is 0: give it, or leave magnitude out")
 
 
 def _check_optimizer(recipe: Recipe, where: str) -> None:
@@ -97,20 +97,20 @@ def _check_optimizer(recipe: Recipe, where: str) -> None:
             f'{where}.nesterov needs optimizer = "sgd" with a momentum, got {recipe.optimizer} with {recipe.momentum}'
         )
     if recipe.decay == "weights" and not recipe.weight_decay:
-        raise GridError(f"{where}.decay says what weight_decay is of, which is 0: give weight_decay, or leave it out")
+        raise GridError(f"{where}.decay chooses what weight_decay applies to, which is 0: give it, or leave decay out")
     if recipe.temperature != Recipe().temperature and not recipe.distill:
-        raise GridError(f"{where}.temperature is of distill, which is 0: give distill, or leave temperature out")
+        raise GridError(f"{where}.temperature applies to distill, which is 0: give it, or leave temperature out")
 
 
 def _check_schedule(recipe: Recipe, where: str) -> None:
     for key, schedule in OF_SCHEDULE.items():
         given = bool(getattr(recipe, key))
         if given and recipe.schedule != schedule:
-            raise GridError(f'{where}.{key} is of schedule = "{schedule}", got schedule = "{recipe.schedule}"')
+            raise GridError(f'{where}.{key} belongs to schedule = "{schedule}", got schedule = "{recipe.schedule}"')
         if recipe.schedule == schedule and not given:
             raise GridError(f'{where}: schedule = "{schedule}" needs {key}')
     if recipe.gamma != Recipe().gamma and recipe.schedule not in OF_SCHEDULE.values():
-        raise GridError(f'{where}.gamma is of schedule = "step" or "multi_step", got "{recipe.schedule}"')
+        raise GridError(f'{where}.gamma belongs to schedule = "step" or "multi_step", got "{recipe.schedule}"')
     if recipe.schedule == "one_cycle" and recipe.warmup:
         raise GridError(f'{where}.warmup: schedule = "one_cycle" rises by itself: leave warmup out')
     if list(recipe.milestones) != sorted(set(recipe.milestones)) or min(recipe.milestones, default=1) < 1:

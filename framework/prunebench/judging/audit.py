@@ -64,7 +64,7 @@ def _both_ratios(facts: Facts) -> Judged:
 def _top5(facts: Facts) -> Judged:
     t = facts.totals
     if not t["with_top5"]:
-        return "does not apply", "top-5 is kept of classification with more than five classes only", ""
+        return "does not apply", "top-5 is stored only for classification with more than five classes", ""
     found = f"top-5 for {t['with_top5']} of {t['classified']} trials"
     return _shared(t["classified"], t["classified"] - t["with_top5"], found + " of classification", "")
 

@@ -24,7 +24,7 @@ class Verdict:
     numbers: dict[str, Any] = field(default_factory=dict)
     why: str = ""  # the author's own remark: why it differs
     why_not: str = ""
-    since: str = ""  # what is no longer as it was when the rows were made: `report.since`
+    since: str = ""  # what is no longer as it was when the rows were made: `report.outdated_rows`
     seed_count: int | None = None  # as the claim's own numbers count them, or the most that a setting of the run has
 
 
@@ -64,7 +64,7 @@ def _verdict(claim: dict[str, str], answer: Answer) -> Verdict:
         return Verdict(text, sql, "error", why=why, why_not=answer.error)
     if len(answer.rows) != 1:
         found = "no row" if not answer.rows else "more than one row"
-        return Verdict(text, sql, "error", why=why, why_not=f"the query gave {found}; it has to give one")
+        return Verdict(text, sql, "error", why=why, why_not=f"the query gave {found}; it must return one")
     numbers = dict(zip(answer.columns, answer.rows[0], strict=True))
     verdict, why_not = _judged(numbers)
     numbers = {name: value for name, value in numbers.items() if name not in ("verdict", "held")}

@@ -191,13 +191,13 @@ def _lost_sql(a: str, b: str, keys: str) -> str:
 
 
 def _notes(rows: Sequence[dict[str, Any]], lost_count: int) -> tuple[str, ...]:
-    notes = [f"{lost_count} trials that are ok in A ended otherwise in B"] if lost_count else []
+    notes = [f"{lost_count} trials that are ok in A did not end ok in B"] if lost_count else []
     if any(not row["same_environment"] for row in rows):
         notes.append("speed is compared only between pairs of the same environment")
     if any(not row["same_score"] for row in rows):
         notes.append("pairs whose two sides are scored by different objectives are left out of the scores")
     if len({row["seed"] for row in rows}) == 1:
-        notes.append("every pair has one and the same seed: another seed may tell otherwise")
+        notes.append("all pairs have the same seed: another seed may give another answer")
     return tuple(notes)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from prunebench import samples
 from prunebench.errors import InvalidOutput
-from prunebench.measure.kept import Kept
 from prunebench.measure.statistics import pack_bits, pack_values
+from prunebench.measure.unchanged import Kept
 from prunebench.plugins.contracts import Objective
 from prunebench.splits import Split
 

@@ -61,7 +61,7 @@ class Comparison(Results):
 
     def save(self, trial: str, path: str | Path, device: str = "cpu") -> dict[str, Any]:
         """Write the trial's pruned network to `path` as `bench save` does; returns its card."""
-        from prunebench.export.again import row_of, save_trial
+        from prunebench.export.rebuild import row_of, save_trial
 
         return save_trial(
             row_of(self.path, trial), workbench(self.path, device=device, installed=self.installed), Path(path)
@@ -111,11 +111,11 @@ def compare(
     loss: Any = None,
     **options: Any,
 ) -> Comparison:
-    """Prune a copy of a trained `network` by each method, measure each beside it, store and return the results.
+    """Prune a copy of a trained `network` by each method, measure it beside the network, store and return the results.
 
     `data` are (inputs, targets) as tensors, a DataLoader, a torch data set, or `Splits`; `test` is what to score on,
-    else 15 % of `data` are kept apart. A method is a name, run at each of `targets` (`{"compression": [2, 4]}`), or a
-    table as in a grid (`{"use": "low_rank", "rank": [4, 8]}`), which stands as it is. `loss(outputs, targets)` is a
+    by default 15 % of `data`, kept apart. A method is a name, run at each of `targets` (`{"compression": [2, 4]}`), or
+    a table as in a grid (`{"use": "low_rank", "rank": [4, 8]}`), taken as it is. `loss(outputs, targets)` is a
     mean over the batch; without one, int64 targets are classes and floats numbers. `protocol` is a grid's table. What
     the database has of this network, these data and these settings is not run again.
 
@@ -140,7 +140,7 @@ def compare(
     if not asked.quiet:
         _say(f"{len(prepared.todo)} trials run, {done} were done, in {outcome.seconds:.1f} s; results in {db}")
     if outcome.interrupted:
-        raise KeyboardInterrupt("interrupted: what is finished is stored, the same call goes on from here")
+        raise KeyboardInterrupt("interrupted: finished trials are stored; the same call continues from here")
     return Comparison(db, trials, outcome, subject.installed)
 
 

@@ -61,7 +61,7 @@ def _shown_outputs(parts: tuple[Pair, Pair, Pair], objective: str) -> int:
     targets = [leaf for part in parts for leaf in samples.leaves(part[1])]
     if objective in ("classification", "language_modelling"):
         if any(leaf.is_floating_point() for leaf in targets):
-            raise DataError(f"{objective} has whole numbers as targets, got {samples.shapes(parts[0][1])}")
+            raise DataError(f"{objective} takes whole numbers as targets, got {samples.shapes(parts[0][1])}")
         return max(2, 1 + max(int(leaf.max()) for leaf in targets))
     return int(targets[0].shape[-1]) if targets[0].ndim > 1 else 1
 
@@ -101,7 +101,7 @@ def _collected(dataset: Any, collate: Callable[[list[Any]], Any]) -> Pair:
     try:
         batches = [collate([dataset[i] for i in range(s, min(s + COLLECTED, len(dataset)))]) for s in starts]
     except (TypeError, RuntimeError) as error:
-        raise DataError(f"samples of the data set cannot be put together: {' '.join(str(error).split())}") from None
+        raise DataError(f"samples of the data set cannot be stacked: {' '.join(str(error).split())}") from None
     return _joined([_pair(batch) for batch in batches])
 
 
@@ -114,7 +114,7 @@ def _pair(batch: Any) -> Pair:
 
 def _joined(batches: list[Pair]) -> Pair:
     if not batches:
-        raise DataError("the data hold no sample")
+        raise DataError("the data hold no samples")
     return samples.joined([pair[0] for pair in batches]), samples.joined([pair[1] for pair in batches])
 
 
@@ -158,7 +158,7 @@ def output_count(network: nn.Module, given: Pair) -> int:
             answer = samples.call(network, few)
     except Exception as error:  # the border: a network of somebody's own may raise anything
         text = " ".join(str(error).split())[:300]
-        raise DataError(f"the network does not take the inputs {samples.shapes(few)}: {text}") from None
+        raise DataError(f"the network does not accept the inputs {samples.shapes(few)}: {text}") from None
     if not isinstance(answer, Tensor):
         return 1  # what the loss makes of it, the loss knows
     return int(answer.shape[-1]) if answer.ndim > 1 else 1
@@ -167,7 +167,7 @@ def output_count(network: nn.Module, given: Pair) -> int:
 def _require_labels(targets: Any, class_count: int) -> None:
     low, high = int(targets.min()), int(targets.max())
     if low < 0 or high >= class_count:
-        raise DataError(f"labels from {low} to {high}, but the network answers {class_count} classes, numbered from 0")
+        raise DataError(f"labels from {low} to {high}, but the network has {class_count} classes, numbered from 0")
 
 
 def fingerprint(splits: Splits) -> str:

@@ -45,7 +45,7 @@ class OwnLoss(Objective):
 
     def example(self, count: int, generator: torch.Generator) -> tuple[Any, Any]:
         """Nobody knows what the function takes."""
-        raise NotImplementedError("a loss of one's own has no example")
+        raise NotImplementedError("a loss of your own has no example")
 
 
 def own_loss(function: Loss) -> type[OwnLoss]:
@@ -67,7 +67,7 @@ def require_finite(function: Loss, outputs: Any, targets: Any) -> None:
     try:
         value = float(function(outputs, targets))
     except Exception as error:  # the border: a loss of somebody's own may raise anything
-        raise DataError(f"the loss does not take the network's outputs and the targets: {said(error, 300)}") from None
+        raise DataError(f"the loss does not accept the network's outputs and the targets: {said(error, 300)}") from None
     if value != value or value in (float("inf"), float("-inf")):
         raise DataError(f"the loss of the network as it was given is {value}: it must be finite")
 

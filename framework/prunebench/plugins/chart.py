@@ -27,10 +27,10 @@ class Look(Protocol):
         """The methods that are drawn, in the order of their colours."""
 
     def colour(self, legend: bool = True) -> Any:
-        """An `alt.Color` by the column `method`, told apart by colour-blind eyes, right in both themes."""
+        """An `alt.Color` by the column `method`, safe for colour-blind readers, for both themes."""
 
     def shape(self) -> Any:
-        """An `alt.Shape` by the column `method`, so that it is told without colour."""
+        """An `alt.Shape` by the column `method`, which tells methods apart without colour."""
 
     def faded(self, strong: float, weak: float = 0.1) -> Any:
         """An opacity: `weak` while the reader has chosen other settings in another chart."""

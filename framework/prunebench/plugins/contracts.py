@@ -51,10 +51,10 @@ def param(
     """A dataclass field with a meaning, a unit and bounds; without a default the grid must give the value.
 
     `additive` is for a field that a released plugin gains: at its default, which must be what the plugin did before, it
-    is no part of a trial's identity, so that results from before still count.
+    is not part of a trial's identity, so earlier results still count.
     """
     if unknown := set(later) - {"additive"}:
-        raise TypeError(f"param knows no {', '.join(sorted(unknown))}")
+        raise TypeError(f"param has no option {', '.join(sorted(unknown))}")
     additive = later.get("additive", False)
     if additive and default is dataclasses.MISSING:
         raise ValueError("an additive field needs a default: what the plugin did before it had the field")
@@ -64,7 +64,7 @@ def param(
 
 
 class Task(Protocol):
-    """What a method may know of the task: training data and how to train, never the test split."""
+    """What a method may know of the task: the training data and how to train, never the test split."""
 
     train: Split
     validation: Split
@@ -81,9 +81,9 @@ class Task(Protocol):
     anatomy: Anatomy | None  # of the network it is handed; None where its blocks are not known
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """`compute()`, done once for this dense network whatever the swept parameter is, and then kept.
+        """The result of `compute()`, which runs once per dense network, whatever the swept parameter is.
 
-        Only for work on the network as handed over. What it cost is counted in every trial's `prune_seconds`.
+        Use it only for work on the network as given. Its cost is counted in every trial's `prune_seconds`.
         """
 
     def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
@@ -120,13 +120,13 @@ class Method(ABC):
     name: ClassVar[str]
     paper: ClassVar[str] = ""  # a link
     api_version: ClassVar[int] = 1
-    objectives: ClassVar[tuple[str, ...]] = ()  # those that it works for, by name; () for any
+    objectives: ClassVar[tuple[str, ...]] = ()  # objectives that it works for, by name; () for any
     stochastic: ClassVar[bool] = False  # draws from `task.generator`: another seed gives other weights
     trains: ClassVar[bool] = False  # calls `task.fit` itself
     control: ClassVar[bool] = False  # a baseline that every chart shows; anything but True is a setting of that name
     knob: ClassVar[str] = ""  # the field that a target (`compression = 4`) is solved for
     loosest: ClassVar[Mapping[str, Value] | None] = None  # the setting at which the network computes as dense
-    example: ClassVar[Mapping[str, Value]] = {}  # a setting to try it with, where the defaults alone are none
+    example: ClassVar[Mapping[str, Value]] = {}  # a setting to try it with, where the defaults are not enough
 
     @abstractmethod
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
@@ -137,11 +137,11 @@ class Method(ABC):
 
     @property
     def measures(self) -> bool:
-        """Whether these settings measure times, so that two runs on one network may rightly differ."""
+        """Whether these settings measure times, so that two runs on one network may differ."""
         return False
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """What will be left of every layer in closed form, in the order of `shapes`; None where data decides.
+        """What remains of every layer, in closed form, in the order of `shapes`; None where it depends on data.
 
         The runner asserts it against the network that `prune` returned. Layers that share one record are summed.
         """
@@ -152,16 +152,16 @@ class Method(ABC):
         return {}
 
     def exported(self, network: nn.Module) -> tuple[nn.Module, str]:
-        """What another runtime is given of the pruned `network`, and "int8" where its own quantizer is to be applied.
+        """The form of the pruned `network` for another runtime, and "int8" where that runtime's quantizer applies.
 
-        By default the network as it is. A method whose layers only torch's kernels run returns a copy that computes
+        By default it is the network itself. A method whose layers only torch's kernels run returns a copy that computes
         the same in floating point; `network` itself is left as it is.
         """
         return network, ""
 
 
 class Tokenizer(Protocol):
-    """How a language model reads text; a data set of text is handed its model's by `Dataset.load_for`."""
+    """How a language model reads text; a data set of text gets its model's in `Dataset.load_for`."""
 
     name: str
     sha256: str  # of all that decides the tokens
@@ -179,12 +179,12 @@ class Model(ABC):
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     api_version: ClassVar[int] = 1
-    objectives: ClassVar[tuple[str, ...]] = ()  # those that its outputs serve, by name; () for any
+    objectives: ClassVar[tuple[str, ...]] = ()  # objectives that its outputs serve, by name; () for any
     input_shape: ClassVar[tuple[int, ...] | None]  # of a sample: (C, H, W), (T,), (F,); None takes the data's own
 
     @abstractmethod
     def build(self, outputs: int) -> nn.Module:
-        """A new network with fresh weights; the caller has seeded torch's generator.
+        """A new network with fresh weights. The caller seeds torch's generator before.
 
         `outputs` is how many numbers it answers per sample or token: classes (as logits), targets, or a vocabulary's
         size. With `input_shape = None` it may hold torch's lazy layers, which a first sample gives their sizes.
@@ -224,24 +224,24 @@ class Model(ABC):
         return None
 
     def tokenizer(self) -> Tokenizer | None:
-        """How the model reads text; None for a model that reads no text, or whatever tokens the data set has."""
+        """How the model reads text; None for a model that reads no text, or that takes the data set's own tokens."""
         return None
 
     def facts(self, network: nn.Module) -> Mapping[str, Value]:
         """What two numbers of this model must share to be compared, by name: `revision`, `attention`, `weights`.
 
-        They stand in a row beside what the data set says of itself, where it says anything.
+        They stand in a row beside the facts of the data set, where it has any.
         """
         return {}
 
     def remarks(self) -> tuple[str, ...]:
-        """What a reader of every row of this model should know, as of weights that came quantized."""
+        """What a reader of every row of this model should know, such as that its weights came quantized."""
         return ()
 
     def named_code(self) -> str:
-        """A hash of the code and files that the fields name, where they name any; part of a trial's identity.
+        """A hash of the code and files that the fields name, empty where they name none; part of a trial's identity.
 
-        It is asked for when a grid is planned, and again before the network is built: what was edited in between is
+        It is asked for when a grid is planned, and again before the network is built; a file edited in between is
         refused. `Target.code` makes one without importing anything.
         """
         return ""
@@ -252,7 +252,7 @@ class Model(ABC):
 
 @dataclass(frozen=True)
 class Dataset(ABC):
-    """Samples with targets, split once and for all: every seed is scored on the same test samples."""
+    """Samples with targets. The split is fixed, so every seed is scored on the same test samples."""
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
@@ -264,8 +264,8 @@ class Dataset(ABC):
     def load(self, input_shape: tuple[int, ...] | None, folder: Path) -> Splits:
         """The splits in the model's `input_shape` (images are resized to its (C, H, W)); None leaves them as they are.
 
-        Files are read from, or fetched into, `folder`. Raises `DataError` with the fix where they are neither there
-        nor to be had, or where samples of this shape cannot be made.
+        Files are read from, or fetched into, `folder`. Raises `DataError` with the fix where they are missing and
+        cannot be fetched, or where samples of this shape cannot be made.
         """
 
     def load_for(self, model: Model, folder: Path) -> Splits:
@@ -277,9 +277,9 @@ class Dataset(ABC):
         return True
 
     def named_code(self) -> str:
-        """A hash of the code and files that the fields name, where they name any; part of a trial's identity.
+        """A hash of the code and files that the fields name, empty where they name none; part of a trial's identity.
 
-        It is asked for when a grid is planned, and again before the data are loaded: what was edited in between is
+        It is asked for when a grid is planned, and again before the data are loaded; a file edited in between is
         refused. `Target.code` makes one without importing anything.
         """
         return ""
@@ -303,7 +303,7 @@ class Objective(ABC):
     title: ClassVar[str] = ""  # the headline for people, "top-1 accuracy"; by default `score` with spaces
     larger_is_better: ClassVar[bool] = True
     compared: ClassVar[Literal["difference", "ratio"]] = "difference"  # how two headlines are compared
-    near: ClassVar[tuple[float, float]] = (0.01, 0.05)  # a loss of it that is "as good" as dense, and "nearly"
+    near: ClassVar[tuple[float, float]] = (0.01, 0.05)  # losses that are "as good" as dense, and "nearly"
     paired: ClassVar[Literal["bits", "values", "none"]] = "values"  # what `judge` says of a sample, for paired tests
 
     @abstractmethod
@@ -321,7 +321,7 @@ class Objective(ABC):
         """
 
     def scores(self, judged: Mapping[str, Tensor]) -> Mapping[str, float]:
-        """The numbers of a split from what `judge` said of all its N samples: (N, ...) on the CPU, sums added up.
+        """The numbers of a split, from what `judge` returned for all its N samples: (N, ...) on the CPU, sums added up.
 
         By default the headline is the weighted mean of `value`. Raises `InvalidOutput` where a number has no meaning.
         """
@@ -332,9 +332,9 @@ class Objective(ABC):
         return {}
 
     def spread(self, outputs: Any, generator: torch.Generator) -> Any:
-        """A random direction of the outputs whose second moment is the curvature that the loss has there.
+        """A random direction of the outputs; its second moment is the curvature of the loss there.
 
-        Methods that weigh a layer's responses by what they change draw it; raises `NotApplicable` where it is unknown.
+        Methods that weigh a layer's responses by their effect draw it. Raises `NotApplicable` where it is unknown.
         """
         raise NotApplicable(f"the objective {self.name} says nothing about the curvature of its loss")
 
@@ -379,11 +379,11 @@ class Paper(ABC):
         return f"{grid.rstrip()}\n\n{paper_text(claims)}" if claims.is_file() else grid
 
     def published(self) -> list[dict[str, str]]:
-        """The published numbers, a row each, empty text where the paper says nothing; raises `DataError`."""
+        """The published numbers, one per row, with empty text where the paper gives none; raises `DataError`."""
         return published_rows(self.folder / "published.csv", self.columns)
 
     def ledger(self) -> list[LedgerRow]:
-        """The published numbers with their protocol, from `ledger.csv`; none without the file; raises `DataError`."""
+        """The published numbers with their protocol, from `ledger.csv`; [] without the file; raises `DataError`."""
         file = self.folder / "ledger.csv"
         return ledger_rows(file, self.name) if file.is_file() else []
 
@@ -391,7 +391,7 @@ class Paper(ABC):
         """SQL over the views that lays ours beside the published numbers; empty where the paper has none.
 
         A page shows rows of one `table` under its name, `published_x`, `formula_x` and `our_x` under one heading with
-        their difference, and `why…` as the reason.
+        their difference, and a column whose name begins with `why` as the reason.
         """
         template = self.comparison_template()
         return with_published(template, self.published()) if template else ""
@@ -402,11 +402,11 @@ class Paper(ABC):
         return paper_text(file) if file.is_file() else ""
 
     def figures(self) -> Sequence[type[Any]]:
-        """Subclasses of `Chart`: the figures, ours beside the published rows, which `$published` names there, too."""
+        """Subclasses of `Chart`, one per figure: our rows beside the published ones, `$published` in their SQL."""
         return ()
 
     def notes(self) -> str:
-        """Markdown: the protocol, where ours departs from it, and why numbers differ."""
+        """Markdown text: the protocol, where ours departs from it, and why numbers differ."""
         file = self.folder / "notes.md"
         return paper_text(file) if file.is_file() else ""
 
@@ -418,14 +418,14 @@ class Metric(ABC):
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     api_version: ClassVar[int] = 1
-    objectives: ClassVar[tuple[str, ...]] = ()  # those that it says something of, by name; () for any
+    objectives: ClassVar[tuple[str, ...]] = ()  # objectives that it measures, by name; () for any
     units: ClassVar[Mapping[str, str]]  # number -> unit, of all that `measure` may return
 
     @abstractmethod
     def measure(self, network: nn.Module, dense: nn.Module, test: Split, device: torch.device) -> Mapping[str, float]:
         """Number by name; both networks are in evaluation mode on `device` and must be left as they are.
 
-        Raises `NotApplicable("why")` where it says nothing of such networks or data; the reason becomes a note.
+        Raises `NotApplicable("why")` where it does not apply to such networks or data; the reason becomes a note.
         """
 
     def check(self) -> None:

@@ -190,7 +190,7 @@ def class_fault(cls: Any, base: type[Any]) -> str:
     if not isinstance(cls.api_version, int) or cls.api_version < 1:
         return f"api_version must be a whole number from 1 on, got {cls.api_version!r}"
     if cls.api_version > API_VERSION:
-        return f"needs plugin API {cls.api_version}, this prunebench speaks {API_VERSION}: upgrade prunebench"
+        return f"needs plugin API {cls.api_version}, this prunebench has {API_VERSION}: upgrade prunebench"
     if getattr(cls, "__abstractmethods__", None):
         return f"does not define {', '.join(sorted(cls.__abstractmethods__))}()"
     fields = {item.name for item in dataclasses.fields(cls)}
@@ -199,7 +199,7 @@ def class_fault(cls: Any, base: type[Any]) -> str:
         return f"is missing the class attribute {', '.join(missing)}"
     own_fields = [n for n in cls.__dict__.get("__annotations__", {}) if n not in vars(base).get("__annotations__", {})]
     if own_fields and "__dataclass_fields__" not in cls.__dict__:
-        return f"has the fields {', '.join(own_fields)} but is no @dataclass(frozen=True)"
+        return f"has the fields {', '.join(own_fields)} but is not a @dataclass(frozen=True)"
     for name in sorted(fields & {"use", "seed", "pipeline"}):
         return f"a field may not be called {name!r}: grids use that word"
     return ""

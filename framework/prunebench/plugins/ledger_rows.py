@@ -144,7 +144,7 @@ def _row(row: dict[str, str], paper: str, where: str) -> LedgerRow:
         raise DataError(f"{where}: {row['metric']} is in {UNITS[row['metric']]}, got {row['unit']!r}: convert it")
     value = _number(row["value"], "value", where)
     if row["unit"] == "percent" and not 0 <= value <= 100:
-        raise DataError(f"{where}: value {row['value']} is no percentage")
+        raise DataError(f"{where}: value {row['value']} is not a percentage")
     spread = _number(row["spread"], "spread", where) if row["spread"] else None
     texts = {name: row[name] for name in COLUMNS if name not in ("value", "spread")}
     return LedgerRow(**texts, value=value, spread=spread, digits=_half_digit(row["value"]))

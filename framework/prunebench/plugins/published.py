@@ -41,7 +41,7 @@ def published_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 def _checked(row: dict[str, str], path: Path, line: int) -> dict[str, str]:
     if None in row or None in row.values():
-        raise DataError(f"{path}:{line}: the line has not as many values as the header has columns")
+        raise DataError(f"{path}:{line}: the line must have one value per column of the header")
     return row
 
 

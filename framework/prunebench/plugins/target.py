@@ -36,7 +36,7 @@ _imported: dict[str, str] = {}  # a target's module -> its code when this proces
 class Target:
     """A function or class that a grid names by `package.module:function`, or by `folder/file.py:function`.
 
-    Everything raises `PluginError`, or `ValueError` from `check`, in one line that says what is wrong.
+    Methods raise `PluginError` (`check` raises `ValueError`) with one line that says what is wrong.
     """
 
     text: str
@@ -63,13 +63,13 @@ class Target:
     def code(self, *files: str | Path) -> str:
         """A hash of the module, of the modules of its project that it imports, and of `files`, weights for one.
 
-        Of a package that was installed for good, its version stands for its text.
+        For a package that is not installed as editable, the version stands for the text.
         """
         parts = [self._name, self._module_code(), *(_file_hash(Path(file)) for file in files)]
         return short_hash("\n".join(parts))
 
     def call(self, arguments: Mapping[str, Any], **offered: Any) -> Any:
-        """What the function returns for `arguments`, and for those of `offered` that it has a parameter for."""
+        """What the function returns for `arguments` and those of `offered` that it has parameters for."""
         function = self.found()
         known: Mapping[str, Any] = {}
         with contextlib.suppress(TypeError, ValueError):  # some functions that are not written in Python have none
@@ -118,7 +118,7 @@ class Target:
                 raise PluginError(f"target {self.text!r}: there is no file {path}")
             return path, path.stem, path.parent
         if not all(part.isidentifier() for part in module.split(".")):
-            raise PluginError(f"target {self.text!r}: {module!r} is no module's name: write package.module:function")
+            raise PluginError(f"target {self.text!r}: {module!r} is not a module's name: write package.module:function")
         for base in _bases():
             for path in _files(base, module):
                 return path, module, base

@@ -181,7 +181,7 @@ def provenance(machines: pl.DataFrame, protocols: pl.DataFrame) -> str:
     parts = [*(_machine(row) for row in machines.iter_rows(named=True)), _more(machines, "environments")]
     parts += [*(_protocol(row) for row in protocols.iter_rows(named=True)), _more(protocols, "protocols")]
     if not any(parts):
-        parts = [paragraph("No trial has left its provenance.", "empty")]
+        parts = [paragraph("No trial has stored its provenance.", "empty")]
     return section("provenance", "Where and with what", *parts)
 
 
@@ -317,7 +317,7 @@ def _fast_and_useless(settings: pl.DataFrame) -> list[str]:
     rows = settings.filter(faster & near).unique(("panel", "setting")).sort("panel", "setting")
     if rows.is_empty():
         return []
-    return [f"Faster, but hardly better than without a network, so that the speed serves nobody: {_named(rows)}."]
+    return [f"Faster, but hardly better than without a network, so the speed is of no use: {_named(rows)}."]
 
 
 def _named(rows: pl.DataFrame) -> str:

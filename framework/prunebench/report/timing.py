@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 FLAGS = {
-    "contended": "others took part of the processor (contended)",
-    "other-threads": "threads of the network worked that the clock of one thread does not see (other-threads)",
-    "remembers-inputs": "a network was quicker on an input that it had just had than on a new one (remembers-inputs)",
+    "contended": "other programs took processor time (contended)",
+    "other-threads": "the network used threads that the clock of one thread does not see (other-threads)",
+    "remembers-inputs": "a network was quicker on an input that it had just seen than on a new one (remembers-inputs)",
     "uneven-calls": "the calls of one side differ, so that its mean is far from its median (uneven-calls)",
-    "wall-hidden": "others took so much of it that wall times say nothing (wall-hidden)",
+    "wall-hidden": "other programs took so much of it that wall times say nothing (wall-hidden)",
     "launch-bound": "the host could not queue the work fast enough (launch-bound)",
     "throttled": "the card slowed itself down (throttled)",
     "few-blocks": "there was time for fewer than ten pairs of blocks (few-blocks)",

@@ -33,7 +33,7 @@ class Judgements:
 def begin(results: Queryable, db: Path | str, run_id: str, installed: Installed | None = None) -> Judgements:
     """Start both checks; a run without claims is not asked for them."""
     from prunebench.report.advice import planned_audit
-    from prunebench.report.since import judged
+    from prunebench.report.outdated_rows import judged
 
     claims = results.query(f"select claims from runs where run_id = {quoted(run_id)} and len(claims) > 2")
     pool = ThreadPoolExecutor(2)
@@ -66,7 +66,7 @@ def audit_section(found: Future[Sequence[Point]]) -> str:
     try:
         points = found.result()
     except PruneBenchError as error:
-        return section("audit", "Audit", paragraph(f"The run could not be held to the checklist: {error}", "empty"))
+        return section("audit", "Audit", paragraph(f"The audit could not be made: {error}", "empty"))
     applying = [point for point in points if point.status != "does not apply"]
     kept = sum(point.status == "satisfied" for point in applying)
     told = f"{kept} of the {count(len(applying), 'point')} of a sound pruning evaluation that apply here are satisfied."

@@ -26,11 +26,11 @@ def faults(database: Path, journals: list[Path]) -> Iterator[str]:
     """
     acknowledged = {path.name: set(_keys(path)) for path in journals}
     yield from (fault for path in journals for fault in _journal_faults(path))
-    yield from (f"{path}: no regular file, so no journal: nothing is read of it" for path in strangers_of(database))
+    yield from (f"{path}: not a regular file, so not a journal: it is not read" for path in strangers_of(database))
     yield from (_loss(path) for path in unread_beside(database))
     yield from _copy_faults(database)
     if not database.exists():
-        yield f"{database}: not there yet; the next merge writes it"
+        yield f"{database}: does not exist yet; the next merge writes it"
         return
     connection = db.connect()
     try:

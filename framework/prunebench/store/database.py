@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from importlib import metadata
 from pathlib import Path
@@ -67,19 +69,24 @@ def connect(**config: Any) -> DuckDBPyConnection:
 
 
 def attach(connection: DuckDBPyConnection, path: Path, name: str, read_only: bool = True) -> None:
-    """Attach the file at `path`; raises StoreError where it is held, damaged or something else."""
+    """Attach the file at `path`.
+
+    Raises StoreError where it is held, damaged or something else, OSError where the disk is full.
+    """
     import duckdb
 
     if path.is_dir():
         raise NotADatabase(f"{path}: a folder, not a results database; name a file with --db")
     if path.exists() and not path.is_file():
-        raise NotADatabase(f"{path}: no regular file, not a results database; name a file with --db")
+        raise NotADatabase(f"{path}: not a regular file, so not a results database; name a file with --db")
     if "\\" in str(path):  # DuckDB reads it as a folder's end, and finds another file or none
         raise StoreError(f"{path}: a path with a backslash cannot be opened; choose another with --db")
     options = "type duckdb, read_only" if read_only else "type duckdb"
     try:
         connection.execute(f"attach {quoted(str(path))} as {name} ({options})")
     except duckdb.Error as error:
+        if "no space left" in str(error).lower():  # a merge waits for another time; nothing is wrong with the file
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         raise _cause(path, str(error)) from None
 
 

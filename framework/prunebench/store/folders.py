@@ -139,7 +139,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{path}: not the manifest of published results (no format {FORMAT!r})")
     for key, known in (("version", VERSION), ("schema", db.SCHEMA)):
         if not isinstance(manifest.get(key), int) or manifest[key] < 1:
-            raise StoreError(f"{path}: {key} is no number")
+            raise StoreError(f"{path}: {key} is not a number")
         if manifest[key] > known:
             raise NewerDatabase(
                 f"{folder}: published by a newer prunebench ({key} {manifest[key]}, this one knows {known}); "
@@ -151,11 +151,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _check_files(folder: Path, files: Any) -> None:
     if not isinstance(files, list) or not all(isinstance(entry, dict) for entry in files):
-        raise StoreError(f"{folder / MANIFEST}: files is no list of tables")
+        raise StoreError(f"{folder / MANIFEST}: files is not a list of tables")
     for entry in files:
         name = entry.get("file")
         if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 200:
-            raise StoreError(f"{folder / MANIFEST}: {str(name)[:60]!r} is no name of a file in this folder")
+            raise StoreError(f"{folder / MANIFEST}: {str(name)[:60]!r} is not the name of a file in this folder")
         path = folder / name
         if not path.is_file() or path.is_symlink():
             raise StoreError(f"{folder}: {name} is missing: the folder is incomplete, copy it again")
@@ -225,7 +225,7 @@ def _faults(connection: DuckDBPyConnection) -> Iterator[str]:
         yield f"{count} results have an accuracy that is not in [0, 1]"
     statuses = "('ok', 'skipped', 'failed', 'timeout', 'killed', 'oom')"
     if count := _count(connection, f"select count(*) from result where status not in {statuses}"):
-        yield f"{count} results have a status that is none"
+        yield f"{count} results have an unknown status"
 
 
 def _count(connection: DuckDBPyConnection, sql: str) -> int:

@@ -134,7 +134,7 @@ def _held_to(connection: DuckDBPyConnection, database: Path, source: Path) -> tu
         trial, run = rows[0]
         raise StoreError(
             f"{source}: {len(rows)} results of runs that are here have other numbers there, trial {trial} of {run} "
-            "first: one of the two was changed; nothing is taken"
+            "first: one of the two was changed; nothing is imported"
         )
     row = connection.execute(f"select count(*) {pairs} where {same}").fetchone()
     apart = " or ".join(f"r.{name} is distinct from o.{name}" for name in MADE)

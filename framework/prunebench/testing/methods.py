@@ -180,7 +180,7 @@ def _saved(one: Attempt) -> Iterator[Row]:
         yield "saved", seen, "keep state in parameters and buffers, no lambdas on modules"
         return
     if not same:
-        yield "saved", "the reloaded network answers otherwise", "keep all state in parameters and buffers"
+        yield "saved", "the reloaded network gives other outputs", "keep all state in parameters and buffers"
 
 
 def _trained(one: Attempt) -> Iterator[Row]:

@@ -76,7 +76,7 @@ def _network_findings(
     wanted = (*shape, outputs) if LANGUAGE in model.objectives else (2, outputs)
     is_usual = not model.objectives or bool(set(model.objectives) & {"classification", "regression"})
     if not isinstance(out, Tensor):
-        fix = "return a tensor of outputs, nothing beside it"
+        fix = "return a tensor of outputs and nothing else"
         return [Finding("forward", f"returns {type(out).__name__}", fix)] if is_usual else []
     if (is_usual or LANGUAGE in model.objectives) and tuple(out.shape) != wanted:
         findings.append(Finding("forward", f"outputs of shape {tuple(out.shape)}", f"return {wanted}"))

@@ -65,7 +65,7 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
-            self._set_aside(network_id, f"{record_path} is no record: {error}")
+            self._set_aside(network_id, f"{record_path} is not a record: {error}")
             return None
         if any(record.code.get(key, now) != now for key, now in (code or {}).items()):
             return None

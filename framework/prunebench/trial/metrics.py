@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from prunebench.errors import NotApplicable, PluginError, said
-from prunebench.measure.kept import Kept
 from prunebench.measure.latency.faults import ChangedWeights
 from prunebench.measure.scores import evaluating
+from prunebench.measure.unchanged import Kept
 from prunebench.plugins import contracts
 from prunebench.records import NAME, Metric
 from prunebench.splits import Split, TensorSplit

@@ -14,8 +14,8 @@ from prunebench import samples
 from prunebench.errors import NotApplicable
 from prunebench.grid.plan import instance
 from prunebench.measure.counts import Counts, counts, layer_shapes
-from prunebench.measure.kept import Kept
 from prunebench.measure.scores import evaluating
+from prunebench.measure.unchanged import Kept
 from prunebench.plugins.contracts import Method
 from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded

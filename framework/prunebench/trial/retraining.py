@@ -83,7 +83,7 @@ def _as_much_compute(network: nn.Module, dense: DenseNetwork, train: Recipe) -> 
 def _set_back(network: nn.Module, then: Mapping[str, Any]) -> None:
     """Weights and buffers of then, with the zeros of now."""
     if _shapes(then) != _shapes(network.state_dict()):
-        raise NotApplicable("the weights of then do not fit: pruning left other layers (rewind_lr works with any)")
+        raise NotApplicable("the earlier weights do not fit: pruning changed the layers (rewind_lr works with any)")
     _load_under_zeros(network, then)
 
 

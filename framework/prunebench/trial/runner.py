@@ -41,17 +41,17 @@ from prunebench.records import (
     Result,
     Trial,
 )
+from prunebench.trial.determinism import settled
 from prunebench.trial.guards import Spoiled
+from prunebench.trial.memory_check import require_room
 from prunebench.trial.metrics import all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.retraining import prepared
-from prunebench.trial.room import require_room
-from prunebench.trial.settled import settled
 from prunebench.trial.training import Course, epochs_done, fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
 
 DETAIL_LIMIT = 20_000
-HALVED = "fine-tuned in batches of half the size, after the memory did not suffice"
+HALVED = "fine-tuned in batches of half the size, because memory did not suffice"
 
 
 def open_workbench(settings: dict[str, Any], device: str, progress: Progress) -> TrialRunner:
@@ -82,7 +82,7 @@ class TrialRunner:
     def run_trial(self, trial: Trial, batch_halved: bool = False) -> Result:
         """How the trial ended; whatever an ordinary exception says becomes a row, never a crash.
 
-        `batch_halved` fine-tunes in batches of half the size, after the memory did not suffice; the row says so.
+        `batch_halved` fine-tunes in batches of half the size, because memory did not suffice; the row says so.
         """
         if not batch_halved:
             return run_trial(trial, self.bench)

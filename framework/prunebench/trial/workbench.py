@@ -282,7 +282,7 @@ class Workbench:
     ) -> Callable[[int], dict[str, Tensor]]:
         def rewound(step: int) -> dict[str, Tensor]:
             if model.pretrained:
-                raise NotApplicable("the weights came trained: their initialisation is not known")
+                raise NotApplicable("the weights came pretrained: their initialisation is not known")
             network = fresh().to(self.device)
             if step:
                 self._fit(network, splits, trial, max_steps=step)
@@ -293,7 +293,7 @@ class Workbench:
     def _starter(self, model: Model, splits: Splits) -> Callable[[int], dict[str, Tensor]]:
         def started(seed: int) -> dict[str, Tensor]:
             if model.pretrained:
-                raise NotApplicable("the weights came trained: how the model is initialised is not known")
+                raise NotApplicable("the weights came pretrained: how the model is initialised is not known")
             return self._builder(model, splits, seed)().to(self.device).state_dict()
 
         return started

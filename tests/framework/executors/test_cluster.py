@@ -110,8 +110,8 @@ def test_a_lost_head_ends_the_run_in_one_line(two_nodes: Cluster, driver: subpro
     assert driver.wait(timeout=60) == 2
     assert time.monotonic() - killed_at < 40
     assert rest.strip().splitlines()[-1] == (
-        f"error: the head of the Ray cluster at {two_nodes.address} is gone; what has finished is kept: "
-        "run again to go on"
+        f"error: the head of the Ray cluster at {two_nodes.address} is gone; finished trials are kept: "
+        "run the same command again to continue"
     )
 
 
@@ -140,8 +140,8 @@ def test_what_a_cluster_could_never_give_is_refused_before_anything_waits(one_no
     for devices, fraction, message in [
         ("cuda", 1.0, r"1 GPUs per worker are asked for, the cluster's nodes have \[0\]"),
         ("cpu:64", 1.0, "64 workers with 1 core each are asked for, the cluster has room for 2"),
-        ("cuda:0,cuda:1", 1.0, "on a cluster devices are auto, cuda, cpu or cpu:N"),
-        ("cuda", 1.5, "a part of a GPU or whole ones, got 1.5"),
+        ("cuda:0,cuda:1", 1.0, "on a cluster, devices are auto, cuda, cpu or cpu:N"),
+        ("cuda", 1.5, "a fraction of a GPU or whole GPUs, got 1.5"),
     ]:
         with pytest.raises(DeviceError, match=message):
             make_executor("ray", devices, settings, address=one_node, gpu_fraction=fraction)

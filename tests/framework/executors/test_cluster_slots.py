@@ -62,10 +62,10 @@ def test_a_worker_has_one_thread_however_few_there_are(nodes: list[dict[str, flo
     ("devices", "fraction", "message"),
     [
         ("cuda", 9.0, r"9 GPUs per worker are asked for, the cluster's nodes have \[8, 4\]"),
-        ("cuda", 0.0, "a part of a GPU or whole ones, got 0"),
+        ("cuda", 0.0, "a fraction of a GPU or whole GPUs, got 0"),
         ("cuda", 1.5, r"got 1\.5: give 0\.5, 1 or 2"),
         ("cpu:97", 1.0, "97 workers with 1 core each are asked for, the cluster has room for 96"),
-        ("cuda:0", 1.0, "cannot read devices 'cuda:0': on a cluster devices are auto, cuda, cpu or cpu:N"),
+        ("cuda:0", 1.0, "cannot read devices 'cuda:0': on a cluster, devices are auto, cuda, cpu or cpu:N"),
         ("tpu", 1.0, "cannot read devices 'tpu'"),
     ],
 )

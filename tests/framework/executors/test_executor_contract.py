@@ -76,7 +76,7 @@ def test_a_hang_in_c_code_that_holds_the_interpreter_ends_at_the_deadline(execut
     start = time.monotonic()
     found = results(executor(timeout_seconds=0.5).run([toy("hangs_in_c"), toy("fine")]))
     assert found["hangs_in_c"].status == "timeout"
-    assert found["hangs_in_c"].reason == "killed after 0.5 s, the limit for a trial"
+    assert found["hangs_in_c"].reason == "killed after 0.5 s, the time limit per trial"
     assert "in hangs_in_c" in found["hangs_in_c"].detail, "the log's tail says where it hung"
     assert 0.5 <= found["hangs_in_c"].seconds < 2
     assert found["fine"].status == "ok"
@@ -167,7 +167,7 @@ def test_workers_that_never_start_end_the_run_with_the_reason(
 ) -> None:
     events = executor(data_dir=str(tmp_path / folder)).run(INNOCENT)
     lost = []
-    with pytest.raises(DeviceError, match=f"no worker could start, after 3 tries a slot: {reason}"):
+    with pytest.raises(DeviceError, match=f"no worker could start after 3 tries per slot: {reason}"):
         lost += [event for event in events if isinstance(event, WorkerLost)] or lost
     assert lost == []
 

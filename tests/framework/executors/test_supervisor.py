@@ -90,7 +90,7 @@ def test_the_limit_counts_from_when_a_worker_has_its_device() -> None:
     assert results(supervise(puppets, timeout=10.0).run([toy("fine")]))["fine"].status == "ok"
     puppets.on_order = lambda slot, order: [3600.0, begun(slot), 11.0, ok(slot, order)]
     late = results(supervise(puppets, timeout=10.0).run([toy("fine")]))["fine"]
-    assert (late.status, late.reason) == ("timeout", "killed after 10 s, the limit for a trial")
+    assert (late.status, late.reason) == ("timeout", "killed after 10 s, the time limit per trial")
     assert late.seconds == 3610.0
 
 
@@ -104,7 +104,7 @@ def test_a_death_is_not_charged_to_a_trial_that_never_began() -> None:
 def test_a_worker_that_does_not_get_ready_in_five_minutes_is_killed() -> None:
     puppets = Puppets()
     puppets.on_start = lambda slot: []
-    with pytest.raises(DeviceError, match="after 3 tries a slot: not ready after 300 s"):
+    with pytest.raises(DeviceError, match="after 3 tries per slot: not ready after 300 s"):
         list(supervise(puppets).run([toy("fine")]))
     assert puppets.killed == ["cpu:0"] * 3
     assert puppets.now == 900.0
@@ -124,7 +124,7 @@ def test_a_start_that_the_system_refuses_counts_as_a_failed_one(local: Make, mon
         raise OSError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with pytest.raises(DeviceError, match=r"the system starts no process: .* Resource temporarily unavailable"):
+    with pytest.raises(DeviceError, match=r"the system cannot start a process: .* Resource temporarily unavailable"):
         list(local().run([toy("fine")]))
 
 

@@ -159,7 +159,7 @@ def test_times_of_another_machine_are_not_judged(tmp_path: Path) -> None:
         ([{"value": "nan"}], "value must be finite"),
         ([{"metric": "top1_accuracy", "unit": "share"}], "top1_accuracy is in percent, got 'share': convert it"),
         ([{"metric": "top1_accuracy", "unit": "percent", "value": "0.916"}], "no value is above 1, so they are shares"),
-        ([{"metric": "top1_accuracy", "unit": "percent", "value": "120"}], "value 120 is no percentage"),
+        ([{"metric": "top1_accuracy", "unit": "percent", "value": "120"}], "value 120 is not a percentage"),
         (
             [
                 {"metric": "top1_accuracy", "unit": "percent"},

@@ -45,7 +45,7 @@ def test_each_network_is_called_behind_its_own_cache():
     text = tokens()
     one, other = cached(first, text, MODEL.decoding, 1e-5), cached(second, text, MODEL.decoding, 1e-5)
     assert not torch.equal(one[1][0][0], other[1][0][0])
-    with pytest.raises(NotApplicable, match="otherwise than to the whole text"):
+    with pytest.raises(NotApplicable, match="other outputs than on the whole text"):
         cached(first, text, lambda own, read: MODEL.decoding(second, read), LOOSE)
 
 
@@ -70,7 +70,7 @@ def test_windows_that_are_too_short_leave_no_row():
 
 
 def test_a_model_without_a_cache_leaves_no_row():
-    with pytest.raises(NotApplicable, match="knows no cache"):
+    with pytest.raises(NotApplicable, match="has no cache"):
         timed(network(), network(), decoding=lambda own, read: None)
 
 

@@ -45,5 +45,5 @@ def test_flagged_timings_are_to_be_read_with_care(tmp_path):
     dense, pruned = grid()
     results = [timed(dense, flags=("contended",)), timed(pruned, flags=("contended", "few-blocks"))]
     text = text_of(tmp_path / "flagged", results)
-    assert "Of 2 timings, in 2 others took part of the processor (contended) and in 1 there was time for fewer" in text
+    assert "Of 2 timings, in 2 other programs took processor time (contended) and in 1 there was time for fewer" in text
     assert "Of 2 timings" not in text_of(tmp_path / "clean", [timed(dense), timed(pruned)])

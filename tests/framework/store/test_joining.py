@@ -143,10 +143,10 @@ def _json(text: str) -> Callable[[Path], None]:
         (_orphans, "environment"),
         (_manifest(schema=999), "published by a newer prunebench"),
         (_manifest(version=2), "published by a newer prunebench"),
-        (_manifest(schema="\x1b[31m"), "schema is no number"),
-        (_manifest(files=[{"file": "../../etc/passwd"}]), "is no name of a file in this folder"),
-        (_manifest(files=[{"file": "a\nb"}]), "is no name of a file in this folder"),
-        (_manifest(files={}), "files is no list"),
+        (_manifest(schema="\x1b[31m"), "schema is not a number"),
+        (_manifest(files=[{"file": "../../etc/passwd"}]), "is not the name of a file in this folder"),
+        (_manifest(files=[{"file": "a\nb"}]), "is not the name of a file in this folder"),
+        (_manifest(files={}), "files is not a list"),
         (_manifest(files=[]), "lists no tables/parameter.parquet"),
         (_json("[" * 100_000), "cannot be read as JSON"),
         (_json("{}"), "not the manifest of published results"),
@@ -166,7 +166,7 @@ def test_a_folder_that_is_not_sound_is_refused_whole(copy: Path, tmp_path: Path,
 def test_one_attempt_with_two_results_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     """The run's name and attempt are the same and the numbers are not: one of the two was changed."""
     store = stored(tmp_path / "mine.duckdb", "run-a", [(4, 0)], accuracy=0.7)
-    with pytest.raises(StoreError, match=r"have other numbers there, trial .* nothing is taken"):
+    with pytest.raises(StoreError, match=r"have other numbers there, trial .* nothing is imported"):
         check(folders["a"], store.path)
 
 

@@ -78,5 +78,5 @@ def test_a_comparison_says_how_many_seeds_its_pairs_have(mixed: Store, fill) -> 
     assert "(1 seed)" not in call(compare_verb, mixed, "mixed", "mixed").stdout
     facts = json.loads(call(compare_verb, mixed, "mixed", "one", "--json").stdout)
     assert {d["seed_count"] for d in facts["differences"]} == {1}
-    assert any("one and the same seed" in note for note in facts["notes"])
+    assert any("all pairs have the same seed" in note for note in facts["notes"])
     assert "(1 seed)" in call(compare_verb, mixed, "mixed", "one").stdout

@@ -17,7 +17,7 @@ from prunebench.grid.plan import plan
 from prunebench.judging.claims import Verdict
 from prunebench.plugins.discovery import find_installed
 from prunebench.records import Trial
-from prunebench.report.since import since
+from prunebench.report.outdated_rows import since
 from prunebench.report.verdict_sections import claims_section
 from prunebench.testing import check_paper
 from prunebench_papers import papers
@@ -216,11 +216,9 @@ def test_claims_on_rows_of_an_older_protocol_say_so(tmp_path: Path, capsys: pyte
         measured.stored(tmp_path, made, trials, lambda trial: {}, run_id=run).close()
         bench("claims", run, "--db", str(tmp_path / "results.duckdb"), "--json")
         told = [claim["since"] for claim in json.loads(capsys.readouterr().out)]
-        old = (
-            f"3 of {len(asked)} rows are of a protocol that rohlicek-2020 asks for no longer" if run == "mixed" else ""
-        )
+        old = f"3 of {len(asked)} rows use a protocol that rohlicek-2020 asks for no longer" if run == "mixed" else ""
         assert told[1:] == [old] * (len(grid.claims) - 1)
-    assert told[0] == f"{old}; rohlicek-2020 asks another query now, or none"
+    assert told[0] == f"{old}; rohlicek-2020 now has another comparison query, or none"
     assert told[0] in claims_section(told_by(other, told))
 
 

@@ -200,7 +200,7 @@ class RayTransport:
             self._frozen_nodes.add(remote.node_id)
         if remote.has_answered:
             return Exited(name, f"lost: its node has not answered for {limit:.0f} s")
-        return Exited(name, f"Ray found no place for it within {limit:.0f} s")
+        return Exited(name, f"Ray found no free node for it within {limit:.0f} s")
 
     def _drop(self, name: str) -> None:
         self._need_head()
@@ -219,7 +219,8 @@ class RayTransport:
             time.sleep(1.0)
         self._has_head = False
         raise DeviceError(
-            f"the head of the Ray cluster at {self._head} is gone; what has finished is kept: run again to go on"
+            f"the head of the Ray cluster at {self._head} is gone; finished trials are kept: "
+            "run the same command again to continue"
         )
 
 

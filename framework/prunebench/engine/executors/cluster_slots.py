@@ -9,7 +9,7 @@ from prunebench.engine.executors.devices import slot_count
 from prunebench.engine.executors.events import Slot
 from prunebench.errors import DeviceError
 
-SPELLING = "on a cluster devices are auto, cuda, cpu or cpu:N for N workers: Ray chooses the cards"
+SPELLING = "on a cluster, devices are auto, cuda, cpu or cpu:N for N workers: Ray chooses the cards"
 
 
 def cluster_slots(devices: str, threads: int | None, gpu_fraction: float) -> tuple[tuple[Slot, ...], dict[str, float]]:
@@ -45,7 +45,7 @@ def card_slots(
 ) -> tuple[tuple[Slot, ...], dict[str, float]]:
     """A slot for every `fraction` of a card; several workers on one card share its memory and take turns at timing."""
     if fraction <= 0 or (fraction > 1 and fraction != int(fraction)):
-        raise DeviceError(f"a worker takes a part of a GPU or whole ones, got {fraction:g}: give 0.5, 1 or 2")
+        raise DeviceError(f"a worker takes a fraction of a GPU or whole GPUs, got {fraction:g}: give 0.5, 1 or 2")
     room = [node.get("GPU", 0.0) for node in nodes]
     if fraction < 1:
         count = sum(int(cards) * int(1 / fraction + 1e-9) for cards in room)

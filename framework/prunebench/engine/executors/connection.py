@@ -86,15 +86,13 @@ def answering(head: str) -> str:
     if asked.returncode and "oken" in said:
         raise DeviceError(f"the Ray cluster at {head} refuses our token: set RAY_AUTH_TOKEN to the one of its head")
     if asked.returncode:
-        raise DeviceError(f"no Ray cluster answers at {head}: {said.splitlines()[-1] if said else 'it is not well'}")
+        raise DeviceError(f"no Ray cluster answers at {head}: {said.splitlines()[-1] if said else 'it is unhealthy'}")
     return head
 
 
 def nobody(head: str) -> DeviceError:
     """The one line."""
-    return DeviceError(
-        f"no Ray cluster answers at {head} within {CONNECT_SECONDS:.0f} s: is it started, and may we reach it?"
-    )
+    return DeviceError(f"no Ray cluster answers at {head} within {CONNECT_SECONDS:.0f} s: is it running and reachable?")
 
 
 def is_reachable(head: str, seconds: float) -> bool:

@@ -105,7 +105,7 @@ class LocalTransport:
         try:
             worker = WorkerProcess(slot, encode(self._hello_for(slot)), log)
         except OSError as error:
-            self._stillborn.append(Exited(slot.name, f"the system starts no process: {error}"))
+            self._stillborn.append(Exited(slot.name, f"the system cannot start a process: {error}"))
             return
         self._workers[slot.name] = worker
         self._tell_guardian(f"+{worker.popen.pid}")

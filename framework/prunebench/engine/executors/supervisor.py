@@ -156,7 +156,7 @@ class Supervisor:
                     yield self._dispatch(post, job)
         if all(post.state == "abandoned" for post in self._posts.values()):
             reasons = {post.refusal: None for post in self._posts.values()}
-            raise DeviceError(f"no worker could start, after {START_LIMIT} tries a slot: {'; '.join(reasons)}")
+            raise DeviceError(f"no worker could start after {START_LIMIT} tries per slot: {'; '.join(reasons)}")
 
     def _restart(self, post: Post) -> Iterator[Event]:
         if post.failed_starts < START_LIMIT:
@@ -300,7 +300,7 @@ class Supervisor:
         status: Status = "oom" if any(words in exited.tail for words in OUT_OF_MEMORY) else "killed"
         reason = exited.reason
         if post.is_overdue:
-            status, reason = "timeout", f"killed after {self._timeout_seconds:g} s, the limit for a trial"
+            status, reason = "timeout", f"killed after {self._timeout_seconds:g} s, the time limit per trial"
         return Result(
             job.trial,
             status,

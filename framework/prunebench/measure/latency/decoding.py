@@ -72,13 +72,13 @@ def cached(network: nn.Module, text: Tensor, decoding: Decoding, tolerance: floa
     with evaluating(network), torch.inference_mode():
         found = decoding(network, text)
         if found is None:
-            raise NotApplicable("the model knows no cache to decode behind")
+            raise NotApplicable("the model has no cache, which decoding needs")
         before = samples.mapped(Tensor.clone, found)
         answered, wanted = samples.call(network, found), samples.call(network, text)[:, -1:]
     kept = zip(samples.leaves(found), samples.leaves(before), strict=True)
     if not all(torch.equal(one, other) for one, other in kept):
-        raise NotApplicable("the call behind the cache changes the cache it is given")
+        raise NotApplicable("the call with the cache changes the cache that it is given")
     error = float((answered.double() - wanted.double()).norm() / wanted.double().norm().clamp_min(1e-30))
     if answered.shape != wanted.shape or not error <= tolerance:
-        raise NotApplicable(f"behind its cache the network answers otherwise than to the whole text, by {error:.2g}")
+        raise NotApplicable(f"with its cache the network gives other outputs than on the whole text, by {error:.2g}")
     return found

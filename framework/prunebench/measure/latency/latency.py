@@ -15,21 +15,21 @@ import torch
 from torch import nn
 
 from prunebench import samples
-from prunebench.measure.kept import Kept
 from prunebench.measure.latency.blocks import Block, Clock, clock_for
 from prunebench.measure.latency.conditions import between, gpu_state, host_state, precision
+from prunebench.measure.latency.copies import held
 from prunebench.measure.latency.fastest_form import settled
 from prunebench.measure.latency.faults import is_lack_of_memory
 from prunebench.measure.latency.fresh_processes import NotPortable, in_fresh_processes
-from prunebench.measure.latency.holding import held
+from prunebench.measure.latency.in_turns import Waiting
 from prunebench.measure.latency.odd_calls import FRESH_INPUTS, REMEMBERS, has_uneven_calls, times_longer_when_new
 from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
 from prunebench.measure.latency.sides import Comparison, quiet
-from prunebench.measure.latency.stage import Waiting
 from prunebench.measure.runtimes.artifact import PROVIDERS
 from prunebench.measure.runtimes.exporting import Unexportable
 from prunebench.measure.runtimes.pair import Given, ready
 from prunebench.measure.statistics import speedup_interval
+from prunebench.measure.unchanged import Kept
 from prunebench.records import Latency, LatencyProtocol
 from prunebench.samples import Tree
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from prunebench import samples
 from prunebench.measure.latency.blocks import Side
 from prunebench.measure.latency.faults import InvalidOutput
-from prunebench.measure.latency.stage import Stage, Waiting
-from prunebench.measure.room import Hold
+from prunebench.measure.latency.in_turns import Stage, Waiting
+from prunebench.measure.memory_need import Hold
 from prunebench.measure.runtimes.artifact import Artifact
 from prunebench.records import LatencyProtocol
 from prunebench.samples import Tree

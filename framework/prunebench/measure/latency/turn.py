@@ -18,7 +18,7 @@ from prunebench.errors import DeviceError
 from prunebench.measure.latency.turnstile import Turnstile
 
 BEING_TIMED = "waits: another trial is timed on this device"
-TO_TIME = "waits: to time, it must be alone on this device"
+TO_TIME = "waits: it must be alone on this device to be timed"
 LOOK_SECONDS = 0.02  # between two looks at the gate: a look costs two system calls
 
 
@@ -120,7 +120,7 @@ def made_folder() -> Path:
         owner = folder.lstat()
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise DeviceError(f"{folder}: no place for locks ({why}); name another with PRUNEBENCH_LOCKS") from None
+        raise DeviceError(f"{folder}: locks cannot be kept here ({why}); name another with PRUNEBENCH_LOCKS") from None
     if folder.is_symlink() or owner.st_uid != os.getuid():
         raise DeviceError(f"{folder}: belongs to another user; name another place for locks with PRUNEBENCH_LOCKS")
     return folder

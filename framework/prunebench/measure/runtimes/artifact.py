@@ -182,7 +182,7 @@ def file_bytes(data: bytes, runtime: Runtime) -> int:
     try:
         model = openvino.Core().read_model(data)
     except Exception as error:  # the border
-        raise Unexportable(f"openvino does not read the network: {said(error, 300)}") from None
+        raise Unexportable(f"openvino cannot read the network: {said(error, 300)}") from None
     with tempfile.TemporaryDirectory(prefix="prunebench-") as name:
         openvino.save_model(model, Path(name) / "network.xml", compress_to_fp16=False)
         return sum(file.stat().st_size for file in Path(name).iterdir())

@@ -55,7 +55,7 @@ def ready(dense: Given, pruned: Given, x: Tree, protocol: LatencyProtocol, devic
     for all trials that are timed against it.
     """
     if device.type != "cpu":
-        raise Unexportable(f"{protocol.runtime} is timed on the CPU alone, this is {device}")
+        raise Unexportable(f"{protocol.runtime} is timed only on the CPU, this is {device}")
     found = Ready(dense.exportable, pruned.exportable, _versions(protocol))
     for name, given in (("dense", dense), ("pruned", pruned)):
         try:
@@ -94,7 +94,7 @@ def _side(given: Given, x: Tree, protocol: LatencyProtocol) -> tuple[nn.Module, 
             answers = samples.leaves(samples.call(made, x))
     difference, largest, agrees = compared(given.network, x, answers)
     if difference > (WRONG_INT8 if given.quantizer else WRONG) * largest:
-        raise Unexportable(f"{protocol.runtime} answers otherwise than torch, by {difference:.3g} of {largest:.3g}")
+        raise Unexportable(f"{protocol.runtime} gives other outputs than torch, by {difference:.3g} of {largest:.3g}")
     return made, {**facts, "difference": difference, "agrees": agrees}
 
 

@@ -7,49 +7,31 @@ asked as (
         method,
         method_label,
         is_control,
-        score,
-        dense_score,
-        score_title,
-        score_unit,
-        larger_is_better,
-        is_at_floor,
-        ranked_floors(floors, larger_is_better) as floors,
+        $score_columns,
         panel(dataset_label, model_label, protocol_id, environment_id) as panel
     from trials
     where trial_id in (from scope) and status = 'ok'
 ),
 settings as (
     select
-        asked.panel,
-        'batch ' || speedups.batch as part,
-        speedups.batch,
-        asked.method,
-        asked.method_label as setting,
-        bool_or(asked.is_control) as control,
+        panel,
+        'batch ' || batch as part,
+        batch,
+        method,
+        method_label as setting,
+        bool_or(is_control) as control,
         count(*) as seed_count,
-        exp(avg(ln(speedups.speedup))) as x,
-        half95(ln(speedups.speedup)) as half_width,
-        min(speedups.speedup_low) as only_low,
-        max(speedups.speedup_high) as only_high,
-        avg(asked.score) as accuracy,
-        any_value(asked.score_title) as score_title,
-        any_value(asked.score_unit) as score_unit,
-        bool_or(asked.larger_is_better) as larger_is_better,
-        bool_and(asked.is_at_floor) as is_at_floor,
-        any_value(asked.floors) as floors,
-        coalesce(stddev_samp(asked.score), 0) as spread,
-        avg(asked.dense_score) as dense_accuracy
+        exp(avg(ln(speedup))) as x,
+        half95(ln(speedup)) as half_width,
+        min(speedup_low) as only_low,
+        max(speedup_high) as only_high,
+        $score_means
     from asked
-    join speedups using (trial_id)
-    where speedups.speedup > 0 and asked.score is not null
+    join (select trial_id, batch, speedup, speedup_low, speedup_high from speedups) as timed using (trial_id)
+    where speedup > 0 and score is not null
     group by all
 ),
-placed as (
-    select
-        *,
-        case when count(*) over () > 1500 then round(8 * log2(x)) || ' ' || round(40 * accuracy) else setting end as place
-    from settings
-),
+$placed,
 points as (
     select
         panel,
@@ -63,16 +45,7 @@ points as (
         exp(avg(ln(x))) as x,
         avg(case when seed_count > 1 then x * exp(-half_width) else only_low end) as x_low,
         avg(case when seed_count > 1 then x * exp(half_width) else only_high end) as x_high,
-        avg(accuracy) as accuracy,
-        greatest(avg(accuracy - spread), case when any_value(score_unit) = 'fraction' then 0 end) as accuracy_low,
-        least(avg(accuracy + spread), case when any_value(score_unit) = 'fraction' then 1 end) as accuracy_high,
-        avg(dense_accuracy) as dense_accuracy,
-        any_value(score_title) as score_title,
-        any_value(score_unit) as score_unit,
-        bool_or(larger_is_better) as larger_is_better,
-        bool_and(is_at_floor) as is_at_floor,
-        any_value(floors) as floors,
-        avg(case when larger_is_better then accuracy else -accuracy end) as merit
+        $score_of_points
     from placed
     group by panel, part, batch, method, place
 ),
@@ -90,11 +63,6 @@ ranked as (
 )
 select
     * exclude (merit, floors, batch, best_of_method, best_so_far),
-    coalesce(merit > best_of_method, true) as is_front,
-    coalesce(merit > best_so_far, true) as is_best,
-    floors[1].value as score_floor,
-    floors[1].name as score_floor_name,
-    floors[2].value as weaker_floor,
-    floors[2].name as weaker_floor_name
+    $front_and_floors
 from ranked
 order by panel, batch, method, x

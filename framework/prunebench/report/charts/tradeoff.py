@@ -35,9 +35,9 @@ class Tradeoff(Chart):
 
     @property
     def sql(self) -> str:
-        """The query that the charts of one column share; without a column, the chart's own."""
+        """The query that the charts of one column share; without a column, the chart's own. Fragments are filled in."""
         if not self.column:
-            return super().sql
+            return filled(self.name)
         return filled("tradeoff", shows=self.shows, column=self.column, direction=self.direction)
 
 

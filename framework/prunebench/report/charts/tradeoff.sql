@@ -7,13 +7,7 @@ asked as (
         method,
         method_label,
         is_control,
-        score,
-        dense_score,
-        score_title,
-        score_unit,
-        larger_is_better,
-        is_at_floor,
-        ranked_floors(floors, larger_is_better) as floors,
+        $score_columns,
         $column,
         concat_ws(
             ' · ',
@@ -31,24 +25,12 @@ settings as (
         bool_or(is_control) as control,
         count(*) as seed_count,
         avg($column) as x,
-        avg(score) as accuracy,
-        any_value(score_title) as score_title,
-        any_value(score_unit) as score_unit,
-        bool_or(larger_is_better) as larger_is_better,
-        bool_and(is_at_floor) as is_at_floor,
-        any_value(floors) as floors,
-        coalesce(stddev_samp(score), 0) as spread,
-        avg(dense_score) as dense_accuracy
+        $score_means
     from asked
     where $column > 0 and score is not null
     group by all
 ),
-placed as (
-    select
-        *,
-        case when count(*) over () > 1500 then round(8 * log2(x)) || ' ' || round(40 * accuracy) else setting end as place
-    from settings
-),
+$placed,
 points as (
     select
         panel,
@@ -58,16 +40,7 @@ points as (
         count(*) as point_count,
         sum(seed_count) // count(*) as seed_count,
         exp(avg(ln(x))) as x,
-        avg(accuracy) as accuracy,
-        greatest(avg(accuracy - spread), case when any_value(score_unit) = 'fraction' then 0 end) as accuracy_low,
-        least(avg(accuracy + spread), case when any_value(score_unit) = 'fraction' then 1 end) as accuracy_high,
-        avg(dense_accuracy) as dense_accuracy,
-        any_value(score_title) as score_title,
-        any_value(score_unit) as score_unit,
-        bool_or(larger_is_better) as larger_is_better,
-        bool_and(is_at_floor) as is_at_floor,
-        any_value(floors) as floors,
-        avg(case when larger_is_better then accuracy else -accuracy end) as merit
+        $score_of_points
     from placed
     group by panel, method, place
 ),
@@ -84,11 +57,6 @@ ranked as (
 )
 select
     * exclude (merit, floors, best_of_method, best_so_far),
-    coalesce(merit > best_of_method, true) as is_front,
-    coalesce(merit > best_so_far, true) as is_best,
-    floors[1].value as score_floor,
-    floors[1].name as score_floor_name,
-    floors[2].value as weaker_floor,
-    floors[2].name as weaker_floor_name
+    $front_and_floors
 from ranked
 order by panel, method, x

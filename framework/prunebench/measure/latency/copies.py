@@ -11,7 +11,7 @@ from torch import nn
 from prunebench import samples
 from prunebench.measure.latency.placement import MOST_COPIED_BYTES
 from prunebench.measure.latency.sides import Comparison
-from prunebench.measure.room import Hold, free_bytes, is_roomy, lack, need, weight_bytes, working_bytes
+from prunebench.measure.memory_need import Hold, free_bytes, is_roomy, lack, need, weight_bytes, working_bytes
 from prunebench.measure.weights import byte_count, stored
 
 

@@ -6,7 +6,16 @@ import torch
 from torch import nn
 
 from prunebench import samples
-from prunebench.measure.room import free_bytes, gram_bytes, is_roomy, lack, need, said, weight_bytes, working_bytes
+from prunebench.measure.memory_need import (
+    free_bytes,
+    gram_bytes,
+    is_roomy,
+    lack,
+    need,
+    said,
+    weight_bytes,
+    working_bytes,
+)
 from prunebench.records import Recipe
 from prunebench.samples import Tree
 from prunebench.trial.workbench import DenseNetwork

@@ -29,8 +29,8 @@ class Since:
         """What to say of the verdict on this query; empty where rows and query are today's."""
         if self.fault:
             return f"cannot be compared with {self.paper} as it is now: {self.fault}"
-        old = f"{self.old_count} of {self.row_count} rows are of a protocol that {self.paper} asks for no longer"
-        asked = f"{self.paper} asks another query now, or none"
+        old = f"{self.old_count} of {self.row_count} rows use a protocol that {self.paper} asks for no longer"
+        asked = f"{self.paper} now has another comparison query, or none"
         return "; ".join([old] * (self.old_count > 0) + [asked] * (sql not in self.claims))
 
 

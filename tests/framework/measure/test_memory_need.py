@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from prunebench.measure import kept as kept_module
-from prunebench.measure import room
-from prunebench.measure.kept import Kept, sums_of
-from prunebench.measure.latency import holding, stage
+from prunebench.measure import memory_need, unchanged
+from prunebench.measure.latency import copies, in_turns
+from prunebench.measure.latency.copies import held
 from prunebench.measure.latency.faults import ChangedWeights
-from prunebench.measure.latency.holding import held
+from prunebench.measure.latency.in_turns import Stage
 from prunebench.measure.latency.latency import FLAGS, latency, measured
 from prunebench.measure.latency.sides import Comparison
-from prunebench.measure.latency.stage import Stage
 from prunebench.measure.memory import _Alive
-from prunebench.measure.room import Need, gram_bytes, need, weight_bytes, working_bytes
+from prunebench.measure.memory_need import Need, gram_bytes, need, weight_bytes, working_bytes
 from prunebench.measure.scores import evaluating
+from prunebench.measure.unchanged import Kept, sums_of
 from prunebench.records import LatencyProtocol
 from prunebench.samples import batch_size
 from prunebench.trial.masks import private_copy
@@ -44,9 +43,9 @@ def free(monkeypatch: pytest.MonkeyPatch):
     """Sets what is said to be free on the device, in bytes beyond the networks; nothing is roomy."""
 
     def pretend(count: int) -> None:
-        monkeypatch.setattr(holding, "free_bytes", lambda device: count)
+        monkeypatch.setattr(copies, "free_bytes", lambda device: count)
 
-    monkeypatch.setattr(room, "ROOMY_BYTES", 1 << 60)
+    monkeypatch.setattr(memory_need, "ROOMY_BYTES", 1 << 60)
     return pretend
 
 
@@ -64,15 +63,15 @@ def test_a_single_changed_bit_changes_the_sums(shape: tuple[int, ...], dtype: to
 
 
 def test_turned_signs_and_exchanged_words_change_the_sums(monkeypatch):
-    monkeypatch.setattr(kept_module, "PIECE_WORDS", 64)
-    kept_module._odd_numbers.cache_clear()
+    monkeypatch.setattr(unchanged, "PIECE_WORDS", 64)
+    unchanged._odd_numbers.cache_clear()
     value = torch.randn(130, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     before = sums_of(value).sums
     assert before.shape == (2, 3)
     assert not torch.equal(sums_of(-value).sums, before)  # 2 pieces of an even number of words
     assert not torch.equal(sums_of(value.flip(0)).sums, before)
     assert torch.equal(sums_of(value.view(13, 10).T.contiguous().T).sums, before), "not contiguous, the same numbers"
-    kept_module._odd_numbers.cache_clear()
+    unchanged._odd_numbers.cache_clear()
 
 
 @pytest.mark.parametrize("copied", [0, 1 << 30])
@@ -150,12 +149,12 @@ def test_in_turns_one_network_is_on_the_device_at_a_time(monkeypatch):
     here, called = {id(asked.dense), id(asked.pruned)}, []
 
     def moved(network: nn.Module, device: object) -> None:
-        here.discard(id(network)) if device is stage.HOST else here.add(id(network))
+        here.discard(id(network)) if device is in_turns.HOST else here.add(id(network))
 
     for network in (asked.dense, asked.pruned):
         network.register_forward_pre_hook(lambda module, args: called.append(here == {id(module)}))
-    monkeypatch.setattr(stage, "move", moved)
-    monkeypatch.setattr(stage, "HOST", object())
+    monkeypatch.setattr(in_turns, "move", moved)
+    monkeypatch.setattr(in_turns, "HOST", object())
     monkeypatch.setattr("prunebench.measure.latency.latency.held", lambda one: one)
     row = measured(asked)
     assert {"no-copies", "in-turns"} <= set(row.flags) and FLAGS["turns"] == ("no-copies", "in-turns")
@@ -172,9 +171,9 @@ def test_a_network_moved_in_inference_mode_can_be_trained_afterwards():
 
 
 def test_a_control_groups_limit_is_looked_at(tmp_path: Path):
-    assert room._left_in_group(tmp_path) == 1 << 62
+    assert memory_need._left_in_group(tmp_path) == 1 << 62
     for name, text in (("max", "1000\n"), ("current", "700\n"), ("stat", "anon 600\ninactive_file 50\n")):
         (tmp_path / f"memory.{name}").write_text(text)
-    assert room._left_in_group(tmp_path) == 350
+    assert memory_need._left_in_group(tmp_path) == 350
     (tmp_path / "memory.max").write_text("max\n")
-    assert room._left_in_group(tmp_path) == 1 << 62
+    assert memory_need._left_in_group(tmp_path) == 1 << 62

@@ -13,8 +13,8 @@ from prunebench.errors import GridError
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
 from prunebench.records import Protocol, Result, Trial
+from prunebench.trial.determinism import settled
 from prunebench.trial.runner import run_trial
-from prunebench.trial.settled import settled
 from prunebench.trial.workbench import Workbench
 from toys import toy_installed
 

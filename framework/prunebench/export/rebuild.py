@@ -30,12 +30,12 @@ def save_trial(row: Row, bench: Workbench, path: Path, memory: bool = False) -> 
     except PruneBenchError:
         raise
     except Exception as error:  # the border: a method may raise anything
-        raise PruneBenchError(f"the network cannot be made again: {type(error).__name__}: {said(error)}") from None
+        raise PruneBenchError(f"the network cannot be rebuilt: {type(error).__name__}: {said(error)}") from None
     now = {"dense_hash": dense.sha256, "test_count": scores.test_count}
     now |= {"top1_accuracy": scores.top1_accuracy, "loss": scores.loss}
     now["parameter_count"] = sum(parameter.numel() for parameter in pruned.network.parameters())
     if found := differences(row.facts, now):
-        raise CheckpointError(f"what was made again is not what the row measured, nothing is saved: {'; '.join(found)}")
+        raise CheckpointError(f"the rebuilt network differs from the row's; nothing is saved: {'; '.join(found)}")
     inputs, _ = dense.splits.test.head(CHECKED_ROWS)
     return save(pruned.network, inputs, path, facts(row, now), memory)
 
