@@ -59,6 +59,21 @@ TABLES = [
     "metric",
     "origin",
 ]
+OF_RESULTS = ("prediction", "sample_value", "pair", "trace", "latency", "layer", "curve", "stage", "metric")
+REFERENCES = (  # table, column, table that has the number
+    ("result", "run", "run"),
+    ("result", "dataset", "choice"),
+    ("result", "model", "choice"),
+    ("result", "method", "choice"),
+    ("result", "protocol", "protocol"),
+    ("result", "environment", "environment"),
+    ("result", "provenance", "provenance"),
+    ("result", "baseline", "baseline"),
+    ("provenance", "environment", "environment"),
+    ("run_trial", "run", "run"),
+    ("pair", "dense_result", "result"),
+    *((table, "result", "result") for table in OF_RESULTS),
+)
 
 
 def connect(**config: Any) -> DuckDBPyConnection:

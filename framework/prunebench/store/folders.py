@@ -24,21 +24,6 @@ MANIFEST = "manifest.json"
 FORMAT = "prunebench results"
 VERSION = 1  # of the folder's layout; the schema of the tables is apart
 TABLES = tuple(name for name in db.TABLES if name != "superseded")  # which attempts stand is decided where they meet
-OF_RESULTS = ("prediction", "sample_value", "pair", "trace", "latency", "layer", "curve", "stage", "metric")
-REFERENCES = (  # table, column, table that has the number
-    ("result", "run", "run"),
-    ("result", "dataset", "choice"),
-    ("result", "model", "choice"),
-    ("result", "method", "choice"),
-    ("result", "protocol", "protocol"),
-    ("result", "environment", "environment"),
-    ("result", "provenance", "provenance"),
-    ("result", "baseline", "baseline"),
-    ("provenance", "environment", "environment"),
-    ("run_trial", "run", "run"),
-    ("pair", "dense_result", "result"),
-    *((table, "result", "result") for table in OF_RESULTS),
-)
 _NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
@@ -207,7 +192,7 @@ def _has_table(connection: DuckDBPyConnection, table: str) -> bool:
 
 def _faults(connection: DuckDBPyConnection) -> Iterator[str]:
     """What is wrong with the tables as a whole, a line each."""
-    for table, column, other in REFERENCES:
+    for table, column, other in db.REFERENCES:
         sql = f"select count(*) from {table} where {column} not in (select id from {other})"
         if count := _count(connection, sql):
             yield f"{count} rows of {table} name a {column} that is not in {other}"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.store import database as db
-from prunebench.store.folders import OF_RESULTS, REFERENCES
 from prunebench.store.ingest import remember_parameters
 from prunebench.writing import quoted, quoted_name
 
@@ -67,7 +66,9 @@ def salvage(path: Path, made: Path, mark: str, carried: Collection[Key] = (), co
         _leave_out(connection, carried, copies)
         _drop_unreferred(connection)
         _remember_parameters(connection)
-        short = {table: sizes[table] - read[table] for table in OF_RESULTS if sizes.get(table, 0) > read.get(table, 0)}
+        short = {
+            table: sizes[table] - read[table] for table in db.OF_RESULTS if sizes.get(table, 0) > read.get(table, 0)
+        }
         return Salvaged(
             db.result_count(connection), sizes["result"], read_count, sum(short.values()), tuple(short), replaced
         )
@@ -154,7 +155,7 @@ def _leave_out(connection: DuckDBPyConnection, carried: Collection[Key], copies:
 
 def _drop_unreferred(connection: DuckDBPyConnection) -> None:
     """Leave out rows that name a row which is not there."""
-    for table, column, other in (*REFERENCES, ("origin", "run", "run")):
+    for table, column, other in (*db.REFERENCES, ("origin", "run", "run")):
         connection.execute(f"delete from {table} where {column} not in (select id from {other})")
 
 
