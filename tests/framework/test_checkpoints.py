@@ -40,7 +40,7 @@ def test_a_damaged_record_is_noticed(tmp_path, capsys):
     Checkpoints(tmp_path).write("n", {"a": torch.randn(8)}, 0, ())
     (tmp_path / "n.json").write_text("{")
     assert Checkpoints(tmp_path).read("n") is None
-    assert "n.json is no record" in capsys.readouterr().err
+    assert "n.json is not a record" in capsys.readouterr().err
 
 
 def test_a_network_of_other_code_is_trained_again(tmp_path):
