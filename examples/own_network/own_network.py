@@ -16,7 +16,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-METHODS = [{"use": "low_rank", "compression": 3, "skip_last": True}, {"use": "magnitude", "keep": 0.33}]
+METHODS = [{"use": "low_rank", "compression": 3.6, "skip_last": True}, {"use": "magnitude", "keep": 0.28}]
 
 
 def build(outputs: int = 10, width: int = 128) -> nn.Module:

@@ -38,6 +38,16 @@ class Group:
     readers: list[Slot] = field(default_factory=list)  # convolutions and linear layers that mix them
     frozen: str = ""  # why none of them can be removed
 
+    def why_left_alone(self, shared: bool) -> str:
+        """Why none of them is to be removed, or an empty string; `shared` allows channels that several layers use."""
+        if self.frozen:
+            return self.frozen
+        if not self.readers:
+            return "no layer reads its outputs"
+        if not shared and (len(self.writers) > 1 or len(self.readers) > 1):
+            return "several layers share its outputs"
+        return ""
+
 
 class Segment(NamedTuple):
     """A stretch of an axis: all channels of a space, `repeat` entries each."""

@@ -80,15 +80,10 @@ def removable(network: nn.Module, task: Task, removal: Removal) -> list[Group]:
 
 
 def _refusal(network: nn.Module, group: Group, removal: Removal) -> str:
-    if group.frozen:
-        return group.frozen
-    if not group.readers:
-        return "no layer reads its outputs"
-    if not removal.shared and (len(group.writers) > 1 or len(group.readers) > 1):
-        return "several layers share its outputs"
-    if removal.criterion == "bn_scale" and not _scales(network, group):
+    reason = group.why_left_alone(removal.shared)
+    if not reason and removal.criterion == "bn_scale" and not _scales(network, group):
         return "no batch norm scales its outputs"
-    return ""
+    return reason
 
 
 def _scales(network: nn.Module, group: Group) -> list[Tensor]:

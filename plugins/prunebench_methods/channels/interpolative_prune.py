@@ -148,7 +148,7 @@ def _removable(settings: Settings, network: nn.Module, graph: ChannelGraph, task
     for name in graph.order:
         if why := refuse_if_unusable(name, network.get_submodule(name)):  # type: ignore[arg-type]
             raise NotApplicable(why)
-    reasons = [_why_left_alone(settings, group) for group in graph.groups]
+    reasons = [group.why_left_alone(settings.shared) for group in graph.groups]
     narrowed = [group for group, why in zip(graph.groups, reasons, strict=True) if not why]
     changed = _changed(settings, graph, narrowed) if narrowed else set()
     for group, why in zip(graph.groups, reasons, strict=True):
@@ -168,16 +168,6 @@ def _changed(settings: Settings, graph: ChannelGraph, groups: list[Group]) -> se
     """The layers that get other numbers when these groups are narrowed, whether or not they become narrower."""
     readers = {slot.module for group in groups for slot in group.readers}
     return readers | set(_behind(graph, groups)) if settings.refit else readers
-
-
-def _why_left_alone(settings: Settings, group: Group) -> str:
-    if group.frozen:
-        return group.frozen
-    if not group.readers:
-        return "no layer reads its outputs"
-    if not settings.shared and (len(group.writers) > 1 or len(group.readers) > 1):
-        return "several layers share its outputs"
-    return ""
 
 
 def _order(
