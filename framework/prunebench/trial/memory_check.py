@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -18,21 +20,24 @@ from prunebench.measure.memory_need import (
 )
 from prunebench.records import Recipe
 from prunebench.samples import Tree
+from prunebench.trial.task import Memory
 from prunebench.trial.workbench import DenseNetwork
 
 KEPT_BY = {"adam": 2, "adamw": 2}  # tensors like the weights that an optimizer keeps; others one, for momentum
 
 
-def require_room(dense: DenseNetwork, finetune: Recipe, device: torch.device) -> list[str]:
+def require_room(dense: DenseNetwork, finetune: Recipe, device: torch.device, memory: Memory) -> list[str]:
     """Notes on what may not fit; raises `torch.OutOfMemoryError` with the figures where the trial surely does not.
 
     Reckoned are dense and pruned networks side by side, one batch, and what fine-tuning keeps beside its activations.
-    Where a lot is free, nothing is reckoned.
+    Where a lot is free, nothing is reckoned; elsewhere one batch is tried once per dense network, in its `memory`.
     """
     free, own = free_bytes(device), weight_bytes(dense.network)
     if is_roomy(free, 2 * own):
         return []
-    working = batch_bytes(dense.network, dense.calibration, min(dense.batch_size, len(dense.splits.test)), device)
+    batch = min(dense.batch_size, len(dense.splits.test))
+    tried = partial(batch_bytes, dense.network, dense.calibration, batch, device)
+    working = memory.get("bytes of a batch", tried)[0]
     training = own * (1 + KEPT_BY.get(finetune.optimizer, 1)) if finetune.trains else 0
     needed, limit = need(own, own, working, training=training), free + own
     if needed.total > limit:

@@ -140,7 +140,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
     loaded = f"the data set {trial.dataset.use} or the model {trial.model.use}"
     with bench.turn.working(), settled(trial.protocol.threads), bench.guard.watching(loaded):
         dense = bench.dense(trial)
-        short = require_room(dense, trial.protocol.finetune, bench.device)
+        short = require_room(dense, trial.protocol.finetune, bench.device, bench.memory)
         bench.progress("prune", None)
         pruned = pruned_network(bench, trial, dense)
         pruned.notes += short
