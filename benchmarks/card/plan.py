@@ -21,14 +21,14 @@ class Step:
 
 
 STEPS = (
-    Step("tests", 100, "the tests that are marked gpu"),
-    Step("quickstart", 90, "the quickstart on the device, its values against the CPU's"),
-    Step("timing", 70, "networks against their own copies, and against 5 % more work"),
-    Step("speed", 95, "speed-up beside multiply-accumulates, method by method"),
-    Step("decompositions", 30, "SVD, eigenvalues, Gram matrices, alternating least squares against the CPU's"),
-    Step("decoders", 55, "prefill and decode of language models, dense against factored"),
-    Step("grid", 60, "a grid of small trials: trials a minute, utilisation"),
-    Step("memory", 30, "a trial that does not fit, and the ones after it"),
-    Step("precision", 75, "bfloat16, float16, TF32, channels_last, compiled, CUDA graphs"),
+    Step("tests", 85, "the tests that are marked gpu"),
+    Step("quickstart", 120, "the quickstart on the device, its values against the CPU's"),
+    Step("timing", 50, "networks against their own copies, and against 5 % more work"),
+    Step("speed", 70, "speed-up beside multiply-accumulates, method by method"),
+    Step("decompositions", 20, "SVD, eigenvalues, Gram matrices, alternating least squares against the CPU's"),
+    Step("decoders", 62, "prefill and decode of language models, dense against factored"),
+    Step("grid", 30, "a grid of small trials: trials a minute, utilisation"),
+    Step("memory", 60, "a trial that does not fit, and the ones after it"),
+    Step("precision", 85, "bfloat16, float16, TF32, channels_last, compiled, CUDA graphs"),
 )
 NAMES = tuple(step.name for step in STEPS)

@@ -26,7 +26,9 @@ Make = Callable[..., LocalExecutor]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent / "framework" / "executors")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent / "framework" / "executors")]), prepend=os.pathsep
+    )
 
     def executor(devices: str, retries: RetryPolicy = ONCE, opening: str = "open_workbench") -> LocalExecutor:
         slots = cpu(1) if devices == "cpu" else resolve(devices, None)

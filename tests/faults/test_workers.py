@@ -28,7 +28,7 @@ Run = Callable[..., dict[str, Result]]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Executor]:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "framework" / "executors"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "framework" / "executors"), prepend=os.pathsep)
 
     def executor(slots: int = 1, **settings: object) -> Executor:
         return LocalExecutor(cpu(slots), work_settings(tmp_path, settings), ONCE, RUNNER)

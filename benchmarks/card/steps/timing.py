@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+from collections.abc import Iterator
 from math import log
 from statistics import median
 
@@ -19,7 +20,8 @@ SMALL = ("simple_fcn", "lenet5")
 TENTH = (*SMALL, "small_resnet", "small_vit")
 PASSES = 20
 TRUTH = PASSES / (PASSES + 1)
-TOLERANCE = 0.02  # of any ratio, in its logarithm
+TOLERANCE = 0.02  # of any ratio of a network that keeps the card busy, in its logarithm
+HOST_TOLERANCE = 0.06  # of one that is flagged launch-bound: the host is what is timed, and others use it as well
 MIDDLE = 0.01  # of the median over all of a kind
 FALSE_SHARE = 0.1  # of copies that may be called faster or slower
 FOUND_SHARE = 0.8  # of what does more work that must be called slower
@@ -41,7 +43,7 @@ class Passes(nn.Module):
 
 def run(record: Record) -> None:
     """Every network at both batch sizes, copied and with more work; again with other seeds while there is time."""
-    batches, repeats = record.size.of((1, 64), (1, 21)), record.size.of(3, 1)
+    batches, repeats = record.size.of((1, 64), (1, 21)), record.size.of(2, 1)
     seconds = record.size.of(1.2, 0.4)
     found: dict[str, list[Timed]] = {"copy": [], "more work": []}
     for repeat in range(repeats):
@@ -76,7 +78,8 @@ def _judged(record: Record, found: dict[str, list[Timed]]) -> None:
         inside = sum(timed.low <= truth <= timed.high for timed in found[kind])
         record.check(f"{kind}: {INSIDE:.0%} of the intervals hold the truth", inside >= INSIDE * len(off), inside)
         if record.size.is_full:  # a tenth runs on processors that others use as well
-            record.check(f"{kind}: every ratio within {TOLERANCE:.0%}", max(off) <= TOLERANCE, max(off))
+            for told, bound, largest in _largest(found[kind], off):
+                record.check(f"{kind}: every ratio of networks {told} within {bound:.0%}", largest <= bound, largest)
             record.check(f"{kind}: the median error at most {MIDDLE:.0%}", median(off) <= MIDDLE, median(off))
     wrong = sum(timed.verdict != "can't tell" for timed in found["copy"])
     slower = sum(timed.verdict == "slower" for timed in found["more work"])
@@ -85,6 +88,18 @@ def _judged(record: Record, found: dict[str, list[Timed]]) -> None:
         record.check("copies are called neither faster nor slower", wrong <= FALSE_SHARE * len(found["copy"]), wrong)
         record.check("5 % more work is called slower", slower >= FOUND_SHARE * len(found["more work"]), slower)
         _launches(record)
+
+
+def _largest(found: list[Timed], off: list[float]) -> Iterator[tuple[str, float, float]]:
+    """The largest error of the networks that wait for the host, and of the others."""
+    for is_bound, told, bound in (
+        (False, "that keep the card busy", TOLERANCE),
+        (True, "that wait for the host", HOST_TOLERANCE),
+    ):
+        of_kind = [
+            error for timed, error in zip(found, off, strict=True) if ("launch-bound" in timed.flags) == is_bound
+        ]
+        yield told, bound, max(of_kind, default=0.0)
 
 
 def _launches(record: Record) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from prunebench.engine.executors.local import LocalExecutor
 @pytest.fixture
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A local executor over the toy runner."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
     def make(slots: int = 1, retries: RetryPolicy = ONCE, **settings: object) -> Executor:
         return LocalExecutor(cpu(slots), work_settings(tmp_path, settings), retries, RUNNER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_out_of_memory_means_half_the_batch_in_a_fresh_worker(executor: Make) ->
 def test_a_runner_that_knows_nothing_of_batches_is_simply_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     executor = LocalExecutor(cpu(1), work_settings(tmp_path, {}), RetryPolicy(), "toy_runner:PlainWorkbench")
     result = results(executor.run([toy("fine")]))["fine"]
     assert (result.status, result.attempt) == ("ok", 2)

@@ -70,7 +70,7 @@ def hold_and_die(path: tuple[str, ...]) -> None:
 
 
 def test_two_runs_share_a_device_trial_by_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     slot = Slot("cuda:0", "cpu", visible="", leases=(str(tmp_path / "cuda-0.lock"),))
     notes: list[str] = []
     spans: list[tuple[float, float]] = []
@@ -98,7 +98,7 @@ def test_two_runs_share_a_device_trial_by_trial(tmp_path: Path, monkeypatch: pyt
 def test_a_run_that_only_waits_says_for_whom_and_ends_when_it_is_told_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     path = str(tmp_path / "slot-cpu-0.lock")
     other = Lease((path,), "process 17, results in elsewhere")
     assert other.take_at_once()
