@@ -4,7 +4,7 @@
 #   benchmarks/card.sh prepare              fetch what a machine without a network lacks, as wheels, into .whl/
 #   benchmarks/card.sh run [OPTIONS]        install from .whl/ where prunebench is missing, then run the steps
 #   benchmarks/card.sh summary [FOLDER]     what a folder of results says
-#   benchmarks/card.sh page card.json       write the part on GPUs of docs/performance.md
+#   benchmarks/card.sh page CARD.JSON...    write the part on GPUs of docs/performance.md, from a run or several
 #
 # PYTHON names the interpreter, python3 by default. Nothing here changes a setting of the card.
 set -euo pipefail

@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
     told = commands.add_parser("summary", help="what a folder of results says")
     told.add_argument("folder", type=Path, nargs="?", default=Path("runs/card"))
     page = commands.add_parser("page", help="write the part on GPUs of docs/performance.md")
-    page.add_argument("result", type=Path, help="a card.json")
+    page.add_argument("results", type=Path, nargs="+", help="card.json of one run, or of several on cards of one kind")
     page.add_argument("--document", type=Path, default=Path("docs/performance.md"))
     return parser.parse_args()
 
@@ -55,7 +55,7 @@ def main() -> int:
     """Do what the command line says; 0 only where every step passed."""
     given = arguments()
     if given.command == "page":
-        return write_page(given.result, given.document)
+        return write_page(given.results, given.document)
     if given.command == "summary":
         found = read(given.folder / "card.json")
         print(summary(found) if found else f"no card.json in {given.folder}")

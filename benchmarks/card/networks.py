@@ -36,6 +36,9 @@ def network_of(name: str, size: Size) -> tuple[nn.Module, tuple[int, ...]]:
     pixels = size.of(224, 64)
     options = {"image_size": pixels} if name.startswith("vit") else {}
     made: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options)
+    for layer in made.modules():
+        if isinstance(layer, nn.Linear) and not layer.weight.any():  # torchvision's ViT starts with a head of zeros
+            layer.reset_parameters()
     return made.eval(), (3, pixels, pixels)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,42 @@ HEADINGS = {
     "speed": "Speed-up beside multiply-accumulates",
     "decompositions": "Decompositions",
     "decoders": "Decoders",
+    "grid": "A grid of small trials",
     "precision": "Types, formats, compiled, graphs",
 }
 Row = dict[str, Any]
 
 
-def write_page(result: Path, document: Path) -> int:
-    """Put the part between its two marks; 2 where there is no result, or a document without the marks."""
-    joined = read(result)
+def write_page(results: Sequence[Path], document: Path) -> int:
+    """Put the part between its two marks; 2 where something is no result, or the document has no marks."""
+    runs = [read(result) for result in results]
     text = document.read_text()
-    if joined is None or BEGIN not in text or END not in text:
-        print(f"card: {result} is no result, or {document} has no marks", file=sys.stderr)
+    try:
+        if BEGIN not in text or END not in text:
+            raise ValueError(f"{document} has no marks")
+        if None in runs:
+            raise ValueError(f"{results[runs.index(None)]} is no result")
+        joined = together([run for run in runs if run])
+    except ValueError as error:
+        print(f"card: {error}", file=sys.stderr)
         return 2
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     document.write_text(f"{before}{part(joined)}{after}")
     return 0
+
+
+def together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of each step the last time that it was ok, else the time that found most rows; ValueError where cards differ."""
+    kinds = sorted({f"{run['facts']['card']}, {run['scale']} size" for run in runs})
+    if len(kinds) > 1:
+        raise ValueError(f"the results are of different kinds: {'; '.join(kinds)}")
+    steps: dict[str, Any] = {}
+    for run in runs:
+        for name, found in run["steps"].items():
+            held = steps.setdefault(name, found)
+            if found["status"] == OK or (held["status"] != OK and len(found["rows"]) > len(held["rows"])):
+                steps[name] = found
+    return {**runs[0], "steps": steps, "run_count": len(runs)}
 
 
 def part(joined: dict[str, Any]) -> str:
@@ -73,7 +94,9 @@ def _where(facts: dict[str, Any], joined: dict[str, Any]) -> str:
     told = f"{facts['date']}, {machine}, Python {facts['python']}, {versions}{without}."
     load = f" The load average was {facts['load_average']:.0f}." if facts["load_average"] > 0.5 * facts["cores"] else ""
     spent = sum(found["seconds"] for found in joined["steps"].values())
-    run = f"The steps took {spent:.0f} s together, {joined['scale']} size; ratios are of pairs in one process."
+    runs = joined.get("run_count", 1)
+    several = f" in {runs} calls; of each step the last time that it was ok, else the time that found most" * (runs > 1)
+    run = f"The steps took {spent:.0f} s together, {joined['scale']} size{several}; ratios are of pairs in one process."
     return f"{told} {run}{load}"
 
 
@@ -139,7 +162,7 @@ def _plain(value: Any) -> str:
 
 def _speed(rows: list[Row]) -> Iterator[str]:
     yield "`macs` is dense over remaining multiply-accumulates; other figures are times as fast, with 95 % intervals;"
-    yield "* marks a pair that waits for the host."
+    yield "the mark * is of a pair that waits for the host."
     yield ""
     yield from _by_batch(rows, ("model", "method", "macs"))
 
@@ -164,6 +187,17 @@ def _decoders(rows: list[Row]) -> Iterator[str]:
     yield from _by_batch(rows, ("model", "method", "macs", "way", "dtype"))
 
 
+def _grid(rows: list[Row]) -> Iterator[str]:
+    yield from _table(
+        ("trials", "seconds", "trials a minute", "the card was busy, mean"),
+        (
+            (r["trials"], r["seconds"], r["trials_a_minute"], f"{seen['utilisation_mean_percent']} %")
+            for r in rows
+            for seen in r["cards"].values()
+        ),
+    )
+
+
 def _precision(rows: list[Row]) -> Iterator[str]:
     yield "Times as fast as float32, contiguous and eager; `tf32` off elsewhere."
     yield ""
@@ -179,5 +213,6 @@ MAKERS = {
     "speed": _speed,
     "decompositions": _decompositions,
     "decoders": _decoders,
+    "grid": _grid,
     "precision": _precision,
 }

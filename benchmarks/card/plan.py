@@ -28,7 +28,7 @@ STEPS = (
     Step("decompositions", 20, "SVD, eigenvalues, Gram matrices, alternating least squares against the CPU's"),
     Step("decoders", 62, "prefill and decode of language models, dense against factored"),
     Step("grid", 30, "a grid of small trials: trials a minute, utilisation"),
-    Step("memory", 60, "a trial that does not fit, and the ones after it"),
+    Step("memory", 60, "a trial that does not fit, and the ones after it", least=45),
     Step("precision", 85, "bfloat16, float16, TF32, channels_last, compiled, CUDA graphs"),
 )
 NAMES = tuple(step.name for step in STEPS)
