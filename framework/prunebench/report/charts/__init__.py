@@ -26,7 +26,8 @@ NAMES = (
     "requested",
 )
 
-ASKED = ("runtimes", "retraining")  # on no page: drawn where somebody asks for it
+ASKED = ("runtimes", "retraining")  # drawn where somebody asks for it
+BESIDE = {"promised_speedup": "runtimes"}  # on a page as well, where trials were timed in several runtimes
 ALIASES = {"pareto": "accuracy_compression"}
 POINTS = "points"  # any query as a chart: report/generic.py
 
@@ -40,10 +41,18 @@ def load(name: str) -> Chart:
 
 
 def load_all() -> Iterator[Chart]:
-    """Every chart of a page, in its order."""
+    """Every chart that any run has rows for, in the order of a page."""
     return map(load, NAMES)
 
 
 def load_asked() -> Iterator[Chart]:
-    """The bundled charts that are on no page."""
+    """The bundled charts that few pages have rows for."""
     return map(load, ASKED)
+
+
+def load_page() -> Iterator[Chart]:
+    """What a page may show, in its order: every chart, and behind some of them the one that answers it."""
+    for name in NAMES:
+        yield load(name)
+        if name in BESIDE:
+            yield load(BESIDE[name])
