@@ -136,7 +136,7 @@ def test_trials_of_all_ways_are_drawn_by_their_epochs(tmp_path):
         network, data, [{"use": "magnitude", "keep": 0.3}], db=path, quiet=True,
         protocol={"train": {"epochs": 2}, "retraining": "scratch_epochs", "latency": {"batch": []}},
     )  # fmt: skip
-    assert "came trained" in declined.query("select reason from trials where status = 'skipped'")["reason"][0]
+    assert "came pretrained" in declined.query("select reason from trials where status = 'skipped'")["reason"][0]
 
 
 @pytest.mark.parametrize(
