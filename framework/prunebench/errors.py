@@ -60,11 +60,7 @@ class NewerDatabase(StoreError):
 
 
 class NotADatabase(StoreError):
-    """A file that is no results database: `what` it is instead, and what the user should do."""
-
-    def __init__(self, what: str, advice: str = "name another file with --db") -> None:
-        super().__init__(f"{what}; {advice}")
-        self.what = what
+    """A file that is no results database; the message ends in `; ` and what to do."""
 
 
 class QueryError(PruneBenchError):

@@ -148,7 +148,8 @@ def require_database(other: Path) -> None:
         db.attach(connection, other, "other")
         db.schema_of(connection, "other", other)
     except NotADatabase as error:
-        raise NotADatabase(error.what, "nothing is imported") from None
+        what = str(error).rpartition("; ")[0]  # `--db` names the other database, not this file
+        raise NotADatabase(f"{what}; nothing is imported") from None
     finally:
         connection.close()
 
