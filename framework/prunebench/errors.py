@@ -60,7 +60,11 @@ class NewerDatabase(StoreError):
 
 
 class NotADatabase(StoreError):
-    """A file that is no results database."""
+    """A file that is no results database: `what` it is instead, and what the user should do."""
+
+    def __init__(self, what: str, advice: str = "name another file with --db") -> None:
+        super().__init__(f"{what}; {advice}")
+        self.what = what
 
 
 class QueryError(PruneBenchError):

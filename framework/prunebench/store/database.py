@@ -91,9 +91,9 @@ def attach(connection: DuckDBPyConnection, path: Path, name: str, read_only: boo
     import duckdb
 
     if path.is_dir():
-        raise NotADatabase(f"{path}: a folder, not a results database; name a file with --db")
+        raise NotADatabase(f"{path}: a folder, not a results database", "name a file with --db")
     if path.exists() and not path.is_file():
-        raise NotADatabase(f"{path}: not a regular file, so not a results database; name a file with --db")
+        raise NotADatabase(f"{path}: not a regular file, so not a results database", "name a file with --db")
     if "\\" in str(path):  # DuckDB reads it as a folder's end, and finds another file or none
         raise StoreError(f"{path}: a path with a backslash cannot be opened; choose another with --db")
     options = "type duckdb, read_only" if read_only else "type duckdb"
@@ -124,7 +124,7 @@ def _cause(path: Path, text: str) -> StoreError:
         found = re.search(r"PID (\d+)", text)
         return HeldDatabase(path, int(found[1]) if found else None)
     if not is_duckdb(path) and not (folder_of(path) / PUBLISHED).exists():
-        return NotADatabase(f"{path}: not a results database; name another file with --db")
+        return NotADatabase(f"{path}: not a results database")
     if "version" in text and ("newer" in text or "read a database file" in text):
         return NewerDatabase(f"{path}: written by another version of DuckDB; {text.splitlines()[0][:200]}")
     if "Permission denied" in text:
@@ -161,7 +161,7 @@ def schema_of(connection: DuckDBPyConnection, name: str, path: Path) -> int:
     except duckdb.Error as error:
         raise _cause(path, str(error)) from None
     if row is None:
-        raise NotADatabase(f"{path}: a DuckDB file, but not a results database; name another file with --db")
+        raise NotADatabase(f"{path}: a DuckDB file, but not a results database")
     if int(row[0]) > SCHEMA:
         raise NewerDatabase(
             f"{path}: written by a newer prunebench (schema {row[0]}, this one knows {SCHEMA}); upgrade prunebench"
