@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 import datasets
 import huggingface_hub
 import torch
-import yaml
 from lm_eval import evaluator
 from lm_eval.api.model import TemplateLM
 from lm_eval.tasks import TaskManager
@@ -171,7 +170,7 @@ def loaded(metric: Any) -> dict[str, dict[str, Any]]:
         try:
             with _fetching(metric.fetch), redirect_stderr(io.StringIO()):  # bars of what is loaded
                 made = manager.load([name])
-        except (*FAULTS, yaml.YAMLError, datasets.exceptions.DatasetsError) as error:
+        except (*FAULTS, datasets.exceptions.DatasetsError) as error:
             hint = "" if metric.fetch else "; nothing is fetched unless the metric says fetch = true"
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise NotApplicable(f"task {name}: {line}{hint}") from None
