@@ -1,7 +1,7 @@
 """Grid + installed plugins -> complete, checked trials, in the order that shares the most work.
 
-Everything a typo can break breaks here, before anything is trained. Equal cells become one trial; the dense network
-of every (data set, model, seed) comes first in its group, because every ratio is a comparison with it.
+Every typo is found here, before anything is trained. Equal cells become one trial. The dense network of every
+(data set, model, seed) comes first in its group, because every ratio is a comparison with it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Plan:
 
 
 def plan(grid: Grid, installed: Installed, registry: Registry | None = None, limit: int = TRIAL_LIMIT) -> Plan:
-    """The trials of `grid`; raises `PlanError` or `PluginError` naming the first thing that is wrong."""
+    """The trials of `grid`; a `GridError`, `PlanError` or `PluginError` names the first fault and its place."""
     if grid.count > limit:
         raise GridError(
             f"the grid has {grid.count:,} cells, more than {limit:,}: make an axis shorter or raise --limit"
@@ -77,7 +77,7 @@ class _Planner:
                 doubled += trial.id in group and trial.method.use != "dense"
                 group[trial.id] = trial
         if doubled:
-            self.warnings.append(f"{doubled} cell(s) of the grid say the same as another and run once")
+            self.warnings.append(f"{doubled} cell(s) of the grid are the same as another and run once")
         trials = tuple(trial for group in groups.values() for trial in group.values())
         if not trials:
             raise PlanError(f"{self.grid.name}: 0 trials: every cell is excluded")
@@ -96,14 +96,14 @@ class _Planner:
 
     @contextlib.contextmanager
     def _place(self, where: str) -> Iterator[None]:
-        """What is wrong inside names the file and the place, as a `GridError` does."""
+        """Errors raised inside begin with the file and the place, as those of a grid do."""
         try:
             yield
         except (PlanError, PluginError) as error:
             raise type(error)(f"{self.grid.source or self.grid.name}: {where}: {error}") from None
 
     def _require_known_fields(self) -> None:
-        """Raise for all settings that are no field of their plugin, where there are several: one call says them all."""
+        """Raise one error for all settings that no plugin has, where there are several; a single one is found later."""
         told = unknown_fields(self.grid.blocks, self.installed)
         if len(told) > 1:
             raise PlanError(f"{self.grid.source or self.grid.name}: {'; '.join(told)}")
@@ -256,7 +256,7 @@ def require_planned_code(installed: Installed, kind: str, choice: Choice) -> Non
 
 
 def unknown_fields(blocks: tuple[Block, ...], installed: Installed) -> list[str]:
-    """All settings that are no field of their plugin, a text per entry that has some."""
+    """A text for each entry with settings that are not fields of its plugin; it names all of them."""
     told: dict[str, None] = {}
     for number, block in enumerate(blocks, 1):
         for kind, entries in (("dataset", block.datasets), ("model", block.models), ("method", block.methods)):
@@ -267,7 +267,7 @@ def unknown_fields(blocks: tuple[Block, ...], installed: Installed) -> list[str]
 
 
 def _unknown_fields(kind: str, entry: Entry, installed: Installed) -> str:
-    """What is wrong with the names of the settings; a plugin that is not there is said elsewhere."""
+    """What is wrong with the names of the settings; a missing plugin is reported elsewhere."""
     try:
         plugin = installed.find(kind, entry.use)
         names = [name for name in entry.axes if not _is_target(plugin, name)]

@@ -16,7 +16,7 @@ from prunebench.trial.metrics import Subject, readings
 
 
 def check_metric(cls: type[Metric], settings: dict[str, Any] | None = None) -> list[Finding]:
-    """Findings about a metric: finite numbers with units, the same ones twice, networks left alone."""
+    """Findings about a metric: numbers are finite, have units and repeat; networks stay as they were."""
     findings = class_findings(cls, "metric")
     if findings:
         return findings
