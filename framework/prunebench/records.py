@@ -64,6 +64,11 @@ class Choice:
         stages = [stage.text for stage in self.stages]
         return encode([self.use, self.params, self.target, stages, self.code]).decode()
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What decides a result: the name, the parameters, and the code where there is one; no pipeline, no target."""
+        return {"use": self.use, "params": self.params, **({"code": self.code} if self.code else {})}
+
     @property  # labels and dense ids are not kept: a long run would grow by them with every trial that ends
     def label(self) -> str:
         """The choice as charts and tables show it: `low_rank(rank=10)`, `svd(keep=0.2) > kmeans(clusters=32)`."""
@@ -112,7 +117,7 @@ class Protocol:
     latency: LatencyProtocol = LatencyProtocol()
     calibration: int = 1024  # training samples a data-aware method is given
     evaluation_limit: int = 0  # test samples, 0 for all of them
-    metrics: tuple[str, ...] = ()  # names of metric plugins that measure more
+    metrics: tuple[str | Choice, ...] = ()  # metric plugins that measure more: by name, or with settings
     threads: int = 1  # of torch while a network is trained, pruned and scored; with others, sums are rounded otherwise
     retraining: Retraining = "finetune"  # what the epochs of `finetune` are spent on
 
@@ -120,6 +125,7 @@ class Protocol:
     def text(self) -> str:
         """Canonical JSON. A key that was added later is left out at its default, so that older ids stay valid."""
         table = msgspec.to_builtins(self)
+        table["metrics"] = [one if isinstance(one, str) else one.plain for one in self.metrics]
         if not self.metrics:
             table.pop("metrics", None)  # msgspec does not write what it has not read
         for key, usual in (("in_place", False), ("decode", 0), ("runtime", "torch"), ("dynamic_batch", False)):
@@ -135,6 +141,11 @@ class Protocol:
     def id(self) -> str:
         """Content hash of `text`."""
         return short_hash(self.text)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The plugins of `metrics`."""
+        return tuple(one if isinstance(one, str) else one.use for one in self.metrics)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ def entry(choice: Mapping[str, Any]) -> str:
 def protocol(settings: Mapping[str, Any]) -> str:
     """The table `[protocol]` of stored settings, a key per line."""
     kept = without_nothing(settings)
+    named = [
+        one if isinstance(one, str) else without_nothing({"use": one["use"], **one["params"]})
+        for one in kept.get("metrics", ())
+    ]
+    kept |= {"metrics": named} if named else {}
     return "\n".join(["[protocol]", *(f"{key(name)} = {value(part)}" for name, part in kept.items())])
 
 

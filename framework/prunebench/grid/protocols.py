@@ -44,6 +44,8 @@ def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -
     for key in ("train", "finetune", "latency"):
         if key in table:
             whole[key] = _filled(getattr(protocol, key), table[key], f"protocol.{key}")
+    if isinstance(table.get("metrics"), list):
+        whole["metrics"] = [_metric(item) for item in table["metrics"]]
     result: Protocol = _typed(Protocol, whole, "protocol")
     _check_protocol(result)
     return _without_doubles(result, warn)
@@ -146,7 +148,25 @@ def _choices(kind: type[Any], place: str) -> str:
     return f", expected {', '.join(others)} or {last}"
 
 
+def _metric(item: Any) -> Any:
+    """A metric's name, or its name and settings as plain data; a list of values is one setting, no axis."""
+    if isinstance(item, str):
+        return item
+    if not isinstance(item, dict) or not isinstance(item.get("use"), str):
+        raise GridError(f'protocol.metrics: expected a name or {{ use = "name", … }}, got {short(item)}')
+    return {"use": item["use"], "params": {key: value for key, value in item.items() if key != "use"}}
+
+
+def _check_metrics(protocol: Protocol) -> None:
+    """Two tables of one metric would give two numbers of one name."""
+    names = protocol.metric_names
+    for one in protocol.metrics:
+        if not isinstance(one, str) and names.count(one.use) > 1:
+            raise GridError(f"protocol.metrics: {one.use} is named {names.count(one.use)} times, name it once")
+
+
 def _check_protocol(protocol: Protocol) -> None:
+    _check_metrics(protocol)
     for part in ("train", "finetune"):
         check_recipe(getattr(protocol, part), f"protocol.{part}")
     if protocol.train.distill:

@@ -432,5 +432,26 @@ class Metric(ABC):
         Raises `NotApplicable("why")` where it does not apply to such networks or data; the reason becomes a note.
         """
 
+    def measure_with(
+        self, model: Model | None, network: nn.Module, dense: nn.Module, test: Split, device: torch.device
+    ) -> Mapping[str, float]:
+        """As `measure`, which it calls by default, for a metric that asks the model as well, such as for its tokenizer.
+
+        `model` is None where networks are measured that no grid named.
+        """
+        return self.measure(network, dense, test, device)
+
+    def unit(self, number: str) -> str | None:
+        """The unit of a number that was measured, by default that of `units`; None for one that has none."""
+        return self.units.get(number)
+
+    def named_code(self) -> str:
+        """A hash of the code and files that the fields name, empty where they name none; part of a trial's identity.
+
+        It is asked for when a grid is planned, and again before anything is measured; a file edited in between is
+        refused.
+        """
+        return ""
+
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""
