@@ -63,7 +63,7 @@ def test_idle_power_is_taken_off_and_a_restless_machine_is_not_valid():
     found = numbers(pruned, dense, Segment(10, 1), Segment(10, 1))
     assert found == {"joules": 0.4, "dense_joules": 1.6, "times_less": 4.0, "idle_watts": 10.0, "valid": 1.0}
     assert numbers(pruned, dense, Segment(8, 1), Segment(12, 1))["valid"] == 0.0
-    with pytest.raises(NotApplicable, match="others work on it"):
+    with pytest.raises(NotApplicable, match="other programs are running"):
         numbers(pruned, dense, Segment(30, 1), Segment(30, 1))
 
 
