@@ -7,25 +7,10 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from prunebench.records import (
-    COUNTING_RULE,
-    DENSE,
-    Choice,
-    CurvePoint,
-    Latency,
-    LayerRecord,
-    Measurement,
-    Metric,
-    Protocol,
-    Provenance,
-    Result,
-    Run,
-    StageRecord,
-    Trial,
-)
+from prunebench import records
 
-DATASET, MODEL = Choice("toy_digits"), Choice("tiny", {"width": 8})
-PROVENANCE = Provenance(
+DATASET, MODEL = records.Choice("toy_digits"), records.Choice("tiny", {"width": 8})
+PROVENANCE = records.Provenance(
     prunebench="0.1.0",
     python="3.11.7",
     torch="2.15.0",
@@ -44,22 +29,24 @@ PROVENANCE = Provenance(
 )
 
 
-def run(identity: str = "run-1", **facts: Any) -> Run:
+def run(identity: str = "run-1", **facts: Any) -> records.Run:
     """A run's record."""
-    return Run(identity, **({"name": "toy", "started_at": "2026-01-02T03:04:05+00:00", "command": "bench run"} | facts))
+    return records.Run(
+        identity, **({"name": "toy", "started_at": "2026-01-02T03:04:05+00:00", "command": "bench run"} | facts)
+    )
 
 
-def trial(rank: int | None = 4, seed: int = 0, **changes: Any) -> Trial:
+def trial(rank: int | None = 4, seed: int = 0, **changes: Any) -> records.Trial:
     """A low-rank trial, or the dense one for rank None."""
-    method = DENSE if rank is None else Choice("low_rank", {"rank": rank, "keep": 0.5})
-    return replace(Trial(DATASET, MODEL, method, seed, Protocol()), **changes)
+    method = records.DENSE if rank is None else records.Choice("low_rank", {"rank": rank, "keep": 0.5})
+    return replace(records.Trial(DATASET, MODEL, method, seed, records.Protocol()), **changes)
 
 
-def latency(batch: int, speedup: float, rng: random.Random, blocks: int = 40) -> Latency:
+def latency(batch: int, speedup: float, rng: random.Random, blocks: int = 40) -> records.Latency:
     """One batch size, timed in `blocks` blocks per side."""
     dense = tuple(10 + rng.random() for _ in range(blocks))
     pruned = tuple(value / speedup for value in dense)
-    return Latency(
+    return records.Latency(
         batch=batch, threads=1, device="cpu", dtype="float32", memory_format="contiguous", compile=False, clock="cpu",
         calls_per_block=5, dense_ms=dense, pruned_ms=pruned, dense_wall_ms=dense, pruned_wall_ms=pruned,
         round_index=(0,) * blocks, cold_dense_ms=20.0, cold_pruned_ms=21.0, speedup=speedup,
@@ -77,29 +64,31 @@ def correct_bits(accuracy: float, count: int, rng: random.Random) -> str:
 
 def measurement(
     seed: int = 0, speedup: float = 1.5, accuracy: float = 0.9, tests: int = 200, **changes: Any
-) -> Measurement:
+) -> records.Measurement:
     """What a network scored."""
     rng = random.Random(seed)
-    made = Measurement(
+    made = records.Measurement(
         test_count=tests, top1_accuracy=accuracy + rng.uniform(-0.01, 0.01), top5_accuracy=0.99, loss=0.3,
         correct=correct_bits(accuracy, tests, rng), top1_accuracy_before_finetune=accuracy - 0.1,
         parameter_count=1000, nonzero_parameter_count=800, mac_count=5000, stored_bytes=4000, gzip_bytes=3500,
         prune_seconds=0.1, finetune_seconds=1.0, train_seconds=10.0, peak_memory_bytes=1 << 20, realised=True,
         storage={"dense": 4000}, latency=(latency(1, speedup, rng), latency(64, speedup, rng)),
-        layers=(LayerRecord("fc", "linear", (10, 20), ((10, 4), (4, 20)), 4, 210, 130, 130, 200, 120, 0.1, 0.05),),
-        curve=(CurvePoint("finetune", 1, 0.5, 0.4, 0.9, 1.0),),
-        stages=(StageRecord(0, "low_rank", 1000, 800, 5000, 0.9, 0.1, 4000),),
-        metrics=(Metric("energy", 1.5, "J"),), counting_rule=COUNTING_RULE,
+        layers=(
+            records.LayerRecord("fc", "linear", (10, 20), ((10, 4), (4, 20)), 4, 210, 130, 130, 200, 120, 0.1, 0.05),
+        ),
+        curve=(records.CurvePoint("finetune", 1, 0.5, 0.4, 0.9, 1.0),),
+        stages=(records.StageRecord(0, "low_rank", 1000, 800, 5000, 0.9, 0.1, 4000),),
+        metrics=(records.Metric("energy", 1.5, "J"),), counting_rule=records.COUNTING_RULE,
     )  # fmt: skip
     return replace(made, **changes)
 
 
-def result(of: Trial, accuracy: float = 0.9, **changes: Any) -> Result:
+def result(of: records.Trial, accuracy: float = 0.9, **changes: Any) -> records.Result:
     """An ok result of the trial."""
-    dense = of.method == DENSE
+    dense = of.method == records.DENSE
     facts = {"parameter_count": 2000, "nonzero_parameter_count": 2000, "mac_count": 10000} if dense else {}
     made = measurement(of.seed + 1, 1.003 if dense else 1.5, accuracy, **facts)
     return replace(
-        Result(of, "ok", "", "", made, PROVENANCE, "2026-01-02T03:05:00+00:00", 12.5),
+        records.Result(of, "ok", "", "", made, PROVENANCE, "2026-01-02T03:05:00+00:00", 12.5),
         **changes,
     )

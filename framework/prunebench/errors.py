@@ -60,7 +60,7 @@ class NewerDatabase(StoreError):
 
 
 class NotADatabase(StoreError):
-    """A file that is no results database."""
+    """A file that is no results database; the message ends in `; ` and what to do."""
 
 
 class QueryError(PruneBenchError):

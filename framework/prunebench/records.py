@@ -1,7 +1,7 @@
-"""What is asked and what came out: frozen, plain data, no torch.
+"""Trials and results as frozen, plain data; torch is not imported.
 
-A `Trial` is one cell of a grid and its `id` a content hash of all that decides its result; a `Result` is the row
-that every planned trial ends as. Both travel as JSON (`encode`, `decode`) between worker, journal and database.
+A `Trial` is one cell of a grid; its `id` is a content hash of everything that decides its result. A `Result` is the
+row that every planned trial ends as. Both travel as JSON (`encode`, `decode`) between worker, journal and database.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Value = Scalar | list[Any] | dict[str, Any] | None
 Status = Literal["ok", "skipped", "failed", "timeout", "killed", "oom"]
 T = TypeVar("T")
 
-COUNTING_RULE = 2  # how MACs are counted; 1 was torch's own counter, for which fused attention and others cost nothing
+COUNTING_RULE = 2  # how MACs are counted; rule 1 was torch's own counter, which gave fused attention and others none
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of runs, grids and plugins
 
@@ -64,16 +64,21 @@ class Choice:
         stages = [stage.text for stage in self.stages]
         return encode([self.use, self.params, self.target, stages, self.code]).decode()
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What decides a result: the name, the parameters, and the code where there is one; no pipeline, no target."""
+        return {"use": self.use, "params": self.params, **({"code": self.code} if self.code else {})}
+
     @property  # labels and dense ids are not kept: a long run would grow by them with every trial that ends
     def label(self) -> str:
-        """For people: `low_rank(rank=10)`, `svd(keep=0.2) > kmeans(clusters=32)`."""
+        """The choice as charts and tables show it: `low_rank(rank=10)`, `svd(keep=0.2) > kmeans(clusters=32)`."""
         if self.stages:
             return " > ".join(stage.label for stage in self.stages)
         return f"{self.use}({self.setting})" if self.setting else self.use
 
     @property
     def setting(self) -> str:
-        """The label's inside: `rank=10`."""
+        """What the label has in brackets: `rank=10`."""
         params = {name: value for name, value in self.params.items() if self.shown is None or name in self.shown}
         parts = {**params, **self.target}
         return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
@@ -84,20 +89,20 @@ Runtime = Literal["torch", "torch_compile", "torch_export", "onnxruntime", "open
 
 @dataclass(frozen=True)
 class LatencyProtocol:
-    """How the pruned network is timed against the dense one; no batch sizes means no timing."""
+    """How the pruned network is timed against the dense one; without batch sizes nothing is timed."""
 
     batch: tuple[int, ...] = (1, 64)
     threads: int = 1
-    rounds: int = 1  # fresh processes; 5 where rigour is asked for
+    rounds: int = 1  # fresh processes; 5 for a careful measurement
     groups: int = 20  # ABBA or BAAB groups per round, at least
     max_seconds: float = 3.0  # for one batch size, warm-up included
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     memory_format: Literal["contiguous", "channels_last", "fastest"] = "contiguous"
     compile: bool = False
     in_place: bool = False  # activations overwrite their input wherever the output stays the same
-    decode: int = 0  # of language models: one more token behind so many in a cache is timed as well; 0 for not
-    runtime: Runtime = "torch"  # what runs both networks
-    dynamic_batch: bool = False  # exported networks are left open in their batch size
+    decode: int = 0  # language models: tokens in the cache when one more token is timed as well; 0: it is not
+    runtime: Runtime = "torch"  # runs both networks
+    dynamic_batch: bool = False  # export both networks for any batch size
 
 
 Retraining = Literal["finetune", "rewind_weights", "rewind_lr", "scratch_epochs", "scratch_compute"]
@@ -112,14 +117,15 @@ class Protocol:
     latency: LatencyProtocol = LatencyProtocol()
     calibration: int = 1024  # training samples a data-aware method is given
     evaluation_limit: int = 0  # test samples, 0 for all of them
-    metrics: tuple[str, ...] = ()  # plugins that measure more
-    threads: int = 1  # of torch, while a network is trained, pruned and scored: sums come out otherwise with others
+    metrics: tuple[str | Choice, ...] = ()  # metric plugins that measure more: by name, or with settings
+    threads: int = 1  # of torch while a network is trained, pruned and scored; with others, sums are rounded otherwise
     retraining: Retraining = "finetune"  # what the epochs of `finetune` are spent on
 
     @cached_property
     def text(self) -> str:
-        """Canonical JSON; keys that are younger than the first grids are left out where they ask for nothing."""
+        """Canonical JSON. A key that was added later is left out at its default, so that older ids stay valid."""
         table = msgspec.to_builtins(self)
+        table["metrics"] = [one if isinstance(one, str) else one.plain for one in self.metrics]
         if not self.metrics:
             table.pop("metrics", None)  # msgspec does not write what it has not read
         for key, usual in (("in_place", False), ("decode", 0), ("runtime", "torch"), ("dynamic_batch", False)):
@@ -133,8 +139,13 @@ class Protocol:
 
     @cached_property
     def id(self) -> str:
-        """Content hash."""
+        """Content hash of `text`."""
         return short_hash(self.text)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The plugins of `metrics`."""
+        return tuple(one if isinstance(one, str) else one.use for one in self.metrics)
 
 
 @dataclass(frozen=True)
@@ -149,7 +160,7 @@ class Trial:
 
     @cached_property
     def id(self) -> str:
-        """Content hash of all that decides the result: same question, same id, on every machine."""
+        """Content hash of everything that decides the result; the same on every machine."""
         return self._id_with(self.method)
 
     @property
@@ -159,9 +170,9 @@ class Trial:
 
     @cached_property
     def network_id(self) -> str:
-        """Content hash of what decides the dense network's weights: its checkpoint's name."""
+        """Content hash of what decides the dense network's weights; its checkpoint has this name."""
         recipe = self.protocol.train.text
-        if self.protocol.threads != 1:  # as every network before the key was there
+        if self.protocol.threads != 1:  # at 1 the text is what it was before the key existed
             recipe += f"\nthreads {self.protocol.threads}"
         return short_hash(f"{self.dataset.text}\n{self.model.text}\n{self.seed}\n{recipe}")
 
@@ -175,7 +186,7 @@ DENSE = Choice("dense")
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """What became of one layer: counts before and after, and why it was left alone if it was."""
+    """One layer: its counts before and after pruning, its errors, and why it was left alone where it was."""
 
     name: str
     kind: str  # "linear", "conv2d" or the class's name
@@ -194,7 +205,7 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Latency:
-    """One batch size: raw block times of both sides, in milliseconds per call, and what follows from them."""
+    """One batch size: raw block times of both networks in milliseconds per call, and the statistics of them."""
 
     batch: int
     threads: int
@@ -208,7 +219,7 @@ class Latency:
     pruned_ms: tuple[float, ...]
     dense_wall_ms: tuple[float, ...]
     pruned_wall_ms: tuple[float, ...]
-    round_index: tuple[int, ...]  # which fresh copies, or fresh process, a block was timed in
+    round_index: tuple[int, ...]  # the round, on fresh copies or in a fresh process, that each block was timed in
     cold_dense_ms: float  # the first call ever
     cold_pruned_ms: float
     speedup: float  # exp(mean over rounds of log(dense / pruned)), each from the faster half of its blocks
@@ -220,14 +231,16 @@ class Latency:
     dense_latency_ms: float
     throughput: float  # samples a second, pruned
     contention: float  # share of the blocks' wall time in which others had the processor; 0 where it has no meaning
-    seconds: float  # what the measurement cost
+    seconds: float  # how long the measurement took
     stopped: str  # "precision", "groups" or "time"
-    flags: tuple[str, ...] = ()  # what a reader should know: "contended", "launch-bound", "throttled", ...
+    flags: tuple[str, ...] = ()  # warnings for a reader: "contended", "launch-bound", "throttled", ...
     conditions: dict[str, Any] = field(default_factory=dict)  # load average, steal, clocks, temperature
-    mode: Literal["forward", "prefill", "decode"] = "forward"  # of tokens: a whole window, or one more behind a cache
+    mode: Literal["forward", "prefill", "decode"] = (
+        "forward"  # prefill: a whole window; decode: one token after a cache
+    )
     token_count: int | None = None  # tokens of a sample that one call reads
     context: int | None = None  # decode: tokens that the cache holds
-    cache_bytes: int | None = None  # decode: what the pruned network keeps of them, for the whole batch
+    cache_bytes: int | None = None  # decode: size of the pruned network's cache, for the whole batch
     dense_cache_bytes: int | None = None
 
 
@@ -239,14 +252,14 @@ class CurvePoint:
     epoch: int
     train_loss: float
     validation_loss: float
-    validation_accuracy: float | None  # of classification
+    validation_accuracy: float | None  # of classification only
     seconds: float
     validation_score: float | None = None  # the objective's headline
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What one stage of a pipeline left behind."""
+    """The network after one stage of a pipeline: its sizes and its score on the validation split."""
 
     position: int
     method: str
@@ -261,7 +274,7 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class ObjectiveFacts:
-    """What a reader of a result has to know of its objective, where the plugin is not installed."""
+    """What a result keeps of its objective, so that it can be read where the plugin is not installed."""
 
     name: str
     score: str  # the headline's name
@@ -271,12 +284,14 @@ class ObjectiveFacts:
     compared: Literal["difference", "ratio"] = "difference"
     near: tuple[float, float] = (0.01, 0.05)
     paired: Literal["bits", "values", "none"] = "bits"
-    floors: dict[str, float] = field(default_factory=dict)  # headlines that need no network, by name
+    floors: dict[str, float] = field(
+        default_factory=dict
+    )  # headline scores that need no network, by name: chance, majority
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named number that a plugin measured."""
+    """A named number that a metric plugin measured."""
 
     name: str
     value: float
@@ -285,12 +300,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one network scored, raw; accuracies are fractions in [0, 1], and of classification alone."""
+    """The raw measurements of one network. Accuracies are fractions in [0, 1]; only classification has them."""
 
     test_count: int
     top1_accuracy: float | None
     top5_accuracy: float | None  # with more than five classes
-    loss: float | None  # the mean, where the objective tells one
+    loss: float | None  # mean over the test samples, where the objective has one
     correct: str  # base64 of a bitmap, one bit per test sample, first sample in the highest bit
     top1_accuracy_before_finetune: float | None
     parameter_count: int
@@ -311,21 +326,21 @@ class Measurement:
     metrics: tuple[Metric, ...] = ()
     achieved: dict[str, float] = field(default_factory=dict)  # for a target: what came out, beside what was asked
     solved: dict[str, Value] = field(default_factory=dict)  # for a target: the method's own field, as solved
-    notes: tuple[str, ...] = ()  # what the method wants read beside its numbers
-    counting_rule: int = 1  # by which `mac_count` was counted: `COUNTING_RULE` then; old lines lack it
+    notes: tuple[str, ...] = ()  # what the method says beside its numbers
+    counting_rule: int = 1  # `COUNTING_RULE` when `mac_count` was counted; old lines lack it
     objective: ObjectiveFacts | None = None  # None in results from before there were objectives: classification
     score: float | None = None  # the objective's headline; of those, top1_accuracy
     score_before_finetune: float | None = None
     scores: dict[str, float] = field(default_factory=dict)  # all the objective's numbers
     values: str = ""  # base64 of float32, one loss per test sample, where the objective compares by values
-    weights: str = ""  # and what each is summed over; empty for 1
+    weights: str = ""  # base64 of float32, the weight of each, as its tokens; empty where all are 1
     block_parameter_count: int | None = None  # of the layers in the network's blocks, where those are known
     block_nonzero_parameter_count: int | None = None
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where, with what and on what a result was made."""
+    """The code, the libraries and the machine that a result was made with."""
 
     prunebench: str = ""
     python: str = ""
@@ -350,7 +365,7 @@ class Provenance:
 
     @cached_property
     def environment_id(self) -> str:
-        """Content hash of the machine and the libraries: speedups are compared only within one."""
+        """Content hash of the machine and the libraries; speedups are compared only where it is the same."""
         kind = self.device.split(":")[0]
         facts = (self.python, self.torch, self.host, self.os, self.cpu, self.core_count, kind, self.gpu, self.driver)
         return short_hash(encode(facts))
@@ -358,7 +373,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Result:
-    """How one planned trial ended; every one ends as a row."""
+    """How a planned trial ended. Each one ends as such a row, whatever happens."""
 
     trial: Trial
     status: Status
@@ -373,7 +388,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """One call of `bench run`: who asked what, when and where."""
+    """One call of `bench run`: its grid, its command, and the ids of its trials."""
 
     id: str
     name: str  # the grid's

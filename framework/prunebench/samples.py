@@ -7,6 +7,7 @@ of several inputs, or of keyword inputs, is handed a tuple or a mapping and ever
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +53,34 @@ def rows(tree: Tree, chosen: Any) -> Tree:
         return leaf[chosen.to(leaf.device) if isinstance(chosen, torch.Tensor) else chosen]
 
     return mapped(pick, tree)
+
+
+def are_images(tree: Tree) -> bool:
+    """Whether the tree is one floating-point tensor with four dimensions: (B, C, H, W)."""
+    import torch
+
+    return isinstance(tree, torch.Tensor) and tree.ndim == 4 and tree.is_floating_point()
+
+
+@dataclass(frozen=True)
+class PixelRange:
+    """The smallest and the largest value per channel: what maps normalised images to pixels in [0, 1] and back."""
+
+    low: Tensor  # (C, 1, 1)
+    high: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> PixelRange:
+        """The range of these images (B, C, H, W)."""
+        return cls(images.amin((0, 2, 3), keepdim=True)[0], images.amax((0, 2, 3), keepdim=True)[0])
+
+    def scaled(self, change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Images (B, C, H, W), mapped to [0, 1] and clipped, handed to `change`, and mapped back to their own range."""
+        import torch
+
+        low, high = self.low.to(x), self.high.to(x)
+        span = (high - low).clamp_min(torch.finfo(x.dtype).tiny)
+        return change(((x - low) / span).clamp(0, 1)) * span + low
 
 
 def batches(tree: Tree, size: int) -> Iterator[Tree]:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Split(Protocol):
-    """Samples with their targets; iterated in batches, in order or in a generator's random order."""
+    """Samples with their targets, read in batches: in order, or in a random order that a generator draws."""
 
     def __len__(self) -> int:
-        """Samples."""
+        """The number of samples."""
 
     def batches(
         self, size: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
@@ -53,13 +53,13 @@ class TensorSplit:
 
     @property
     def images(self) -> Tensor:
-        """The inputs."""
+        """`inputs`, by their older name."""
         found: Tensor = self.inputs
         return found
 
     @property
     def labels(self) -> Tensor:
-        """The targets."""
+        """`targets`, by their older name."""
         found: Tensor = self.targets
         return found
 
@@ -154,10 +154,10 @@ class Splits:
 
     @property
     def output_count(self) -> int:
-        """What `Model.build` is given."""
+        """What `Model.build` is given as `outputs`; raises ValueError where the data set says neither number."""
         found = self.class_count if self.outputs is None else self.outputs
         if found is None:
-            raise ValueError("the data set says neither `class_count` nor `outputs`: Splits(…, outputs=1)")
+            raise ValueError("the data set gives neither class_count nor outputs: say one, as in Splits(…, outputs=1)")
         return found
 
     def map(self, change: Callable[[Split], Split]) -> Splits:

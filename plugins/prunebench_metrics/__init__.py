@@ -9,6 +9,7 @@ from prunebench_metrics.calibration import Calibration, ClassDrops, Divergence
 from prunebench_metrics.corruptions import Corruptions
 from prunebench_metrics.divergence import TokenDivergence
 from prunebench_metrics.energy import Energy
+from prunebench_metrics.harness import LmEval
 from prunebench_metrics.metrics_compression import MetricsCompression
 from prunebench_metrics.process_memory import ProcessMemory
 
@@ -16,7 +17,7 @@ from prunebench_metrics.process_memory import ProcessMemory
 @hookimpl
 def metrics() -> list[type[Metric]]:
     """Numbers beyond accuracy."""
-    return [Agreement, Divergence, Calibration, ClassDrops, Corruptions, TokenDivergence, ProcessMemory, Energy]
+    return [Agreement, Divergence, Calibration, ClassDrops, Corruptions, TokenDivergence, ProcessMemory, Energy, LmEval]
 
 
 @hookimpl

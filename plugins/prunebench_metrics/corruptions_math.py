@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from PIL import Image
-from prunebench import NotApplicable, Split
+from prunebench import NotApplicable, Split, samples
 from torch import Tensor, nn
 
 from prunebench_metrics.logits_math import answers
@@ -25,8 +25,7 @@ class Corruption:
     """One kind, applied to batches (B, C, H, W) in order."""
 
     kind: str
-    low: Tensor  # (C, 1, 1)
-    high: Tensor
+    pixels: samples.PixelRange
     seed: int
     generator: torch.Generator = field(init=False)
 
@@ -35,11 +34,8 @@ class Corruption:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The batch, its pixels in the range that they had."""
-        low, high = self.low.to(x), self.high.to(x)
-        span = (high - low).clamp_min(torch.finfo(x.dtype).tiny)
-        shown = ((x - low) / span).clamp(0, 1)
         changed: Callable[[Tensor], Tensor] = getattr(self, f"_{self.kind}")
-        return changed(shown).clamp(0, 1) * span + low
+        return self.pixels.scaled(lambda y: changed(y).clamp(0, 1), x)
 
     def _noise(self, x: Tensor) -> Tensor:
         return x + NOISE * torch.randn(x.shape, generator=self.generator).to(x)
@@ -79,13 +75,13 @@ def accuracies(
 ) -> dict[str, float]:
     """Top-1 accuracy by kind of the first network, and as `dense_` of the second; kinds that cannot be are left out."""
     images = test.head(SEEN)[0]
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+    if not samples.are_images(images):
         raise NotApplicable("it corrupts images (B, C, H, W)")
-    low, high = images.amin((0, 2, 3), keepdim=True)[0], images.amax((0, 2, 3), keepdim=True)[0]
+    pixels = samples.PixelRange.of(images)
     found: dict[str, float] = {}
     kinds = [kind for kind in asked if kind != "jpeg" or images.shape[1] in (1, 3)]
     for kind in kinds:
-        logits, labels = answers(networks, test, device, Corruption(kind, low, high, seed))
+        logits, labels = answers(networks, test, device, Corruption(kind, pixels, seed))
         for prefix, each in zip(("", "dense_"), logits, strict=True):
             found[f"{prefix}{kind}"] = float((each.argmax(1) == labels).double().mean())
     for prefix in ("", "dense_"):

@@ -126,6 +126,7 @@ def test_what_is_no_results_database_is_refused_untouched(bench: Bench, tmp_path
         said = bench(*words, "--db", "thing")
         assert said.code == 2
         assert "not a results database" in said.err and said.err.count("\n") == 1
+        assert said.err.count("with --db") == 1
     with pytest.raises(StoreError, match="not a results database"):
         open_results(path)
     assert (path.read_bytes() if path.is_file() else sorted(path.iterdir())) == before

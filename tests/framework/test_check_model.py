@@ -51,7 +51,7 @@ FAULTY = [
     (NETWORKS["tuple"], "training", "returns tuple in training mode"),
     (InPlace, "training", "cannot be trained"),
     (Unkept, "saved", "get_extra_state() must return tensors, numbers, text"),
-    (Forgetful, "saved", "answers otherwise after saving and reloading"),
+    (Forgetful, "saved", "gives other outputs after saving and reloading"),
 ]
 
 

@@ -136,17 +136,26 @@ def test_trials_of_all_ways_are_drawn_by_their_epochs(tmp_path):
         network, data, [{"use": "magnitude", "keep": 0.3}], db=path, quiet=True,
         protocol={"train": {"epochs": 2}, "retraining": "scratch_epochs", "latency": {"batch": []}},
     )  # fmt: skip
-    assert "came trained" in declined.query("select reason from trials where status = 'skipped'")["reason"][0]
+    assert "came pretrained" in declined.query("select reason from trials where status = 'skipped'")["reason"][0]
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ('retraining = "rewind_lr"', "goes back by finetune.epochs, from 1 to the 10 of train, got 0"),
-        ('retraining = "rewind_lr"\nfinetune = { epochs = 11 }', "from 1 to the 10 of train, got 11"),
+        (
+            'retraining = "rewind_lr"',
+            "rewinds by finetune.epochs, which must be in [1, 10] as train.epochs is 10, got 0",
+        ),
+        ('retraining = "rewind_lr"\nfinetune = { epochs = 11 }', "must be in [1, 10] as train.epochs is 10, got 11"),
         ('retraining = "rewind_lr"\nfinetune = { epochs = 2, lr = 0.1 }', "finetune takes epochs only, got lr"),
-        ('retraining = "scratch_epochs"\nfinetune = { epochs = 2 }', "is as long as train: leave finetune.epochs out"),
-        ('retraining = "scratch_epochs"\ntrain = { epochs = 9, patience = 2 }', "without steps and patience"),
+        (
+            'retraining = "scratch_epochs"\nfinetune = { epochs = 2 }',
+            "trains as long as train does: leave finetune.epochs out",
+        ),
+        (
+            'retraining = "scratch_epochs"\ntrain = { epochs = 9, patience = 2 }',
+            "needs train.epochs, and neither train.steps nor",
+        ),
         ('retraining = "rewind"', "expected finetune, rewind_weights, rewind_lr, scratch_epochs or scratch_compute"),
     ],
 )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def command(a: str, b: str, tolerance: float, db: Path, as_json: bool) -> int:
     """Compare B with A, paired, and exit 1 if B is worse in its score, compression, stored size or speedup.
 
-    A side is a run (its id, the beginning of it, or a grid's name), version:0.1.0, environment:ID, host:NAME or
+    A and B are each a run (its id, the beginning of it, or a grid's name), version:0.1.0, environment:ID, host:NAME or
     method:NAME. Only a difference whose 95 % interval excludes zero counts.
     """
     from prunebench.judging.compare import compare

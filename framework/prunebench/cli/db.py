@@ -19,7 +19,10 @@ def command() -> None:
 @db_option
 @json_option
 def check(db: Path, as_json: bool) -> int:
-    """Read every block of the database and every line of the journals; exit 1 if anything is wrong."""
+    """Check the database and its journals for damage.
+
+    Every block and every line is read; exit code 1 if anything is wrong.
+    """
     from prunebench.errors import StoreError
     from prunebench.store import Store
 
@@ -38,7 +41,7 @@ def check(db: Path, as_json: bool) -> int:
 @db_option
 @json_option
 def rebuild(db: Path, as_json: bool) -> int:
-    """Rebuild the database from the journals; the old file is kept under another name."""
+    """Rebuild the database from the journals. The old file is kept under another name."""
     from prunebench.store import Store
 
     report = Store(db).rebuild()

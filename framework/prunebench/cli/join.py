@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def command(source: Path, only_check: bool, db: Path, as_json: bool) -> int:
     """Import published results with their origin: a folder that `bench publish` wrote, or a results database.
 
-    Hashes are verified first, and the tables against one another. If anything is wrong, one line says what, and nothing
-    is imported. Results that are here already are not imported twice. A trial whose result differs from yours is kept
-    beside it, and listed. Speeds are compared within one machine only.
+    Hashes, and the references between tables, are verified first. If anything is wrong, one line says what, and nothing
+    is imported. Results that you have already are not imported twice. A trial whose result differs from yours is kept
+    beside yours, and listed. Speeds are compared within one machine only.
     """
     from prunebench.store import Store
     from prunebench.store.joining import check, join

@@ -15,7 +15,7 @@ from prunebench.cli.options import db_option, json_option
 @db_option
 @json_option
 def command(other: Path | None, db: Path, as_json: bool) -> int:
-    """Import the results of another database; without one, merge the journals.
+    """Import the results of the database OTHER; without OTHER, merge the journals.
 
     A result that is here already (same trial, run and attempt) is not imported twice. The other file stays as it
     is; a copy of it is kept beside the journals, so that `bench db rebuild` finds it again.

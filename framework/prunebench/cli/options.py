@@ -58,7 +58,7 @@ def grid_options(function: F) -> F:
             "--retry",
             multiple=True,
             type=click.Choice(["failed", "timeout", "killed", "oom", "skipped", "ok", "all", "code"]),
-            help="Re-run trials with this status. all: every status except ok. code: made by other plugin code.",
+            help="Re-run trials with this status; all: with any status except ok; code: made by other plugin code.",
         ),
         click.option(
             "--limit",

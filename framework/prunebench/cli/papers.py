@@ -19,7 +19,7 @@ SCALES = ("offline", "full")
 @json_option
 @click.pass_context
 def command(context: click.Context, plugin_files: tuple[Path, ...], disabled: tuple[str, ...], as_json: bool) -> None:
-    """List published papers as grids: what `bench run --grid NAME` reruns, with their published numbers."""
+    """List published papers as grids, which `bench run --grid NAME` reruns, with their published numbers."""
     from prunebench.plugins.discovery import find_installed
 
     context.obj = find_installed(plugin_files, disabled)

@@ -21,9 +21,10 @@ SHOWN = 40
 @click.option("--all", "show_all", is_flag=True, help="List every trial.")
 @json_option
 def command(db: Path, as_json: bool, show_all: bool, **options: Any) -> int:
-    """Show what a grid would run, without running it: trials, what is finished, what is declined and why, time.
+    """Show what a grid would run, without running it: the trials, how many are finished, and the time left.
 
-    Names, parameters, types and bounds are checked as `bench run` checks them; nothing is run or written.
+    Cells that are declined are listed with their reasons. Names, parameters, types and bounds are checked as by `bench
+    run`; nothing is run or written.
     """
     from prunebench.engine.session import prepare
 

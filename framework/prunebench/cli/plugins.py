@@ -44,8 +44,9 @@ def show(
     disabled: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show a plugin's documentation: what it does, its fields with their bounds, its paper; or why
-    it is broken.
+    """Show a plugin's documentation.
+
+    That is what it does, its fields with their bounds, and its paper; for a broken plugin, the reason.
     """
     from prunebench.plugins.discovery import find_installed
 

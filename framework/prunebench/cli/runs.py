@@ -22,7 +22,7 @@ SQL = """
 @db_option
 @json_option
 def command(db: Path, as_json: bool) -> int:
-    """List the runs in the database, the latest last: what each asked for and how its results ended."""
+    """List the runs in the database, the latest last, with the number of trials and how they ended."""
     from prunebench.cli.tables import json_text, print_table
     from prunebench.store.sealed_client import sealed_query
 

@@ -1,4 +1,4 @@
-"""The values of one axis: a scalar is fixed, a list or a range spans; checked as they are read."""
+"""Reads and checks the values of one axis: a scalar, a list, or a range."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _check_inner(value: Any, where: str) -> None:
 
 
 class UnknownKeys(GridError):
-    """Keys that a grid may not have; `blocks` are its blocks as far as they can be read, for what is wrong in them."""
+    """Unknown keys of a grid; `blocks` are its blocks as far as they can be read, to look for further faults in."""
 
     def __init__(self, message: str, blocks: tuple[Block, ...] = ()) -> None:
         super().__init__(message)
@@ -82,7 +82,7 @@ def check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> 
 
 @contextlib.contextmanager
 def unknown_keys_together() -> Iterator[None]:
-    """Inside, unknown keys are collected; at the end one `UnknownKeys` says all of them, before what else is wrong."""
+    """Collects the unknown keys found inside; one `UnknownKeys` at the end names them all, before any other fault."""
     found: list[str] = []
     token = _TOGETHER.set(found)
     try:
@@ -147,7 +147,7 @@ def _is_number(value: Any) -> bool:
 
 def _range(numbers: list[Any], where: str) -> list[Any]:
     if len(numbers) not in (2, 3) or (len(numbers) == 3 and numbers[2] == 0):
-        raise GridError(f"{where}: range takes [first, end] or [first, end, step], end left out, got {numbers}")
+        raise GridError(f"{where}: range takes [first, end] or [first, end, step], without end itself, got {numbers}")
     first, end = numbers[:2]
     step = numbers[2] if len(numbers) == 3 else 1
     count = max(0, math.ceil((end - first) / step - 1e-9))

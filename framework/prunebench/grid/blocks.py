@@ -1,4 +1,4 @@
-"""A grid's blocks: products of axes, counted without expanding, expanded lazily."""
+"""A grid's blocks: products of axes. They are counted without being expanded, and expanded lazily."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Entry:
 
     @property
     def count(self) -> int:
-        """Drafts that this entry stands for."""
+        """The number of drafts that this entry stands for."""
         own = math.prod(len(axis) for axis in self.axes.values())
         return own * math.prod(stage.count for stage in self.stages)
 

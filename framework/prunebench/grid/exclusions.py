@@ -1,4 +1,4 @@
-"""Why a rule of `exclude` leaves nothing out, which is mostly a typo."""
+"""The reason why an `exclude` rule leaves nothing out; most often it is a typo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def idle_reason(
 ) -> str:
     """Why `rule` covers no cell of the block that these span, or empty where it covers one.
 
-    A block is a product, so that each axis is looked at alone and the cells are never listed.
+    A block is a product, so each axis is checked by itself, without listing the cells.
     """
     fixed: tuple[tuple[str, Sequence[Value]], ...] = (
         ("dataset", [draft.use for draft in datasets]),

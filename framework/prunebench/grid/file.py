@@ -1,4 +1,4 @@
-"""From a grid file's text to the parts of a `Grid`; every fault is a `GridError` that names its place."""
+"""Reads the text of a grid file into the parts of a `Grid`; a `GridError` names the place of a fault."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOP_KEYS = ("name", "title", "scale", "protocol", "run", "block", "claim")
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says and the SQL that checks it after the run."""
+    """A claim of a paper, and the SQL that checks it after the run."""
 
     text: str
     sql: str
@@ -131,7 +131,7 @@ class Reader:
         )
 
     def _blocks(self, tables: list[Any]) -> tuple[Block, ...]:
-        """All of them, their keys first: a misspelt one is said with those of the others."""
+        """All blocks. The keys of all are checked first, so that one error names every misspelt key."""
         named = [(f"block {number}", table) for number, table in enumerate(tables, 1)]
         for where, table in named:
             if not isinstance(table, dict):

@@ -34,7 +34,7 @@ class Grid:
     text: str = ""  # the TOML it was read from
     source: str = ""  # the file or paper, for messages
     warnings: tuple[str, ...] = ()
-    variants: tuple[Protocol, ...] = ()  # the same with the other values that its keys list, as `latency.runtime`
+    variants: tuple[Protocol, ...] = ()  # one per further value that a key such as `latency.runtime` lists
     recipes: tuple[tuple[str, str], ...] = ()  # ("train", "cifar-200") for each part that names one
 
     @property

@@ -1,4 +1,4 @@
-"""Lines of a grid from plain data: what a stored trial, or a comparison made by a call, is asked for by."""
+"""Writes plain data as lines of a grid file: the settings of a stored trial, or of a comparison made by a call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prunebench.errors import PlanError
 
 
 def value(item: Any) -> str:
-    """A plain value as TOML on one line; raises `PlanError` for what TOML has not."""
+    """A plain value as TOML on one line; raises `PlanError` for what TOML cannot hold."""
     if isinstance(item, bool):
         return str(item).lower()
     if isinstance(item, int | float):
@@ -26,7 +26,7 @@ def value(item: Any) -> str:
 
 
 def key(name: str) -> str:
-    """A key, quoted where it has to be."""
+    """A TOML key, quoted where it must be."""
     return name if name and all(c.isascii() and (c.isalnum() or c in "_-") for c in name) else json.dumps(name)
 
 
@@ -41,11 +41,16 @@ def entry(choice: Mapping[str, Any]) -> str:
 def protocol(settings: Mapping[str, Any]) -> str:
     """The table `[protocol]` of stored settings, a key per line."""
     kept = without_nothing(settings)
+    named = [
+        one if isinstance(one, str) else without_nothing({"use": one["use"], **one["params"]})
+        for one in kept.get("metrics", ())
+    ]
+    kept |= {"metrics": named} if named else {}
     return "\n".join(["[protocol]", *(f"{key(name)} = {value(part)}" for name, part in kept.items())])
 
 
 def without_nothing(item: Any) -> Any:
-    """`item` without entries that are None: what a target has solved, or what was not asked for."""
+    """`item` without entries that are None: fields that a target solves, and options that were not set."""
     if isinstance(item, Mapping):
         return {name: without_nothing(part) for name, part in item.items() if part is not None}
     if isinstance(item, list | tuple):

@@ -1,7 +1,7 @@
 """Grid + installed plugins -> complete, checked trials, in the order that shares the most work.
 
-Everything a typo can break breaks here, before anything is trained. Equal cells become one trial; the dense network
-of every (data set, model, seed) comes first in its group, because every ratio is a comparison with it.
+Every typo is found here, before anything is trained. Equal cells become one trial. The dense network of every
+(data set, model, seed) comes first in its group, because every ratio is a comparison with it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from prunebench.errors import GridError, PlanError, PluginError
 from prunebench.grid.blocks import Block, Draft, Entry
 from prunebench.grid.exclusions import idle_reason
 from prunebench.grid.grid import TRIAL_LIMIT, Grid
-from prunebench.plugins.contracts import Dataset, Method, Model
+from prunebench.plugins.contracts import Dataset, Method, Metric, Model
 from prunebench.plugins.discovery import Installed, Plugin
 from prunebench.plugins.parameters import complete, create, defaults, field_types, require_known, require_solvable
 from prunebench.plugins.registry import Registry
-from prunebench.records import DENSE, Choice, Trial, Value, short_hash
+from prunebench.records import DENSE, Choice, Protocol, Trial, Value, short_hash
 
 TARGETS = ("compression", "theoretical_speedup")
 
@@ -47,7 +47,7 @@ class Plan:
 
 
 def plan(grid: Grid, installed: Installed, registry: Registry | None = None, limit: int = TRIAL_LIMIT) -> Plan:
-    """The trials of `grid`; raises `PlanError` or `PluginError` naming the first thing that is wrong."""
+    """The trials of `grid`; a `GridError`, `PlanError` or `PluginError` names the first fault and its place."""
     if grid.count > limit:
         raise GridError(
             f"the grid has {grid.count:,} cells, more than {limit:,}: make an axis shorter or raise --limit"
@@ -63,12 +63,11 @@ class _Planner:
     choices: dict[str, Choice] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     declined: list[Declined] = field(default_factory=list)
+    protocols: tuple[Protocol, ...] = ()  # the grid's, the settings of their metrics complete
 
     def plan(self) -> Plan:
-        for name in self.grid.protocol.metrics:
-            with self._place("protocol, metrics"):
-                metric = self.installed.find("metric", name, self.registry.advice("metric", name)).cls
-                create(metric, complete(metric, {}))
+        with self._place("protocol, metrics"):
+            self.protocols = tuple(self._with_metrics(protocol) for protocol in self.grid.protocols)
         self._require_known_fields()
         groups: dict[str, dict[str, Trial]] = {}
         doubled = 0
@@ -78,23 +77,33 @@ class _Planner:
                 doubled += trial.id in group and trial.method.use != "dense"
                 group[trial.id] = trial
         if doubled:
-            self.warnings.append(f"{doubled} cell(s) of the grid say the same as another and run once")
+            self.warnings.append(f"{doubled} cell(s) of the grid are the same as another and run once")
         trials = tuple(trial for group in groups.values() for trial in group.values())
         if not trials:
             raise PlanError(f"{self.grid.name}: 0 trials: every cell is excluded")
         warnings = (*self.grid.warnings, *self.warnings)
         return Plan(self.grid, trials, tuple(self.declined), warnings)
 
+    def _with_metrics(self, protocol: Protocol) -> Protocol:
+        metrics = tuple(self._metric(one) for one in protocol.metrics)
+        return dataclasses.replace(protocol, metrics=metrics) if protocol.metrics else protocol
+
+    def _metric(self, given: str | Choice) -> str | Choice:
+        """The metric as a trial names it: by its name alone where all its settings are the default."""
+        name, params = (given, {}) if isinstance(given, str) else (given.use, given.params)
+        choice = self._checked("metric", Draft(name, params))
+        return name if isinstance(given, str) or choice.params == _usual(self.installed, name) else choice
+
     @contextlib.contextmanager
     def _place(self, where: str) -> Iterator[None]:
-        """What is wrong inside names the file and the place, as a `GridError` does."""
+        """Errors raised inside begin with the file and the place, as those of a grid do."""
         try:
             yield
         except (PlanError, PluginError) as error:
             raise type(error)(f"{self.grid.source or self.grid.name}: {where}: {error}") from None
 
     def _require_known_fields(self) -> None:
-        """Raise for all settings that are no field of their plugin, where there are several: one call says them all."""
+        """Raise one error for all settings that no plugin has, where there are several; a single one is found later."""
         told = unknown_fields(self.grid.blocks, self.installed)
         if len(told) > 1:
             raise PlanError(f"{self.grid.source or self.grid.name}: {'; '.join(told)}")
@@ -114,7 +123,7 @@ class _Planner:
                     if cells:
                         self._require_one_objective(dataset, model, where)
                     for method in [self._dense(), *cells] if cells else []:
-                        for protocol in self.grid.protocols:
+                        for protocol in self.protocols:
                             yield Trial(dataset_choice, model_choice, method, seed, protocol)
 
     def _require_one_objective(self, dataset: Draft, model: Draft, where: str) -> None:
@@ -166,7 +175,7 @@ class _Planner:
         if freed:
             require_solvable(plugin.cls, params, freed, next(iter(target)))
         code = plugin.code
-        if isinstance(made, Dataset | Model):
+        if isinstance(made, Dataset | Model | Metric):
             code = _joined(code, made.named_code())
         if isinstance(made, Dataset):
             code = self._with_objective(code, made)
@@ -176,6 +185,12 @@ class _Planner:
         """The data set's code, and that of its objective where another file brings that one: both decide the result."""
         advice = self.registry.advice("objective", dataset.objective) + f" (the data set {dataset.name} names it)"
         return _joined(code, self.installed.find("objective", dataset.objective, advice).code)
+
+
+def _usual(installed: Installed, metric: str) -> dict[str, Value] | None:
+    """All fields of the metric at their defaults; None where one has to be given."""
+    cls = installed.find("metric", metric).cls
+    return complete(cls, {}) if len(defaults(cls)) == len(dataclasses.fields(cls)) else None
 
 
 def _joined(code: str, other: str) -> str:
@@ -219,6 +234,17 @@ def instance(installed: Installed, kind: str, choice: Choice) -> Any:
     return create(plugin.cls, choice.params)
 
 
+def measuring(installed: Installed, protocol: Protocol) -> list[Metric]:
+    """The metrics that the protocol names, with its settings or at their defaults."""
+    found: list[Metric] = []
+    for one in protocol.metrics:
+        if isinstance(one, Choice):
+            require_planned_code(installed, "metric", one)
+        cls = installed.find("metric", one if isinstance(one, str) else one.use).cls
+        found.append(create(cls, complete(cls, {}) if isinstance(one, str) else one.params))
+    return found
+
+
 def require_planned_code(installed: Installed, kind: str, choice: Choice) -> None:
     """Raise `PluginError` where the code that the choice's fields name is no longer what was planned with."""
     plugin = installed.find(kind, choice.use)
@@ -230,7 +256,7 @@ def require_planned_code(installed: Installed, kind: str, choice: Choice) -> Non
 
 
 def unknown_fields(blocks: tuple[Block, ...], installed: Installed) -> list[str]:
-    """All settings that are no field of their plugin, a text per entry that has some."""
+    """A text for each entry with settings that are not fields of its plugin; it names all of them."""
     told: dict[str, None] = {}
     for number, block in enumerate(blocks, 1):
         for kind, entries in (("dataset", block.datasets), ("model", block.models), ("method", block.methods)):
@@ -241,7 +267,7 @@ def unknown_fields(blocks: tuple[Block, ...], installed: Installed) -> list[str]
 
 
 def _unknown_fields(kind: str, entry: Entry, installed: Installed) -> str:
-    """What is wrong with the names of the settings; a plugin that is not there is said elsewhere."""
+    """What is wrong with the names of the settings; a missing plugin is reported elsewhere."""
     try:
         plugin = installed.find(kind, entry.use)
         names = [name for name in entry.axes if not _is_target(plugin, name)]

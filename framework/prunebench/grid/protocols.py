@@ -34,7 +34,7 @@ AXES = (("latency", "runtime"), ("finetune", "epochs"), ("retraining",))  # keys
 
 
 def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -> Protocol:
-    """The protocol with every key of `table` instead of its default; `warn` is told of what is left out."""
+    """The default protocol with the keys of `table`; `warn` is called with a text for each duplicate left out."""
     if not isinstance(table, dict):
         raise GridError(f"[protocol] must be a table, got {short(table)}")
     check_keys(table, [f.name for f in fields(Protocol)], "protocol")
@@ -44,6 +44,8 @@ def protocol_from(table: Any, warn: Callable[[str], None] = lambda text: None) -
     for key in ("train", "finetune", "latency"):
         if key in table:
             whole[key] = _filled(getattr(protocol, key), table[key], f"protocol.{key}")
+    if isinstance(table.get("metrics"), list):
+        whole["metrics"] = [_metric(item) for item in table["metrics"]]
     result: Protocol = _typed(Protocol, whole, "protocol")
     _check_protocol(result)
     return _without_doubles(result, warn)
@@ -63,7 +65,7 @@ def protocols_from(table: Any, warn: Callable[[str], None] = lambda text: None) 
 
 
 def _silent(text: str) -> None:
-    """For what has been said already."""
+    """Takes warnings that were given already."""
 
 
 def _each(table: Any, path: tuple[str, ...], warn: Callable[[str], None]) -> list[Any]:
@@ -138,7 +140,7 @@ def _typed(kind: type[Any], values: dict[str, Any], where: str) -> Any:
 
 
 def _choices(kind: type[Any], place: str) -> str:
-    """What the field at `place` takes, where it takes words."""
+    """The words that the field at `place` accepts, if it is one of words."""
     hint = get_type_hints(kind).get(place.lstrip("."))
     if get_origin(hint) is not Literal:
         return ""
@@ -146,7 +148,25 @@ def _choices(kind: type[Any], place: str) -> str:
     return f", expected {', '.join(others)} or {last}"
 
 
+def _metric(item: Any) -> Any:
+    """A metric's name, or its name and settings as plain data; a list of values is one setting, no axis."""
+    if isinstance(item, str):
+        return item
+    if not isinstance(item, dict) or not isinstance(item.get("use"), str):
+        raise GridError(f'protocol.metrics: expected a name or {{ use = "name", … }}, got {short(item)}')
+    return {"use": item["use"], "params": {key: value for key, value in item.items() if key != "use"}}
+
+
+def _check_metrics(protocol: Protocol) -> None:
+    """Two tables of one metric would give two numbers of one name."""
+    names = protocol.metric_names
+    for one in protocol.metrics:
+        if not isinstance(one, str) and names.count(one.use) > 1:
+            raise GridError(f"protocol.metrics: {one.use} is named {names.count(one.use)} times, name it once")
+
+
 def _check_protocol(protocol: Protocol) -> None:
+    _check_metrics(protocol)
     for part in ("train", "finetune"):
         check_recipe(getattr(protocol, part), f"protocol.{part}")
     if protocol.train.distill:
@@ -179,19 +199,19 @@ def _check_retraining(protocol: Protocol) -> None:
         )
     if train.steps or train.patience or not train.epochs:
         raise GridError(
-            f'protocol.retraining = "{mode}" needs a training of so many epochs, without steps and patience'
+            f'protocol.retraining = "{mode}" needs train.epochs, and neither train.steps nor train.patience'
         )
     if mode.startswith("rewind") and not 1 <= own.epochs <= train.epochs:
         raise GridError(
-            f'protocol.retraining = "{mode}" goes back by finetune.epochs, from 1 to the {train.epochs} of train, '
-            f"got {own.epochs}"
+            f'protocol.retraining = "{mode}" rewinds by finetune.epochs, which must be in [1, {train.epochs}] '
+            f"as train.epochs is {train.epochs}, got {own.epochs}"
         )
     if mode.startswith("scratch") and own.epochs:
-        raise GridError(f'protocol.retraining = "{mode}" is as long as train: leave finetune.epochs out')
+        raise GridError(f'protocol.retraining = "{mode}" trains as long as train does: leave finetune.epochs out')
 
 
 def _check_runtime(latency: LatencyProtocol) -> None:
-    """What only torch itself can do is not asked of another runtime."""
+    """Refuse options that only torch itself has, where another runtime is chosen."""
     usual = LatencyProtocol()
     asked = [
         key

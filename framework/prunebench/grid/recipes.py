@@ -1,4 +1,4 @@
-"""The tables `train` and `finetune` of a protocol: a recipe's name and its own keys, and what contradicts itself."""
+"""Reads the tables `train` and `finetune` of a protocol, and refuses keys that contradict one another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST_MAGNITUDE = 30
 
 
 def recipe_table(table: Mapping[str, Any], default: Recipe, where: str) -> dict[str, Any]:
-    """All keys of the recipe as plain data: the default's, above them a named one's, above those the table's own."""
+    """All keys of the recipe as plain data: a named recipe overrides the default, the table's own keys both."""
     table = dict(table)
     named = _named(table.pop("recipe", None), where)
     check_keys(table, [*(f.name for f in fields(Recipe)), "recipe"], where)
@@ -112,9 +112,9 @@ def _check_schedule(recipe: Recipe, where: str) -> None:
     if recipe.gamma != Recipe().gamma and recipe.schedule not in OF_SCHEDULE.values():
         raise GridError(f'{where}.gamma belongs to schedule = "step" or "multi_step", got "{recipe.schedule}"')
     if recipe.schedule == "one_cycle" and recipe.warmup:
-        raise GridError(f'{where}.warmup: schedule = "one_cycle" rises by itself: leave warmup out')
+        raise GridError(f'{where}.warmup: schedule = "one_cycle" has a warmup of its own: leave this one out')
     if list(recipe.milestones) != sorted(set(recipe.milestones)) or min(recipe.milestones, default=1) < 1:
-        raise GridError(f"{where}.milestones must rise, from 1 on, got {list(recipe.milestones)}")
+        raise GridError(f"{where}.milestones must be ascending, the first at least 1, got {list(recipe.milestones)}")
     _check_length(recipe, where)
 
 

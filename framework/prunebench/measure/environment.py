@@ -27,6 +27,7 @@ PACKAGES = (
     "pillow",
     "transformers",
     "tokenizers",
+    "lm_eval",
 )
 
 

@@ -76,7 +76,7 @@ def plugins_of(trial: Trial) -> list[tuple[str, str]]:
     """(kind, name) of all that decides the trial's result."""
     methods = trial.method.stages or (trial.method,)
     wanted = [("dataset", trial.dataset.use), ("model", trial.model.use)]
-    return [*wanted, *(("method", m.use) for m in methods), *(("metric", name) for name in trial.protocol.metrics)]
+    return [*wanted, *(("method", m.use) for m in methods), *(("metric", name) for name in trial.protocol.metric_names)]
 
 
 def now() -> float:

@@ -31,7 +31,7 @@ API_VERSION = 1  # what this prunebench speaks; a plugin that declares none was 
 
 
 class Later(TypedDict, total=False):
-    """What a field says besides its bounds."""
+    """Options of `param` that were added after 0.1.0."""
 
     additive: bool
 
@@ -64,7 +64,7 @@ def param(
 
 
 class Task(Protocol):
-    """What a method may know of the task: the training data and how to train, never the test split."""
+    """What a method may use: the training data and the ways to train, but never the test split."""
 
     train: Split
     validation: Split
@@ -73,7 +73,7 @@ class Task(Protocol):
     objective: Objective  # what the network is trained for and scored by
     class_count: int | None  # None where the data have no classes
     batch_size: int  # calibration samples in one forward pass, so that their outputs fit in memory
-    outputs: int  # what the network answers: classes, numbers per sample, or a vocabulary's size
+    outputs: int  # size of the network's answer: classes, numbers per sample, or a vocabulary
     device: torch.device
     seed: int
     generator: torch.Generator  # on the CPU, seeded by the trial: the only randomness a method uses
@@ -89,9 +89,9 @@ class Task(Protocol):
     def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
         """Train `network` in place by the protocol's fine-tune recipe, changed by `recipe` (`epochs=5, lr=1e-4`).
 
-        Weights that are zero when it starts stay exactly zero. `max_steps=k` stops after k optimizer steps;
-        `after_step=f` calls f() after each.
-        `extra_loss=f` adds f() to each batch's loss: a penalty on weights, or a distance to a teacher.
+        Returns one point per epoch. Weights that are zero when it starts stay exactly zero. `max_steps=k` stops after
+        k optimizer steps; `after_step=f` calls f() after each. `extra_loss=f` adds f() to each batch's loss: a penalty
+        on weights, or a distance to a teacher.
         """
 
     def rewound(self, step: int = 0) -> dict[str, Tensor]:
@@ -101,7 +101,7 @@ class Task(Protocol):
         """The recipe that trained the dense network, as keyword arguments for `fit`."""
 
     def layer(self, name: str, **facts: Any) -> None:
-        """Record what became of a layer: `rank=10`, `weight_error=0.01`, or `left_alone="why"`."""
+        """Record what was done to a layer: `rank=10`, `weight_error=0.01`, or `left_alone="why"`."""
 
     def note(self, text: str) -> None:
         """Record what a reader should know beside the numbers."""
@@ -123,7 +123,7 @@ class Method(ABC):
     objectives: ClassVar[tuple[str, ...]] = ()  # objectives that it works for, by name; () for any
     stochastic: ClassVar[bool] = False  # draws from `task.generator`: another seed gives other weights
     trains: ClassVar[bool] = False  # calls `task.fit` itself
-    control: ClassVar[bool] = False  # a baseline that every chart shows; anything but True is a setting of that name
+    control: ClassVar[bool] = False  # True: a baseline that every chart shows; any other value is a field of that name
     knob: ClassVar[str] = ""  # the field that a target (`compression = 4`) is solved for
     loosest: ClassVar[Mapping[str, Value] | None] = None  # the setting at which the network computes as dense
     example: ClassVar[Mapping[str, Value]] = {}  # a setting to try it with, where the defaults are not enough
@@ -137,7 +137,7 @@ class Method(ABC):
 
     @property
     def measures(self) -> bool:
-        """Whether these settings measure times, so that two runs on one network may differ."""
+        """Whether `prune` measures times at these settings, so that two runs on one network may differ."""
         return False
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
@@ -164,7 +164,7 @@ class Tokenizer(Protocol):
     """How a language model reads text; a data set of text gets its model's in `Dataset.load_for`."""
 
     name: str
-    sha256: str  # of all that decides the tokens
+    sha256: str  # of everything that decides the tokens
     size: int  # of the vocabulary
     begins: bool  # whether `encode` puts a token of its own before the text
 
@@ -215,7 +215,7 @@ class Model(ABC):
         return recognised(network)
 
     def decoding(self, network: nn.Module, tokens: Tensor) -> tuple[Any, ...] | None:
-        """What `network` is called with to read the last of `tokens` (B, T) behind all before it; None without a cache.
+        """The arguments with which `network` reads the last of `tokens` (B, T) after the others; None without a cache.
 
         `network(*found)` must answer that token's logits (B, 1, vocabulary), as `network(tokens)[:, -1:]` does, and
         leave `found` as it is: the last token (B, 1), then a tree of tensors (B, ...) that the network keeps of the
@@ -303,8 +303,11 @@ class Objective(ABC):
     title: ClassVar[str] = ""  # the headline for people, "top-1 accuracy"; by default `score` with spaces
     larger_is_better: ClassVar[bool] = True
     compared: ClassVar[Literal["difference", "ratio"]] = "difference"  # how two headlines are compared
-    near: ClassVar[tuple[float, float]] = (0.01, 0.05)  # losses that are "as good" as dense, and "nearly"
-    paired: ClassVar[Literal["bits", "values", "none"]] = "values"  # what `judge` says of a sample, for paired tests
+    near: ClassVar[tuple[float, float]] = (
+        0.01,
+        0.05,
+    )  # largest losses that count as "as good" as dense, and as "nearly"
+    paired: ClassVar[Literal["bits", "values", "none"]] = "values"  # what `judge` returns per sample, for paired tests
 
     @abstractmethod
     def loss(self, outputs: Any, targets: Any) -> Tensor:
@@ -328,13 +331,14 @@ class Objective(ABC):
         return {self.score: weighted_mean(judged)}
 
     def floors(self, splits: Splits) -> Mapping[str, float]:
-        """Headlines that need no network, by name: `chance`, `majority`, `mean`; empty where none is known."""
+        """Headline scores that need no network, by name: `chance`, `majority`, `mean`; empty where none is known."""
         return {}
 
     def spread(self, outputs: Any, generator: torch.Generator) -> Any:
-        """A random direction of the outputs; its second moment is the curvature of the loss there.
+        """A random tensor of the shape of `outputs`, whose second moment is the curvature of the loss at `outputs`.
 
-        Methods that weigh a layer's responses by their effect draw it. Raises `NotApplicable` where it is unknown.
+        Methods draw it to weigh a layer's responses by their effect on the loss. Raises `NotApplicable` where the
+        curvature is unknown.
         """
         raise NotApplicable(f"the objective {self.name} says nothing about the curvature of its loss")
 
@@ -359,7 +363,7 @@ class Paper(ABC):
 
     `folder` holds the grids `full.toml` and `offline.toml`, `claims.toml` (the `[[claim]]`s of both), `published.csv`,
     `notes.md` and, for a table of published beside ours, `comparison.sql`, in which `$published` stands for the rows of
-    the CSV. A `ledger.csv` says of every published number by which protocol it was measured.
+    the CSV. A `ledger.csv` gives the protocol of every published number.
     """
 
     name: ClassVar[str]
@@ -368,7 +372,7 @@ class Paper(ABC):
     paper: ClassVar[str] = ""
     api_version: ClassVar[int] = 1
     folder: ClassVar[Path]
-    columns: ClassVar[tuple[str, ...]] = ()  # that `published.csv` must have
+    columns: ClassVar[tuple[str, ...]] = ()  # columns that `published.csv` must have
 
     def grid(self, scale: str) -> str:
         """The TOML text of the grid at `scale` ("full" or "offline") with its claims; raises `DataError` without one.
@@ -390,8 +394,8 @@ class Paper(ABC):
     def comparison(self) -> str:
         """SQL over the views that lays ours beside the published numbers; empty where the paper has none.
 
-        A page shows rows of one `table` under its name, `published_x`, `formula_x` and `our_x` under one heading with
-        their difference, and a column whose name begins with `why` as the reason.
+        On the page, rows with the same `table` stand under that name. `published_x`, `formula_x` and `our_x` share one
+        heading, with their difference. A column whose name begins with `why` is shown as the reason.
         """
         template = self.comparison_template()
         return with_published(template, self.published()) if template else ""
@@ -427,6 +431,27 @@ class Metric(ABC):
 
         Raises `NotApplicable("why")` where it does not apply to such networks or data; the reason becomes a note.
         """
+
+    def measure_with(
+        self, model: Model | None, network: nn.Module, dense: nn.Module, test: Split, device: torch.device
+    ) -> Mapping[str, float]:
+        """As `measure`, which it calls by default, for a metric that asks the model as well, such as for its tokenizer.
+
+        `model` is None where networks are measured that no grid named.
+        """
+        return self.measure(network, dense, test, device)
+
+    def unit(self, number: str) -> str | None:
+        """The unit of a number that was measured, by default that of `units`; None for one that has none."""
+        return self.units.get(number)
+
+    def named_code(self) -> str:
+        """A hash of the code and files that the fields name, empty where they name none; part of a trial's identity.
+
+        It is asked for when a grid is planned, and again before anything is measured; a file edited in between is
+        refused.
+        """
+        return ""
 
     def check(self) -> None:
         """Raise ValueError where the fields contradict one another."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.errors import StoreError
+from prunebench.errors import NotADatabase, StoreError
 from prunebench.store import database as db
 from prunebench.store.ingest import joined_kind, mark_superseded, statements
 from prunebench.store.journal import folder_of, journals_of
@@ -142,11 +142,14 @@ def _each(statement: str) -> Iterator[str]:
 
 
 def require_database(other: Path) -> None:
-    """Raise where `other` is no results database, or a newer one."""
+    """Raise where `other`, a file to import from, is no results database, or a newer one."""
     connection = db.connect()
     try:
         db.attach(connection, other, "other")
         db.schema_of(connection, "other", other)
+    except NotADatabase as error:
+        what = str(error).rpartition("; ")[0]  # `--db` names the other database, not this file
+        raise NotADatabase(f"{what}; nothing is imported") from None
     finally:
         connection.close()
 

@@ -1,4 +1,4 @@
-"""The kit that judges bundled and foreign plugins alike: one line per finding, with the fix.
+"""The kit that tests built-in and third-party plugins alike: one line per finding, with the fix.
 
     from prunebench.testing import check_method
     assert check_method(MyMethod) == []
@@ -37,7 +37,7 @@ __all__ = [
 def check_plugin(
     kind: str, cls: type[Any], settings: Mapping[str, Any] | None = None, *, speed: bool = True
 ) -> list[Finding]:
-    """Findings by the function for plugins of `kind`, which is handed those of the options that it takes."""
+    """Findings about a plugin of `kind`, from the function for that kind; options that it does not take are ignored."""
     given = {"settings": settings, "speed": speed}
     found: list[Finding] = globals()[KINDS[kind].kit](cls, **{name: given[name] for name in KINDS[kind].kit_options})
     return found

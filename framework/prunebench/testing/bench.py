@@ -1,4 +1,4 @@
-"""The kit's test bench: small networks that cover what real ones have, and a real task on made-up data."""
+"""What the kit tries plugins on: small networks with the features of real ones, and a real task on made-up data."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Odd(nn.Module):
 
 
 def odd_network() -> nn.Module:
-    """A seeded network of layers that a method had better leave alone, and of two that it may change."""
+    """A seeded network with two layers that a method may change; it should leave the others alone."""
     with seeded(7):
         return Odd().eval()
 
@@ -122,7 +122,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 def network(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """One of the networks, seeded, with statistics and biases that are not at their start values."""
+    """One of the networks, seeded; running statistics and biases have left their initial values."""
     with seeded(7):
         result = (NETWORKS | COUPLED)[name]()
         for module in result.modules():
@@ -141,7 +141,7 @@ def inputs(count: int = 16, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def splits(dtype: torch.dtype = torch.float32) -> Splits:
-    """A training and a validation split of made-up data."""
+    """Made-up images (3, 8, 8): 96 for training, 32 for validation, 32 for the test."""
     images = inputs(160, dtype)
     labels = torch.arange(160) % CLASSES
     train, validation, test = (TensorSplit(images[a:b], labels[a:b]) for a, b in ((0, 96), (96, 128), (128, 160)))
@@ -155,7 +155,7 @@ def task(
     data: Splits | None = None,
     objective: str = "classification",
 ) -> TrialTask:
-    """A real task for `dense`, on the CPU, with brief training, on `data` or, left out, on made-up images."""
+    """A real task for `dense` on the CPU, with a brief training; without `data` it is on made-up images."""
     dtype = next((p.dtype for p in dense.parameters()), torch.float32)
     data = data or splits(dtype)
     calibration = data.train.head(96)[0]

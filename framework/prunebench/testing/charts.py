@@ -25,7 +25,7 @@ LEAST_ABOUT = 40  # characters
 
 
 def check_chart(cls: type[Chart]) -> list[Finding]:
-    """Findings about a chart: it is described, its query answers with and without rows, what it draws has marks."""
+    """Findings about a chart: its description, its query with and without rows, and whether its drawing has marks."""
     findings = class_findings(cls, "chart")
     if findings:
         return findings

@@ -30,7 +30,7 @@ SHAPES = ((1, 12, 12), (3, 16, 16))
 def check_dataset(
     cls: type[Dataset], settings: Mapping[str, Value] | None = None, folder: Path | None = None
 ) -> list[Finding]:
-    """Findings about a data set; one that is not at hand is tried only as far as its message."""
+    """Findings about a data set in `folder`; without its data, only the class and its settings are checked."""
     findings = class_findings(cls, "dataset")
     if findings:
         return findings
@@ -43,7 +43,7 @@ def check_dataset(
 
 
 def untried(cls: type[Dataset], settings: Mapping[str, Value] | None = None, folder: Path | None = None) -> list[str]:
-    """What `check_dataset` cannot try here, in words: nothing of the data where it is not at hand."""
+    """What `check_dataset` could not try, a line each: everything about the data, where they are not there."""
     dataset, faults = instance_or_findings(cls, dict(settings or {}))
     if faults:
         return ["load, its splits and their values: there is no instance"]
@@ -94,7 +94,7 @@ def _named_findings(dataset: Dataset) -> list[Finding]:
 
 
 def _shapes(dataset: Dataset, folder: Path) -> tuple[tuple[int, ...] | None, ...]:
-    """Two shapes of images where the data can be had as such, else the data's own."""
+    """Two shapes of images where the data can be loaded in them, else the data's own."""
     try:
         loaded = dataset.load(SHAPES[0], folder)
     except DataError:

@@ -1,4 +1,4 @@
-"""What the kit finds, and the checks that every kind of plugin shares."""
+"""A finding of the kit, and the checks that all kinds of plugins share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Finding:
 
 
 def located(error: BaseException) -> str:
-    """`KeyError: 'x' (plugin.py:12)`: what was raised, and the deepest line of it that is not ours or torch's."""
+    """`KeyError: 'x' (plugin.py:12)`: the error, and the deepest line that is neither ours nor a library's."""
     place = ""
     for frame in traceback.extract_tb(error.__traceback__):
         is_library = "site-packages" in frame.filename or Path(frame.filename).is_relative_to(OURS)
@@ -40,12 +40,12 @@ def located(error: BaseException) -> str:
 
 
 def class_findings(cls: Any, kind: str) -> list[Finding]:
-    """Faults of the class itself; with any of these nothing else can be tried."""
+    """Faults of the class itself. With any of these, nothing else can be tried."""
     fault = class_fault(cls, KINDS[kind].base)
     if fault:
         return [Finding("class", fault, "fix the class")]
     if not getattr(cls, "__dataclass_params__", None) or not cls.__dataclass_params__.frozen:
-        return [Finding("class", "is no frozen dataclass", "add @dataclass(frozen=True)")]
+        return [Finding("class", "is not a frozen dataclass", "add @dataclass(frozen=True)")]
     try:
         field_types(cls)
     except PlanError as error:
@@ -54,7 +54,7 @@ def class_findings(cls: Any, kind: str) -> list[Finding]:
 
 
 def documentation_findings(cls: Any) -> list[Finding]:
-    """What a reader of `bench plugins show` would miss."""
+    """Findings about docstrings, meanings and bounds, which `bench plugins show` prints."""
     findings = []
     if not inspect.cleandoc(cls.__dict__.get("__doc__") or "") or (cls.__doc__ or "").startswith(f"{cls.__name__}("):
         findings.append(Finding("documentation", "the class has no docstring", "say in one line what it is"))
@@ -77,7 +77,7 @@ def _is_unbounded(cls: Any, item: dataclasses.Field[Any]) -> bool:
 
 
 def instance_or_findings(cls: Any, params: dict[str, Any]) -> tuple[Any, list[Finding]]:
-    """An instance with `params` and defaults, or why there is none."""
+    """An instance with `params` and defaults, or None and the reasons why there is none."""
     try:
         return create(cls, complete(cls, params)), []
     except PlanError as error:

@@ -1,4 +1,4 @@
-"""What a method must leave as it was: biases, running statistics, where a layer looks, the trial's data, globals."""
+"""Checks what a method must leave as it was: biases, running statistics, strides, the trial's data, global state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAYERS = (nn.Linear, nn.Conv2d)
 
 
 def network_faults(dense: nn.Module, pruned: nn.Module) -> Iterator[Row]:
-    """Faults of `pruned` beside the network that it was made from."""
+    """Faults of `pruned`, compared with the network that it was made from."""
     yield from _biases(dense, pruned)
     yield from _statistics(dense, pruned)
     yield from _geometry(dense, pruned)
@@ -42,7 +42,7 @@ def _biases(dense: nn.Module, pruned: nn.Module) -> Iterator[Row]:
 
 
 def left_alone_faults(dense: nn.Module, pruned: nn.Module, names: Iterable[str]) -> Iterator[Row]:
-    """Layers said to be left alone that have other weights; a neighbour's pruning may still have made them smaller."""
+    """Layers reported as left alone whose weights differ; a neighbour's pruning may have made them smaller."""
     before, after = dense.state_dict(), pruned.state_dict()
     for name in names:
         old, new = before.get(f"{name}.weight"), after.get(f"{name}.weight")
@@ -94,7 +94,7 @@ def _hidden(pruned: nn.Module) -> Iterator[Row]:
 
 
 def pickling_faults(method: Any, pruned: nn.Module) -> Iterator[Row]:
-    """Both travel to another process."""
+    """Faults of pickling: the method and the pruned network both travel to another process."""
     for what, value in (("the method", method), ("the pruned network", pruned)):
         try:
             pickle.dumps(value)
@@ -116,7 +116,7 @@ def _pickling_fix(pruned: nn.Module) -> str:
 
 
 def surroundings(task: TrialTask) -> dict[str, Any]:
-    """What a call of `prune` must leave as it found it, and that other trials share."""
+    """The state that other trials share, by name; `prune` must leave it as it found it."""
     images, labels = task.train.head(32)
     return {
         "torch's thread count": torch.get_num_threads(),
@@ -130,7 +130,7 @@ def surroundings(task: TrialTask) -> dict[str, Any]:
 
 
 def surroundings_faults(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Row]:
-    """What differs; globals are put back."""
+    """One fault per difference. Global state is restored."""
     for what, value in before.items():
         is_same = torch.equal(value, after[what]) if isinstance(value, Tensor) else value == after[what]
         if not is_same:

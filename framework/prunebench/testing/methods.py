@@ -1,4 +1,4 @@
-"""`check_method`: what every method must hold, tried on networks of images, a table and a text."""
+"""`check_method`: the checks of every method, on networks for images, for a table and for text."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def check_method(
 def attempt(
     method: Method, where: str, *, seed: int = 0, global_seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> Attempt:
-    """Prune a copy of the named network."""
+    """The outcome of one call of `prune` on a copy of the network called `where`."""
     dense = bench.network(where, dtype)
     given, task = copy.deepcopy(dense), bench.task(dense, seed)
     try:
@@ -158,7 +158,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _counts(method: Method, one: Attempt) -> Iterator[Row]:
-    """The runner's own check."""
+    """The check that the runner makes, too."""
     assert one.pruned is not None
     example = bench.inputs(1)
     before, after = counts(one.dense, example), counts(one.pruned, example, dense=one.dense)
@@ -201,7 +201,7 @@ def _overall(method: Method, attempts: list[Attempt]) -> list[Finding]:
 
 
 def _repeated(method: Method, where: str) -> Iterator[Row]:
-    """Same seed, same weights; another seed, others where the method says it draws; the dense network as it was."""
+    """The same seed gives the same weights, another one others if the method is stochastic; dense stays as it was."""
     first = attempt(method, where)
     again = attempt(method, where, global_seed=1)
     if not _equal_outputs(first, again):

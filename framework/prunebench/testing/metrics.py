@@ -12,11 +12,11 @@ from prunebench.errors import NotApplicable, PluginError
 from prunebench.plugins.contracts import Metric
 from prunebench.testing import bench
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
-from prunebench.trial.metrics import readings
+from prunebench.trial.metrics import Subject, readings
 
 
 def check_metric(cls: type[Metric], settings: dict[str, Any] | None = None) -> list[Finding]:
-    """Findings about a metric: finite numbers with units, the same ones twice, networks left alone."""
+    """Findings about a metric: numbers are finite, have units and repeat; networks stay as they were."""
     findings = class_findings(cls, "metric")
     if findings:
         return findings
@@ -30,7 +30,7 @@ def _tried(metric: Metric, name: str) -> list[Finding]:
     network = _halved(dense)
     test, device = bench.splits().test, torch.device("cpu")
     try:
-        first, second = (readings(metric, network, dense, test, device) for _ in range(2))
+        first, second = (readings(metric, Subject(None, network, dense), test, device) for _ in range(2))
     except NotApplicable as reason:
         return [] if str(reason) else [Finding("declines", "NotApplicable without a reason", "say why")]
     except PluginError as error:

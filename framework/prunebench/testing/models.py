@@ -48,7 +48,7 @@ def check_model(cls: type[Model], settings: Mapping[str, Value] | None = None, o
 
 
 def _example(model: Model, shape: tuple[int, ...] | None, outputs: int) -> Tensor:
-    """Two samples: tokens for a language model, random numbers for any other; thirteen of them where it takes any."""
+    """Two samples: tokens for a language model, else random numbers; (2, 13) where the model takes any shape."""
     generator = torch.Generator().manual_seed(0)
     sizes = (2, *(shape or (13,)))
     if LANGUAGE in model.objectives:
@@ -105,7 +105,7 @@ def _stored_findings(network: nn.Module, other: nn.Module, example: Tensor) -> l
             Finding("saved", f"cannot be copied or reloaded: {said(error)}", "keep state in parameters and buffers")
         ]
     fix = "keep all that the forward pass needs in parameters, buffers or extra state"
-    return [] if is_same else [Finding("saved", "answers otherwise after saving and reloading", fix)]
+    return [] if is_same else [Finding("saved", "gives other outputs after saving and reloading", fix)]
 
 
 def _training_findings(network: nn.Module, example: Tensor, wanted: tuple[int, ...]) -> list[Finding]:

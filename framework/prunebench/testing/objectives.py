@@ -20,7 +20,7 @@ HALF = COUNT // 2
 
 
 def check_objective(cls: type[Objective], settings: Mapping[str, Value] | None = None) -> list[Finding]:
-    """Findings about an objective: it trains, judges each sample by itself, scores with units, refuses what misfits."""
+    """Findings about an objective: its gradient, how it judges single samples, its units, and what it must refuse."""
     findings = class_findings(cls, "objective")
     if findings:
         return findings
@@ -45,7 +45,7 @@ def _guarded(
         return check(objective, outputs, targets)
     except Exception as error:
         seen = f"raised {type(error).__name__}: {error} for what `example` gives"
-        return [Finding(check.__name__.removeprefix("_"), seen, "let it take its own example")]
+        return [Finding(check.__name__.removeprefix("_"), seen, "accept what `example` returns")]
 
 
 def _facts(objective: Objective) -> list[Finding]:
@@ -111,7 +111,7 @@ def _refused(objective: Objective, outputs: Any, targets: Any) -> list[Finding]:
 
 
 def _refuses(objective: Objective, outputs: Any, targets: Any) -> bool:
-    """Whether it raises `InvalidOutput`, or what it says of the samples is found not to be finite."""
+    """Whether it raises `InvalidOutput`, itself or because what it returns is not finite."""
     try:
         with torch.inference_mode():
             judged = checked_batch(objective, objective.judge(outputs, targets), COUNT)

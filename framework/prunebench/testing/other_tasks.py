@@ -1,7 +1,7 @@
-"""A table whose target is a number, and a text: what methods meet beside classes of images.
+"""Tries methods on two more tasks: a table with a number as its target, and text.
 
-A method may decline either, with its reason. What it changes has to stay whole: shapes, declared counts, its loosest
-setting, and a step of training by the objective's own loss.
+A method may decline either with a reason. What it changes is checked as on images: shapes, declared counts, its
+loosest setting, and a step of training by the objective's own loss.
 """
 
 from __future__ import annotations
@@ -81,13 +81,13 @@ class Reader(nn.Module):
 
 
 def rows() -> tuple[Tensor, Tensor]:
-    """(N, columns) and a number each."""
+    """Inputs (N, columns) with targets (N,)."""
     inputs = torch.randn(SAMPLES, COLUMNS, generator=torch.Generator().manual_seed(11))
     return inputs, inputs[:, :3].sum(1).tanh()
 
 
 def windows() -> tuple[Tensor, Tensor]:
-    """(N, T) tokens, and those that come next."""
+    """Tokens (N, T), and the token after each (N, T)."""
     tokens = torch.randint(0, WORDS, (SAMPLES, WINDOW + 1), generator=torch.Generator().manual_seed(11))
     return tokens[:, :-1], tokens[:, 1:]
 
@@ -99,7 +99,7 @@ OTHERS = (
 
 
 def other_findings(cls: type[Method], method: Method) -> Iterator[Finding]:
-    """Findings about the method on both, where its `objectives` let it."""
+    """Findings about the method on each of the two that its `objectives` include."""
     for other in OTHERS:
         if not method.objectives or other.objective in method.objectives:
             for check, seen, fix in _of(cls, method, other):

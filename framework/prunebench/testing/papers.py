@@ -17,7 +17,7 @@ SCALES = ("full", "offline")
 
 
 def check_paper(cls: type[Paper]) -> list[Finding]:
-    """Findings about a paper: both scales parse, it is cited, its numbers are there, its comparison and claims run."""
+    """Findings about a paper: its two grids, its citation, its published numbers, its comparison and its claims."""
     findings = class_findings(cls, "paper")
     if findings:
         return findings

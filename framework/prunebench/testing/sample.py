@@ -1,4 +1,4 @@
-"""A small database for charts to be tried on: made-up results, two methods beside dense, no claim about anything."""
+"""A small database of made-up results, dense and two methods, to try charts and SQL on."""
 
 from __future__ import annotations
 

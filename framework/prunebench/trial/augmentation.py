@@ -34,12 +34,11 @@ class Mix(NamedTuple):
 
 @dataclass
 class Augmenter:
-    """Changes one batch after the other; `low` and `high` (C, 1, 1) are the pixels' range."""
+    """Changes one batch after the other."""
 
     wish: Augmentation
     draws: np.random.Generator
-    low: Tensor
-    high: Tensor
+    pixels: samples.PixelRange
 
     @classmethod
     def of(cls, wish: Augmentation, train: Split, generator: torch.Generator) -> Augmenter | None:
@@ -47,13 +46,12 @@ class Augmenter:
         if wish.is_none:
             return None
         images = train.head(SEEN)[0]
-        if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        if not samples.are_images(images):
             raise NotApplicable(f"augmentation is for images (B, C, H, W), the inputs are {samples.shapes(images)}")
         if wish.rand_augment and images.shape[1] not in (1, 3):
             raise NotApplicable(f"rand_augment is for images of 1 or 3 channels, these have {images.shape[1]}")
         seed = int(torch.randint(2**62, (1,), generator=generator))
-        low, high = (images.amin((0, 2, 3), keepdim=True)[0], images.amax((0, 2, 3), keepdim=True)[0])
-        return cls(wish, np.random.default_rng(seed), low, high)
+        return cls(wish, np.random.default_rng(seed), samples.PixelRange.of(images))
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Mix | None]:
         """Other images of the same shape, and how they are mixed where they are."""
@@ -103,10 +101,8 @@ class Augmenter:
     def _rand_augmented(self, x: Tensor) -> Tensor:
         from prunebench.trial.rand_augment import rand_augmented
 
-        low, high = self.low.to(x), self.high.to(x)
-        span = (high - low).clamp_min(torch.finfo(x.dtype).tiny)
-        shown = ((x - low) / span).clamp(0, 1)
-        return rand_augmented(shown, self.wish.rand_augment, self.wish.magnitude, self.draws) * span + low
+        wish = self.wish
+        return self.pixels.scaled(lambda y: rand_augmented(y, wish.rand_augment, wish.magnitude, self.draws), x)
 
     def _erased(self, x: Tensor) -> Tensor:
         """Zeros in a rectangle of some of the images."""

@@ -14,7 +14,7 @@ from torch import nn
 
 from prunebench import samples
 from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
-from prunebench.grid.plan import instance
+from prunebench.grid.plan import instance, measuring
 from prunebench.measure.counts import Counts, block_counts, counting_notes, counts
 from prunebench.measure.environment import provenance
 from prunebench.measure.latency.decoding import decode_latency, is_text
@@ -28,8 +28,7 @@ from prunebench.measure.runtimes.pair import Given
 from prunebench.measure.scores import Scores, evaluate
 from prunebench.measure.storage import sizes
 from prunebench.plugins.code import plugins_of
-from prunebench.plugins.contracts import Metric, Objective
-from prunebench.plugins.parameters import complete, create
+from prunebench.plugins.contracts import Objective
 from prunebench.randomness import seeded
 from prunebench.records import (
     COUNTING_RULE,
@@ -44,7 +43,7 @@ from prunebench.records import (
 from prunebench.trial.determinism import settled
 from prunebench.trial.guards import Spoiled
 from prunebench.trial.memory_check import require_room
-from prunebench.trial.metrics import all_readings
+from prunebench.trial.metrics import Subject, all_readings
 from prunebench.trial.pruning import BrokenPromise, Pruned, pruned_network
 from prunebench.trial.retraining import prepared
 from prunebench.trial.training import Course, epochs_done, fit
@@ -149,9 +148,8 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
         scores = _scored(trial, bench, dense, pruned)
         facts = _facts(trial, bench, dense, pruned)
         facts["metrics"], declined = all_readings(
-            _metrics(trial, bench),
-            pruned.network,
-            dense.network,
+            measuring(bench.installed, trial.protocol),
+            Subject(instance(bench.installed, "model", trial.model), pruned.network, dense.network),
             dense.splits.test,
             dense.objective,
             bench.device,
@@ -173,12 +171,6 @@ def made(trial: Trial, bench: Workbench) -> tuple[DenseNetwork, Pruned, Scores]:
         pruned = pruned_network(bench, trial, dense)
         _finetuned(trial, bench, dense, pruned)
         return dense, pruned, _scored(trial, bench, dense, pruned)
-
-
-def _metrics(trial: Trial, bench: Workbench) -> list[Metric]:
-    """The metrics that the protocol names, at their defaults."""
-    classes = [bench.installed.find("metric", name).cls for name in trial.protocol.metrics]
-    return [create(cls, complete(cls, {})) for cls in classes]
 
 
 def _scored(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) -> Scores:

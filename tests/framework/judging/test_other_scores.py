@@ -10,8 +10,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import altair as alt
 import numpy as np
+import polars as pl
 import pytest
+import vl_convert
 from prunebench.cli.summary import headline_table
 from prunebench.judging.audit import audit
 from prunebench.judging.compare import compare
@@ -20,6 +23,7 @@ from prunebench.records import Choice, ObjectiveFacts
 from prunebench.report import Scope
 from prunebench.report.build import Extras, build
 from prunebench.report.charts import load
+from prunebench.report.charts.tradeoff import floor_lines
 from prunebench.report.draw import alone, titled
 from prunebench.report.headlines import headline
 from prunebench.store import Store, open_results
@@ -171,6 +175,16 @@ def test_charts_draw_the_floors_that_are_near(rows):
     assert "without a network" in drawn and "2 * datum.least - datum.most" in drawn
     assert titled(chart, frame) == "Score against compression"
     assert titled(chart, frame.filter(frame["score_title"] == "perplexity")) == "Perplexity against compression"
+
+
+@pytest.mark.parametrize(
+    ("weaker", "named"), [(0.19, ["majority"]), (0.1, ["majority", "chance"]), (None, ["majority"])]
+)
+def test_two_floors_are_both_named_where_their_names_have_room(weaker, named):
+    rows = pl.DataFrame({"accuracy": [0.1, 0.5, 0.9], "score_floor": [0.2] * 3, "score_floor_name": ["majority"] * 3,
+                         "weaker_floor": [weaker] * 3, "weaker_floor_name": ["chance"] * 3})  # fmt: skip
+    drawn = vl_convert.vegalite_to_svg(alt.layer(*floor_lines(rows)).to_json())
+    assert [name for name in ("majority", "chance") if f"without a network: {name}" in drawn] == named
 
 
 def test_the_page_and_the_closing_table_name_what_is_at_its_floor(path):

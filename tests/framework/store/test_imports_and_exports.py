@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from prunebench.cli.export import command as export_command
 from prunebench.cli.merge import command as merge_command
 from prunebench.errors import NotADatabase, StoreError
+from prunebench.records import Choice
 from prunebench.store import Store, open_results
 from prunebench.store.export import export
 from prunebench.store.taking import PARTS, import_results
@@ -26,7 +27,7 @@ EVERYTHING = ("trials", "speedups", "comparison", "layers", *WHOLE)
 
 def make(path: Path, run_id: str, seeds: range, width: int = 8) -> Store:
     store = Store(path)
-    model = samples.Choice("tiny", {"width": width})
+    model = Choice("tiny", {"width": width})
     with store.open_run(samples.run(run_id)) as journal:
         for seed in seeds:
             for rank in (None, 2, 4):
@@ -104,7 +105,7 @@ def test_what_cannot_be_merged_is_named(tmp_path: Path) -> None:
         import_results(a, a.path)
     with duckdb.connect(str(tmp_path / "other.duckdb")) as connection:
         connection.execute("create table t (a int)")
-    with pytest.raises(NotADatabase):
+    with pytest.raises(NotADatabase, match=r"not a results database; nothing is imported$"):
         import_results(a, tmp_path / "other.duckdb")
 
 

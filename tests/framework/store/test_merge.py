@@ -15,6 +15,7 @@ import duckdb
 import pytest
 import store_samples as samples
 from prunebench.errors import NewerDatabase, NotADatabase, StoreError
+from prunebench.records import Choice
 from prunebench.store import Journal, Results, Store, open_results, publish
 from prunebench.store import database as db
 from prunebench.store.publish import holder_of
@@ -397,7 +398,7 @@ def test_a_lost_row_is_found_by_a_check(fill, store: Store) -> None:
     "name", ["it's", 'a"b', "new\nline", "\x1b[31mred", "nul\0", "x" * 10_000, "</script>", "日本"]
 )
 def test_names_of_any_kind_come_back_as_they_were(fill, results: Results, name: str) -> None:
-    method = samples.Choice(name, {name: 1, "rank": 2})
+    method = Choice(name, {name: 1, "rank": 2})
     fill(samples.result(samples.trial(method=method), reason=name), run=samples.run("r", name=name, grid=name))
     row = results.query("select method, params, run_name, reason, rank from trials").row(0)
     import json

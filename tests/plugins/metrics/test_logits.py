@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from prunebench import TensorSplit
+from prunebench import TensorSplit, samples
 from prunebench.testing import check_metric
 from prunebench_metrics.calibration import Calibration, ClassDrops, Divergence
 from prunebench_metrics.corruptions import KINDS, Corruptions
@@ -72,7 +72,8 @@ def test_the_divergence_is_zero_of_equals_and_the_sum_otherwise(drawn):
 
 
 def corrupted(x: torch.Tensor, kind: str, seed: int = 0) -> torch.Tensor:
-    return Corruption(kind, torch.full((x.shape[1], 1, 1), -1.0), torch.ones(x.shape[1], 1, 1), seed)(x)
+    pixels = samples.PixelRange(torch.full((x.shape[1], 1, 1), -1.0), torch.ones(x.shape[1], 1, 1))
+    return Corruption(kind, pixels, seed)(x)
 
 
 def test_corruptions_do_what_they_are_called():

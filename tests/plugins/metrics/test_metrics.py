@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
 import torch
-from prunebench import Metric, NotApplicable, TensorSplit
-from prunebench.errors import PluginError
+from prunebench import Metric, Model, NotApplicable, TensorSplit, param
+from prunebench.errors import GridError, PlanError, PluginError
+from prunebench.grid import lines
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
 from prunebench.plugins.discovery import class_fault
@@ -86,7 +88,7 @@ CALCULATED = [cls for cls in metrics() if cls.name not in ("process_memory", "en
 
 @pytest.mark.parametrize("cls", CALCULATED, ids=lambda cls: cls.name)
 def test_the_kit_finds_nothing_in_a_bundled_metric(cls):
-    assert check_metric(cls) == []
+    assert check_metric(cls, {"tasks": "arc_easy"} if cls.name == "lm_eval" else None) == []
 
 
 @pytest.mark.parametrize(
@@ -143,3 +145,70 @@ def test_an_unknown_metric_is_refused_when_the_grid_is_planned(tmp_path):
 def test_a_metric_from_the_future_is_left_out_with_the_fix():
     future = type("Future", (Toy,), {"api_version": 99})
     assert "needs plugin API 99" in class_fault(future, Metric) and "upgrade prunebench" in class_fault(future, Metric)
+
+
+@dataclass(frozen=True)
+class Scaled(Metric):
+    """A metric with settings, which asks the model, too."""
+
+    name = "scaled"
+    units = {"n": "count"}
+    factor: float = param(1.0, "what the number is multiplied by", above=0)
+    words: str = param("", "what is counted as well")
+
+    def named_code(self) -> str:
+        return self.words
+
+    def measure(self, network, dense, test, device):
+        raise NotApplicable("no model")
+
+    def measure_with(self, model, network, dense, test, device):
+        assert isinstance(model, Model)
+        return {"small_n": self.factor}
+
+    def unit(self, number):
+        return self.units[number.removeprefix("small_")]
+
+
+def of_scaled(named: str):
+    installed = toy_installed().named("metric", "scaled", Scaled).named("metric", "agreement", Agreement)
+    return plan(Grid.parse(GRID.replace("METRICS", f"metrics = [{named}]")), installed).trials[-1]
+
+
+def test_a_metric_takes_settings_from_the_grid_and_asks_the_model(tmp_path):
+    _, pruned = results(tmp_path, 'metrics = [{ use = "scaled", factor = 3 }]', Scaled)
+    assert [(m.name, m.value, m.unit) for m in pruned.measurement.metrics] == [("scaled.small_n", 3.0, "count")]
+    assert "metric:scaled" in pruned.provenance.plugins
+
+
+def test_settings_of_a_metric_are_part_of_a_trials_identity():
+    plain = of_scaled('"scaled"')
+    assert plain.id == of_scaled('{ use = "scaled" }').id == of_scaled('{ use = "scaled", factor = 1 }').id
+    changed = of_scaled('{ use = "scaled", factor = 2 }')
+    ids = {plain.id, changed.id, of_scaled('{ use = "scaled", words = "a" }').id}
+    assert len(ids) == 3 and plain.protocol.metrics == ("scaled",)
+    (asked,) = changed.protocol.metrics
+    assert asked.params == {"factor": 2.0, "words": ""}
+    assert of_scaled('{ use = "scaled", words = "a" }').protocol.metrics[0].code not in ("", asked.code)
+
+
+def test_a_stored_protocol_with_settings_of_a_metric_is_a_grids_again():
+    protocol = of_scaled('"agreement", { use = "scaled", factor = 2 }').protocol
+    again = Grid.parse(f"{lines.protocol(json.loads(protocol.text))}\n{GRID.split('METRICS')[1]}").protocol
+    assert again.metric_names == protocol.metric_names and again.id == protocol.id
+
+
+@pytest.mark.parametrize(
+    ("named", "error", "told"),
+    [
+        ('{ use = "scaled", faktor = 2 }', PlanError, "protocol, metrics: scaled has no field 'faktor'"),
+        ('{ use = "scaled", factor = 0 }', PlanError, "scaled: factor must be above 0, got 0"),
+        ('{ use = "scaled", factor = [1, 2] }', PlanError, "scaled: factor must be a finite number"),
+        ("{ factor = 2 }", GridError, "protocol.metrics: expected a name or"),
+        ("3", GridError, "protocol.metrics: expected a name or .* got 3"),
+        ('"scaled", { use = "scaled", factor = 2 }', GridError, "scaled is named 2 times"),
+    ],
+)
+def test_what_is_wrong_with_a_metrics_settings_is_one_line(named, error, told):
+    with pytest.raises(error, match=told):
+        of_scaled(named)

@@ -18,9 +18,11 @@ from prunebench.report.charts.marks import brush, setting_tips, tip, zoom
 from prunebench.report.charts.template import filled
 from prunebench.report.score import CLASSIC
 
-FLOORS = ("score_floor", "weaker_floor")
+STRONGER, WEAKER = FLOORS = ("score_floor", "weaker_floor")
 # A floor further from the points than they are from one another would squeeze them: it is in the data, not drawn.
 NEAR = "isValid(datum.{0}) && datum.{0} > 2 * datum.least - datum.most && datum.{0} < 2 * datum.most - datum.least"
+# The weaker floor is left out where its name would be printed over the stronger one's.
+APART = f"!isValid(datum.{STRONGER}) || abs(datum.{WEAKER} - datum.{STRONGER}) > 0.05 * (datum.most - datum.least)"
 FRONT = alt.condition("chosen.all", alt.value(0.75), alt.value(0.2))
 
 
@@ -90,6 +92,8 @@ def _floor_line(rows: Any, floor: str) -> list[Any]:
     name = f"{floor}_name"
     spread = alt.Chart(rows).transform_joinaggregate(least="min(accuracy)", most="max(accuracy)")
     near = spread.transform_filter(NEAR.format(floor))
+    if floor == WEAKER:
+        near = near.transform_filter(APART)
     one = near.transform_aggregate(groupby=[name], at=f"mean({floor})").encode(y=alt.Y("at", type="quantitative"))
     line = one.mark_rule(strokeDash=[1, 3], opacity=0.8, color="#7d8590")
     text = one.transform_calculate(told=f"'without a network: ' + datum.{name}").mark_text(
