@@ -35,7 +35,7 @@ def test_the_page_shows_what_both_benchmarks_kept():
     assert made == text, "run: python docs/make/own_network.py"
 
 
-def test_the_table_of_speedups_says_what_was_measured_declined_and_not_tried():
+def test_the_table_of_speedups_says_what_was_measured_and_what_declined():
     about = {"network": "n", "method": "m", "factor": 2.0, "batch": 1}
     facts = {"date": "2026-01-02", "processor": "p", "torch": "1", "onnxruntime": "2", "openvino": "3"}
     number = {"reached": 2.1, "speedup": 1.5, "low": 1.4, "high": 1.6, "contention": 0.5}
