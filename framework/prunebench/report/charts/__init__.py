@@ -17,6 +17,7 @@ NAMES = (
     "accuracy_theoretical_speedup",
     "accuracy_speedup",
     "promised_speedup",
+    "token_speeds",
     "accuracy_stored_bytes",
     "prune_time",
     "latency",
