@@ -14,7 +14,7 @@ from prunebench.errors import PluginError
 from prunebench.plugins.chart import Chart
 from prunebench.plugins.discovery import Installed
 from prunebench.report import sections
-from prunebench.report.charts import load_all
+from prunebench.report.charts import load_page
 from prunebench.report.frame import cleaned, payload, thinned
 from prunebench.report.guard import guarded
 from prunebench.report.headlines import COLUMNS, by_setting, headline, sql
@@ -155,7 +155,7 @@ def _results(material: Material, settings: pl.DataFrame, page: Page) -> str:
 
 
 def _figures(material: Material, page: Page, installed: Installed) -> Iterator[str]:
-    for chart in load_all():
+    for chart in load_page():
         yield from _figure(chart, material, page)
     for plugin in brought(installed):
         try:

@@ -30,7 +30,7 @@ TRADEOFFS = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "token_speeds"])  # of language models alone
+@pytest.mark.parametrize("name", NAMES)
 def test_every_query_gives_the_columns_that_its_chart_names(results, name):
     chart = load(name)
     frame = results.query(chart.sql)

@@ -17,7 +17,6 @@ NAMES = (
     "accuracy_theoretical_speedup",
     "accuracy_speedup",
     "promised_speedup",
-    "token_speeds",
     "accuracy_stored_bytes",
     "prune_time",
     "latency",
@@ -27,7 +26,8 @@ NAMES = (
     "requested",
 )
 
-ASKED = ("runtimes", "retraining")  # on no page: drawn where somebody asks for it
+ASKED = ("runtimes", "retraining", "token_speeds")  # drawn where somebody asks for it
+OF_TOKENS = "token_speeds"  # on the pages of language models
 ALIASES = {"pareto": "accuracy_compression"}
 POINTS = "points"  # any query as a chart: report/generic.py
 
@@ -41,10 +41,16 @@ def load(name: str) -> Chart:
 
 
 def load_all() -> Iterator[Chart]:
-    """Every chart of a page, in its order."""
+    """Every chart of any page, in its order."""
     return map(load, NAMES)
 
 
+def load_page() -> Iterator[Chart]:
+    """Every chart of a page, in its order; that of language models has no rows on others."""
+    after = NAMES.index("promised_speedup") + 1
+    return map(load, (*NAMES[:after], OF_TOKENS, *NAMES[after:]))
+
+
 def load_asked() -> Iterator[Chart]:
-    """The bundled charts that are on no page."""
+    """The bundled charts that not every page has."""
     return map(load, ASKED)
