@@ -152,7 +152,7 @@ def is_broken(way: dict[str, Any], by_words: Mapping[str, dict[str, Any]]) -> bo
     return same != count
 
 
-def _facts() -> dict[str, str]:
+def of_machine() -> dict[str, str]:
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = names[0].partition(":")[2].strip() if names else "?"
     return {"torch": metadata.version("torch"), "processor": f"{platform.machine()}, {model}"}
@@ -176,7 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="file of JSON; ways with rows in it are not run again")
     out = parser.parse_args().out
-    facts = _facts()
+    facts = of_machine()
     old = json.loads(out.read_text()) if out.is_file() else {}
     before = {way["words"]: way for way in old.get("ways", ()) if way["rows"] and old["facts"] == facts}
     found: list[dict[str, Any]] = []

@@ -45,6 +45,8 @@ NETWORKS: dict[str, dict[str, Any]] = {  # with settings, so that an export take
     "small_vit": {"image_size": 16, "width": 48, "depth": 2},
     "tiny_gpt": {"depth": 1, "width": 64, "mlp": 96, "window": 32},
 }
+TWO_BLOCKS = {"depth": 2}
+NEEDS_TWO = ("basis_sharing", "drop_blocks", "drop_blocks_random")  # one can be left out, or share with the other
 FRESH = """
 import json, sys, torch, prunebench
 for line in sys.stdin:
@@ -122,7 +124,8 @@ def loaded_elsewhere(rows: list[dict[str, Any]], folder: Path) -> None:
 
 def pruned_by(network: str, method: str, installed: Installed) -> tuple[nn.Module, Any, Any]:
     """The pruned network, a batch for it, and the method."""
-    model = create(*created(installed, "model", network, NETWORKS[network]))
+    deeper = TWO_BLOCKS if method in NEEDS_TWO and network == "tiny_gpt" else {}
+    model = create(*created(installed, "model", network, NETWORKS[network] | deeper))
     cls = installed.find("method", method).cls
     with seeded(0):
         dense = model.build(10 if network != "tiny_gpt" else 256).eval()

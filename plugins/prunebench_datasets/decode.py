@@ -35,7 +35,7 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # `convert` would clip at 255
     if image.mode in ("I", "F"):
-        raise ValueError("pixels of 32 bits, whose range is not told")
+        raise ValueError("pixels of 32 bits without a known range")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         with_alpha = image.convert("RGBA")
         white = Image.new("RGBA", with_alpha.size, "white")

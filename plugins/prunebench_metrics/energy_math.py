@@ -32,7 +32,7 @@ class Rapl:
     def __init__(self, folder: Path) -> None:
         self._zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if _is_package(zone)]
         if not self._zones:
-            raise NotApplicable(f"no processor counts its energy here: {folder} has no package")
+            raise NotApplicable(f"no processor here has an energy counter: {folder} has no package")
         self._largest = [_number(zone / "max_energy_range_uj") for zone in self._zones]
         self._last = [_number(zone / "energy_uj") for zone in self._zones]
         self._sum = 0
@@ -64,7 +64,7 @@ def _number(file: Path) -> int:
     except PermissionError:
         raise NotApplicable(f"{file} may not be read: it is root's unless an administrator opens it") from None
     except (OSError, ValueError) as error:
-        raise NotApplicable(f"{file} tells no energy: {error}") from None
+        raise NotApplicable(f"{file} cannot be read as an energy: {error}") from None
 
 
 class Nvml:
@@ -74,13 +74,13 @@ class Nvml:
         try:
             import pynvml
         except ImportError:
-            raise NotApplicable("a card's energy needs pip install nvidia-ml-py") from None
+            raise NotApplicable("the energy of a card is read with nvidia-ml-py: pip install nvidia-ml-py") from None
         self._nvml, self._device = pynvml, device
         try:
             pynvml.nvmlInit()
             self._card = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
         except pynvml.NVMLError as error:
-            raise NotApplicable(f"NVML does not tell of the card: {error}") from None
+            raise NotApplicable(f"NVML does not report the card: {error}") from None
         self.joules()
 
     def joules(self) -> float:
@@ -88,7 +88,7 @@ class Nvml:
         try:
             return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._card)) / 1e3
         except self._nvml.NVMLError as error:
-            raise NotApplicable(f"the card does not count its energy: {error}") from None
+            raise NotApplicable(f"the card has no energy counter: {error}") from None
 
     def finish(self) -> None:
         """Kernels run on behind the call."""
@@ -100,7 +100,7 @@ def counter_for(device: torch.device) -> Counter:
     if device.type == "cuda":
         return Nvml(device)
     if device.type != "cpu":
-        raise NotApplicable(f"nothing counts the energy of {device}")
+        raise NotApplicable(f"there is no energy counter for {device}")
     return Rapl(POWERCAP)
 
 
@@ -142,7 +142,7 @@ def numbers(pruned: Segment, dense: Segment, before: Segment, behind: Segment) -
     idle = (before + behind).watts
     added = [run.watts - idle for run in (pruned, dense)]
     if min(added) <= 0:
-        raise NotApplicable("the machine took as much while it rested as while it ran: others work on it")
+        raise NotApplicable("the machine used as much energy at rest as under load: other programs are running")
     own, other = (watts * run.seconds / run.count for watts, run in zip(added, (pruned, dense), strict=True))
     is_valid = abs(before.watts - behind.watts) < VALID * min(added)
     facts = {"joules": own, "dense_joules": other, "times_less": other / own, "idle_watts": idle}

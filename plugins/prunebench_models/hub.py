@@ -75,7 +75,7 @@ def cached(network: nn.Module, tokens: Tensor) -> tuple[Tensor, Past]:
     if not layers or any(getattr(layer, "keys", None) is None for layer in layers):
         raise NotApplicable(f"{type(found).__name__} of transformers does not say what each block keeps")
     if any(layer.keys.shape[2] != tokens.shape[1] - 1 for layer in layers):
-        raise NotApplicable("its blocks keep a part of the earlier tokens only")
+        raise NotApplicable("its blocks keep only a part of the earlier tokens")
     return tokens[:, -1:], [(layer.keys, layer.values) for layer in layers]
 
 

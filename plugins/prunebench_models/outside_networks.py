@@ -130,7 +130,7 @@ def efficientnet_lite0(class_count: int, is_trained: bool) -> nn.Module:
     if is_trained:
         if class_count != 1000:
             raise DataError(
-                f"efficientnet_lite0 with ImageNet weights tells 1,000 classes, the data set has {class_count}: "
+                f"efficientnet_lite0 with ImageNet weights has 1,000 classes, the data set has {class_count}: "
                 f"use 'photograph_crops' or 'imagenet', or weights = '' to train it here"
             )
         network.load_state_dict(_lite0_state(network))

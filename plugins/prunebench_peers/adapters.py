@@ -43,5 +43,5 @@ def require(names: list[str], reasons: Sequence[str]) -> list[str]:
     """`names`; raises `NotApplicable` with the reasons where there are none."""
     if not names:
         why = "; ".join(sorted(set(filter(None, reasons)))) or "the network has no linear layer or 2-D convolution"
-        raise NotApplicable(f"no layer can be handed over: {why}")
+        raise NotApplicable(f"no layer can be given to the library: {why}")
     return names

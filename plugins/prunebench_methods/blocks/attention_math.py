@@ -194,4 +194,4 @@ def require_runs(network: nn.Module, task: Task) -> None:
             samples.call(network, task.example_input)
     except (RuntimeError, ValueError, AttributeError, TypeError) as error:
         line = str(error).strip().splitlines()[0]
-        raise NotApplicable(f"its attention cannot do with narrower heads ({line})") from None
+        raise NotApplicable(f"its attention does not run with narrower heads ({line})") from None

@@ -53,7 +53,7 @@ def _shares(
     every = {attention.output.module: attention for attention in chosen.values()}
     heads = {attention.key_value_heads for attention in every.values()}
     if method.allocation == "global" and len(heads) > 1:
-        raise NotApplicable("its attentions have different numbers of heads: their worths cannot be spread")
+        raise NotApplicable("its attentions have different numbers of heads: scores cannot be shared among them")
     held = {
         name: sum(matrix(network, part).numel() for part in (each.query, each.key, each.value, each.output))
         for name, each in every.items()
@@ -128,4 +128,4 @@ def _require_runs(network: nn.Module, task: Task) -> None:
             samples.call(network, task.example_input)
     except (RuntimeError, ValueError) as error:
         line = str(error).strip().splitlines()[0]
-        raise NotApplicable(f"its attention cannot do with fewer heads ({line})") from None
+        raise NotApplicable(f"its attention does not run with fewer heads ({line})") from None

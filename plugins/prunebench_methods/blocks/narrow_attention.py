@@ -43,7 +43,7 @@ class NarrowAttention(nn.Module):
         """(B, T, width) to the same; of others, keys and values that are the queries' own, or what came before."""
         masks = [options.get("attn_mask"), options.get("key_padding_mask")]
         if any(mask is not None for mask in masks):
-            raise ValueError("an attention of narrower heads takes no mask")
+            raise ValueError("attention with narrower heads accepts no mask")
         if others and isinstance(others[0], tuple):
             past = others[0]
         x = query if self.batch_first else query.transpose(0, 1)

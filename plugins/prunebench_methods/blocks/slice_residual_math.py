@@ -53,14 +53,14 @@ def sliced(method: Any, network: nn.Module, task: Task) -> nn.Module:
         same = _answers(network, task)
         close = CLOSE_IN_HALF if _weight(network, anatomy.head).element_size() < 4 else CLOSE
         if not float((same - dense).abs().max()) <= close * float(dense.abs().max()):
-            raise NotApplicable("its answers change when norms are folded: it is not built as its anatomy says")
+            raise NotApplicable("its outputs change when norms are folded: it is not built as its anatomy says")
         kept = method.width(width)
         _rotate(network, anatomy, rotation[:, :kept])
         try:
             _answers(network, task)
         except (RuntimeError, ValueError) as error:
             line = str(error).strip().splitlines()[0]
-            raise NotApplicable(f"its own code asks for the whole residual stream ({line})") from None
+            raise NotApplicable(f"its own code needs the whole residual stream ({line})") from None
     for part in _parts(anatomy):
         task.layer(part.module, rank=kept)
     return network
@@ -84,7 +84,7 @@ def _require_known(network: nn.Module, anatomy: Anatomy) -> None:
         raise NotApplicable("its head is no linear layer")
     norms = [network.get_submodule(n) for block in anatomy.blocks for n in block.norms]
     if any(len(block.norms) != 2 for block in anatomy.blocks) or any(_epsilon(norm) is None for norm in norms):
-        raise NotApplicable("its blocks have other norms than one each before attention and MLP")
+        raise NotApplicable("its blocks do not have exactly one norm before the attention and one before the MLP")
 
 
 def _readers(block: Block) -> list[tuple[str, list[Part]]]:

@@ -79,7 +79,7 @@ def synaptic_flow(network: nn.Module, layers: Sequence[Layer], task: Task, keep:
 def _flow(network: nn.Module, layers: Sequence[Layer], task: Task) -> list[Tensor]:
     kind = torch.float64 if any(p.dtype == torch.float64 for p in network.parameters()) else torch.float32
     if not all(leaf.is_floating_point() for leaf in samples.leaves(task.example_input)):
-        raise NotApplicable("flow is what all-ones answer, and these inputs are no numbers")
+        raise NotApplicable("the flow is measured with inputs of ones, and these inputs are not numbers")
     example = samples.mapped(
         lambda leaf: torch.ones_like(leaf, dtype=kind if leaf.dtype == torch.float32 else leaf.dtype),
         task.example_input,

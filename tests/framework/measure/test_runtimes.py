@@ -18,7 +18,7 @@ from prunebench.measure.runtimes.exporting import Unexportable, exported, onnx_b
 from prunebench.measure.runtimes.pair import Given, compared, ready
 from prunebench.measure.runtimes.quantizing import quantized
 from prunebench.plugins.discovery import find_installed
-from prunebench.records import LatencyProtocol, Protocol
+from prunebench.records import LatencyProtocol, Protocol, decode, encode
 from torch import nn
 
 pytest.importorskip("onnxscript")
@@ -107,7 +107,15 @@ def test_the_operator_that_onnx_has_not_is_named():
         onnx_bytes(program)
     with pytest.raises(Unexportable, match="data-dependent") as caught:
         exported(Branching().eval(), torch.randn(4, 4))
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("at `return x if x.sum() > 0 else self.layer(x)`"), "the line, and no more"
+
+
+def test_what_is_recorded_of_a_compiled_pair_can_be_stored(dense, x, monkeypatch):
+    told = []
+    monkeypatch.setattr("prunebench.measure.latency.latency.measured", lambda asked, facts: told.append((asked, facts)))
+    latency(dense, dense, x, replace(QUICK, batch=(1,), runtime="torch_compile"), "cpu", 0)
+    ((asked, facts),) = told
+    assert asked.protocol.compile and decode(encode(facts), dict)["runtime_version"] == torch.__version__
 
 
 def test_what_cannot_be_exported_is_told_and_nothing_is_raised():

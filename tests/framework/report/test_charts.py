@@ -21,7 +21,7 @@ from prunebench.report.style import LIGHT, SHAPES, Series, series_of
 from prunebench.store import open_results
 
 from tests.framework.report import synthetic
-from tests.framework.report.conftest import store_results
+from tests.framework.report.conftest import page_of, store_results
 
 TRADEOFFS = {
     "accuracy_compression": "compression_ratio",
@@ -224,6 +224,10 @@ def test_runtimes_are_drawn_side_by_side_with_the_promise(tmp_path):
         panels = found.query(load("promised_speedup").sql)["panel"].unique().to_list()
         ends = {panel.rpartition(" · ")[2] for panel in panels}
         assert ends == {"torch", "onnxruntime"}, "protocols that differ in their runtime are titled by it"
+        assert set(rows.columns) <= set(load("runtimes").columns)
+    asked = load("runtimes").title
+    assert asked in page_of(path), "a run in several runtimes answers it on its page"
+    assert asked not in page_of(store_results(tmp_path / "torch", plain))
 
 
 def test_a_training_curve_ends_where_the_first_seed_stops(tmp_path):

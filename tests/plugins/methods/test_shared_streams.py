@@ -99,7 +99,7 @@ def test_streams_that_are_not_known_whole_are_declined() -> None:
 def test_an_anatomy_that_is_not_true_is_found_out() -> None:
     network = own_decoder()
     network.model.norm.register_forward_hook(lambda module, args, output: output + 1)
-    with pytest.raises(NotApplicable, match="its answers change when norms are folded"):
+    with pytest.raises(NotApplicable, match="its outputs change when norms are folded"):
         pruned(SliceResidual(), network, TOKENS)
 
 

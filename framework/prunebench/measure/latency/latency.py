@@ -87,7 +87,7 @@ def _at_batch(
     if protocol.runtime == "torch_compile":
         compiled = replace(protocol, compile=True)
         asked = Comparison(sides[0].network, sides[1].network, x, compiled, device, seed, spare=spare)
-        return measured(asked, {"runtime": protocol.runtime, "runtime_version": torch.__version__})
+        return measured(asked, {"runtime": protocol.runtime, "runtime_version": str(torch.__version__)})
     made = ready(sides[0], sides[1], x, protocol, device)
     if protocol.runtime in PROVIDERS:
         spare = None  # their input is bound

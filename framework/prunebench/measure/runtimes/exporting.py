@@ -20,7 +20,7 @@ from prunebench.errors import said
 from prunebench.samples import Tree
 
 OPERATOR = re.compile(r"op='([\w.:]+)', overload='(\w+)'")
-LINE = re.compile(r'File "[^"]*", line \d+, in \w+ +([^\n]{1,120})')
+LINE = re.compile(r'File "[^"]*", line \d+, in \w+\s+([^\n]{1,120})')
 NOISY = ("torch.fx.experimental.symbolic_shapes", "torch._export", "torch.onnx", "onnxscript", "onnx_ir")
 
 
@@ -104,7 +104,7 @@ def _why(error: BaseException) -> str:
         if operator := OPERATOR.search(str(cause)):
             return f"no ONNX function for the operator {operator[1].replace('::', '.')}.{operator[2]}"
     first = str(causes[-1]).strip().split("\n", 1)[0][:200] or type(causes[-1]).__name__
-    place = LINE.search(" ".join(str(causes[-1]).split("\n")))
+    place = LINE.search(str(causes[-1]))
     return said(ValueError(f"{first}, at `{place[1].strip()}`" if place else first), 400)
 
 

@@ -27,7 +27,7 @@ NAMES = (
 )
 
 ASKED = ("runtimes", "retraining", "token_speeds")  # drawn where somebody asks for it
-OF_TOKENS = "token_speeds"  # on the pages of language models
+BESIDE = {"promised_speedup": ("runtimes", "token_speeds")}  # on pages of several runtimes, of language models
 ALIASES = {"pareto": "accuracy_compression"}
 POINTS = "points"  # any query as a chart: report/generic.py
 
@@ -41,16 +41,17 @@ def load(name: str) -> Chart:
 
 
 def load_all() -> Iterator[Chart]:
-    """Every chart of any page, in its order."""
+    """Every chart that any run has rows for, in the order of a page."""
     return map(load, NAMES)
 
 
-def load_page() -> Iterator[Chart]:
-    """Every chart of a page, in its order; that of language models has no rows on others."""
-    after = NAMES.index("promised_speedup") + 1
-    return map(load, (*NAMES[:after], OF_TOKENS, *NAMES[after:]))
-
-
 def load_asked() -> Iterator[Chart]:
-    """The bundled charts that not every page has."""
+    """The bundled charts that few pages have rows for."""
     return map(load, ASKED)
+
+
+def load_page() -> Iterator[Chart]:
+    """What a page may show, in its order: every chart, and behind some of them the one that answers it."""
+    for name in NAMES:
+        yield load(name)
+        yield from map(load, BESIDE.get(name, ()))

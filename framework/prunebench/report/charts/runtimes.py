@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import altair as alt
 
 from prunebench.plugins.chart import Chart, Look
+from prunebench.records import Runtime
 from prunebench.report.charts.columns import SPEEDUP, WHICH
 from prunebench.report.charts.marks import even
 
@@ -21,11 +22,22 @@ class Runtimes(Chart):
     name = "runtimes"
     title = "Which promise holds in which runtime"
     empty = "No setting here was timed in more than one runtime."
-    columns = {**WHICH, "runtime": ("runtime", "text"), **SPEEDUP, "promise": ("theoretical speedup", "ratio")}
+    columns = {
+        **WHICH,
+        "batch": ("batch size", "integer"),
+        "runtime": ("runtime", "text"),
+        **SPEEDUP,
+        "promise": ("theoretical speedup", "ratio"),
+    }
 
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel and batch size; a column a runtime."""
-        x = alt.X("runtime", type="nominal", axis=alt.Axis(title=None, labelAngle=-30, grid=False))
+        x = alt.X(
+            "runtime",
+            type="nominal",
+            sort=list(get_args(Runtime)),
+            axis=alt.Axis(title=None, labelAngle=-30, grid=False),
+        )
         y = alt.Y("speedup", **look.axis("ratio", "Times faster, measured"))
         beside = alt.XOffset("setting", type="nominal")
         base = alt.Chart(rows).encode(x=x, y=y, xOffset=beside)
