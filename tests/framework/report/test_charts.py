@@ -239,3 +239,30 @@ def test_a_training_curve_ends_where_the_first_seed_stops(tmp_path):
         frame = chart_rows(load("curves"), results, Scope())
     assert frame.filter(pl.col("part") == "training")["epoch"].to_list() == [1, 2, 3]
     assert set(frame["seed_count"]) == {2}
+
+
+def test_language_models_are_drawn_reading_and_writing(tmp_path):
+    def read_and_written(result):
+        first = replace(result.measurement.latency[0], mode="prefill", token_count=128)
+        then = replace(first, mode="decode", token_count=1, context=127, latency_ms=2.0)
+        return replace(result, measurement=replace(result.measurement, latency=(first, then)))
+
+    timed = [result for result in synthetic.grid_results() if result.measurement and result.measurement.latency]
+    path = store_results(tmp_path, [read_and_written(result) for result in timed])
+    with open_results(path) as found:
+        rows = found.query(load("token_speeds").sql)
+    assert set(rows.columns) <= set(load("token_speeds").columns)
+    reading, writing = (rows.filter(pl.col("mode") == mode) for mode in ("prefill", "decode"))
+    assert reading.height == writing.height > 0 and reading["speedup"].to_list() == writing["speedup"].to_list()
+    batch = int(writing["part"][0].removeprefix("batch "))
+    assert writing["tokens_per_second"].to_list() == [batch * 1000 / 2.0] * writing.height
+    assert '"decode"' in json.dumps(prunebench.open_results(path).chart("token_speeds").to_dict())
+
+
+@pytest.mark.parametrize(("score", "kind"), [(("perplexity", "", False), "log"), (("r²", "", True), "linear")])
+def test_perplexity_stands_on_a_logarithmic_axis_and_r2_does_not(score, kind):
+    spec = panel_spec(load("accuracy_compression"), series_of([("pca", False)]), score)
+    axes = [layer["encoding"]["y"] for layer in spec["layer"] if layer.get("encoding", {}).get("y", {}).get("scale")]
+    assert axes and {axis["scale"].get("type", "linear") for axis in axes} == {kind}
+    below = [step["calculate"] for layer in spec["layer"] for step in layer.get("transform", ()) if "calculate" in step]
+    assert any("accuracy * datum.accuracy" in one for one in below) == (kind == "log")  # no bar ends below zero

@@ -26,8 +26,8 @@ NAMES = (
     "requested",
 )
 
-ASKED = ("runtimes", "retraining")  # drawn where somebody asks for it
-BESIDE = {"promised_speedup": "runtimes"}  # on a page as well, where trials were timed in several runtimes
+ASKED = ("runtimes", "retraining", "token_speeds")  # drawn where somebody asks for it
+BESIDE = {"promised_speedup": ("runtimes", "token_speeds")}  # on pages of several runtimes, of language models
 ALIASES = {"pareto": "accuracy_compression"}
 POINTS = "points"  # any query as a chart: report/generic.py
 
@@ -54,5 +54,4 @@ def load_page() -> Iterator[Chart]:
     """What a page may show, in its order: every chart, and behind some of them the one that answers it."""
     for name in NAMES:
         yield load(name)
-        if name in BESIDE:
-            yield load(BESIDE[name])
+        yield from map(load, BESIDE.get(name, ()))

@@ -12,7 +12,7 @@ from typing import Any
 
 import altair as alt
 
-from prunebench.report.score import CLASSIC, is_share
+from prunebench.report.score import CLASSIC, RATIOS, is_share
 from prunebench.report.style import Series
 
 HEIGHT = 270
@@ -39,6 +39,11 @@ class SeriesLook:
         return "share" if is_share(self.score[1]) else "number"
 
     @property
+    def score_is_ratio(self) -> bool:
+        """Whether equal ratios of it are equally far apart, as of perplexities."""
+        return self.score[0] in RATIOS
+
+    @property
     def score_format(self) -> str:
         """Its d3 format in a tooltip."""
         return ".2%" if is_share(self.score[1]) else ".4~g"
@@ -63,13 +68,17 @@ class SeriesLook:
         return alt.condition(CHOSEN, alt.value(strong), alt.value(weak))
 
     def axis(self, kind: str, title: str) -> Mapping[str, Any]:
-        """What `alt.X` or `alt.Y` takes beside its field; an axis of ratios is labelled 2×, 4×, 8×.
+        """What `alt.X` or `alt.Y` takes beside its field; an axis of ratios is labelled 2×, 4×, 8×; one of
+        positive numbers is logarithmic, too.
 
         Numbers are written as "~r": "~g" would label 80 between 60 and 100 as 8e+1.
         """
         shown: Any = {"title": title, "tickCount": 6}
         if kind == "ratio":
             scale, shown["labelExpr"] = alt.Scale(type="log", base=2, nice=False, padding=12), TIMES
+        elif kind == "positive":
+            scale = alt.Scale(type="log", nice=False, padding=10)
+            shown |= {"format": "~r", "tickCount": 20, "labelOverlap": "greedy"}  # of 6, none below 10 has a label
         else:
             scale, shown["format"] = alt.Scale(zero=False, nice=False, padding=10), "%" if kind == "share" else "~r"
         return {"type": "quantitative", "title": title, "scale": scale, "axis": alt.Axis(**shown)}

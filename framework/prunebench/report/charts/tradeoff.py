@@ -23,6 +23,8 @@ STRONGER, WEAKER = FLOORS = ("score_floor", "weaker_floor")
 NEAR = "isValid(datum.{0}) && datum.{0} > 2 * datum.least - datum.most && datum.{0} < 2 * datum.most - datum.least"
 # The weaker floor is left out where its name would be printed over the stronger one's.
 APART = f"!isValid(datum.{STRONGER}) || abs(datum.{WEAKER} - datum.{STRONGER}) > 0.05 * (datum.most - datum.least)"
+# A logarithmic axis has no place for mean - deviation below zero: such a bar is as long downwards as upwards.
+LOW = "datum.accuracy_low > 0 ? datum.accuracy_low : datum.accuracy * datum.accuracy / datum.accuracy_high"
 FRONT = alt.condition("chosen.all", alt.value(0.75), alt.value(0.2))
 
 
@@ -62,7 +64,9 @@ def tradeoff(rows: Any, look: Look, x: alt.X, tips: list[alt.Tooltip], x_bars: b
 def scored(look: Look) -> tuple[str, str]:
     """Kind and title of the axis of scores."""
     title, _, larger = getattr(look, "score", CLASSIC)
-    return getattr(look, "score_kind", "share"), axis_title(title) + ("" if larger else " (smaller is better)")
+    kind = "positive" if getattr(look, "score_is_ratio", False) else getattr(look, "score_kind", "share")
+    how = ", logarithmic" if kind == "positive" else ""
+    return kind, axis_title(title) + (how if larger else f" (smaller is better{how})")
 
 
 def best_of_all(base: Any) -> Any:
@@ -105,8 +109,11 @@ def _floor_line(rows: Any, floor: str) -> list[Any]:
 def error_bars(base: Any, look: Look, x_bars: bool) -> list[Any]:
     """Standard deviation over seeds upwards; sideways, the interval of a measured speedup."""
     colour = look.colour()
-    up = base.mark_rule(strokeWidth=1.1).encode(
-        y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high", color=colour, opacity=look.faded(0.55)
+    low = LOW if getattr(look, "score_is_ratio", False) else "datum.accuracy_low"
+    up = (
+        base.transform_calculate(drawn_low=low)
+        .mark_rule(strokeWidth=1.1)
+        .encode(y=alt.Y("drawn_low", type="quantitative"), y2="accuracy_high", color=colour, opacity=look.faded(0.55))
     )
     if not x_bars:
         return [up]
