@@ -55,7 +55,7 @@ function specOf(slot) {
 }
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-const isPoints = (row) => !row.score_unit || row.score_unit === "fraction";
+const isPoints = (row) => !row.score_title || row.score_unit === "fraction";
 
 /** A row of scores as differences from its dense network; what was scored is kept for the tooltip. */
 function asDrop(row) {
@@ -74,6 +74,10 @@ function drawDrops(layer) {
     const isShare = y.axis.format === "%";
     const title = `${y.title.replace(" (smaller is better)", "")} minus dense${isShare ? ", points" : ""}`;
     y.title = y.axis.title = title;
+    if (y.scale?.type === "log") {  // differences may be zero
+      y.scale = { ...y.scale, type: "linear" };
+      y.axis.tickCount = 6;
+    }
     if (isShare) Object.assign(y.axis, { format: undefined, labelExpr: "format(100 * datum.value, '~r')" });
   }
   for (const one of [tooltip || []].flat()) {

@@ -91,7 +91,7 @@ function timingCell(row, part) {
 }
 
 function accuracyCell(row) {
-  const isShare = !row.score_title || row.score_unit === "fraction";
+  const isShare = isPoints(row);
   const much = row.is_at_floor ? "no" : row.is_near_floor ? "hardly" : "";
   const floor = much ? element("small", { class: "bad" }, ` ${much} better than without a network`) : null;
   const told = row.seed_count === 1 ? seeds(1) : row.accuracy_std === null ? "" : `± ${shown(isShare ? "points" : "number", row.accuracy_std)}`;
@@ -100,7 +100,7 @@ function accuracyCell(row) {
 }
 
 function lossCell(row) {
-  const kind = !row.score_title || row.score_unit === "fraction" ? "points" : "number";
+  const kind = isPoints(row) ? "points" : "number";
   return cell({ kind }, row.accuracy_drop);
 }
 
