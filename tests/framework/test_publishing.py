@@ -52,13 +52,16 @@ def test_every_file_is_in_the_manifest_with_its_hash(folder: Path) -> None:
 
 def test_where_a_machine_keeps_things_is_not_published(tmp_path: Path) -> None:
     """Nor are views, where they are not wanted: the card is silent, and the folder is joined all the same."""
-    command = "/home/me/.venv/bin/bench run --grid x --db /home/me/my results/a.duckdb --scale offline"
+    command = (
+        "/home/me/.venv/bin/bench run --grid /home/me/my grids/x.toml --db /home/me/my results/a.duckdb "
+        "--data-dir=/home/me/data --plugin /home/me/p.py --plugin=own/q.py --scale offline"
+    )
     path = store_results(
         tmp_path, synthetic.grid_results(["digits"], ["lenet5"], compressions=(2,), seeds=1), command=command
     )
     publish(path, [], tmp_path / "out", views=False)
     assert pl.read_parquet(tmp_path / "out" / "tables" / "run.parquet")["command"].to_list() == [
-        "bench run --grid x --scale offline"
+        "bench run --grid x.toml --plugin p.py --plugin=own/q.py --scale offline"
     ]
     assert not (tmp_path / "out" / "views").exists() and "views" not in (tmp_path / "out" / "README.md").read_text()
     assert not any(b"/home/me" in file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file())

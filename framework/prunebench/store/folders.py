@@ -56,9 +56,19 @@ _CHOSEN = """
     union
     select id from result where is_dense and baseline in (select baseline from wanted)
 """
-# Where the program and the database stood says nothing to others, and much about the publisher's machine.
-_WITHOUT_PLACES = r"regexp_replace(regexp_replace(command, '^\S*/', ''), ' --db[ =].*?( --|$)', '\1')"
+_DROPPED, _NAMED = ("db", "data-dir", "address"), "grid|plugin"  # options of a command that name places
 _OF_CHOSEN = "(select {0} from result where id in (from temp.chosen))"
+
+
+def _without_places() -> str:
+    """The column `command` without what says nothing to others and much about the publisher's machine.
+
+    Databases, data and addresses go; of a grid's or plugin's file the name stays.
+    """
+    told = r"regexp_replace(command, '^\S*/', '')"
+    for option in _DROPPED:
+        told = rf"regexp_replace({told}, ' --{option}[ =].*?( --|$)', '\1')"
+    return rf"regexp_replace({told}, '( --(?:{_NAMED})[ =])/(?:[^ ]| [^-])*/', '\1', 'g')"
 
 
 def _condition(table: str) -> str:
@@ -87,7 +97,7 @@ def _condition(table: str) -> str:
 
 def _write_table(connection: DuckDBPyConnection, table: str, folder: Path) -> dict[str, Any]:
     name = f"tables/{table}.parquet"
-    shown = f"* replace ({_WITHOUT_PLACES} as command)" if table == "run" else "*"
+    shown = f"* replace ({_without_places()} as command)" if table == "run" else "*"
     sql = f"select {shown} from {table} where {_condition(table)}"
     return {"file": name, "rows": write_parquet(connection, sql, folder / name, "order by all").row_count}
 
