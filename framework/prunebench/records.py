@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,8 @@ Scalar = bool | int | float | str
 Value = Scalar | list[Any] | dict[str, Any] | None
 Status = Literal["ok", "skipped", "failed", "timeout", "killed", "oom"]
 T = TypeVar("T")
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
+_MAKING = threading.Lock()
 
 COUNTING_RULE = 2  # how MACs are counted; rule 1 was torch's own counter, which gave fused attention and others none
 
@@ -34,7 +37,25 @@ def encode(record: object) -> bytes:
 
 def decode(line: bytes | str, kind: type[T]) -> T:
     """The record of type `kind` that `line` holds; raises `msgspec.ValidationError` naming the field."""
-    return msgspec.json.decode(line, type=kind)
+    return decoder_of(kind).decode(line)
+
+
+def converted(values: object, kind: type[T]) -> T:
+    """The record of type `kind` with the plain `values`; raises `msgspec.ValidationError` naming the field."""
+    decoder_of(kind)
+    return msgspec.convert(values, kind)
+
+
+def decoder_of(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """What decodes `kind`, made once.
+
+    msgspec notes on a class what it has found out of it, before it is done: two threads that ask for the first time
+    end the process with a segmentation fault.
+    """
+    if kind not in _DECODERS:
+        with _MAKING:
+            _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
+    return _DECODERS[kind]
 
 
 def short_hash(text: bytes | str) -> str:

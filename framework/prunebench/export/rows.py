@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from prunebench.errors import StoreError
-from prunebench.records import Choice, Protocol, Trial
+from prunebench.records import Choice, Protocol, Trial, converted
 from prunebench.store import open_results
 from prunebench.store.lookup import trial_of
 
@@ -47,7 +45,7 @@ def row_of(db: Path, text: str) -> Row:
         raise StoreError(f"trial {trial_id} has no result that ended ok: bench show {trial_id} says how it ended")
     row = rows[0]
     dataset, model, method = (_choice(row.pop(name)) for name in ("dataset", "model", "method"))
-    protocol = msgspec.convert(json.loads(row.pop("settings")), Protocol)
+    protocol = converted(json.loads(row.pop("settings")), Protocol)
     trial = Trial(dataset, model, method, row.pop("seed"), protocol)
     if trial.id != trial_id:
         raise StoreError(f"trial {trial_id} was stored by a prunebench that names settings otherwise: {trial.id} now")
@@ -57,5 +55,5 @@ def row_of(db: Path, text: str) -> Row:
 def _choice(text: str) -> Choice:
     stored = json.loads(text)
     params, target, stages = (stored[key] or {} for key in ("p", "t", "s"))
-    inner = tuple(msgspec.convert(stage, Choice) for stage in stages or ())
+    inner = tuple(converted(stage, Choice) for stage in stages or ())
     return Choice(stored["n"], params, target, inner, stored["c"])

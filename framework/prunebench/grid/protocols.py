@@ -14,7 +14,7 @@ from prunebench.errors import GridError
 from prunebench.grid.axes import check_keys, key_name
 from prunebench.grid.recipes import check_recipe, recipe_table
 from prunebench.recipe import changed
-from prunebench.records import LatencyProtocol, Protocol, Recipe
+from prunebench.records import LatencyProtocol, Protocol, Recipe, converted
 from prunebench.writing import fits_in_64_bits, short
 
 THREAD_LIMIT = 1024
@@ -132,7 +132,7 @@ def _plain(value: Any) -> Any:
 
 def _typed(kind: type[Any], values: dict[str, Any], where: str) -> Any:
     try:
-        return msgspec.convert(values, kind)
+        return converted(values, kind)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         place = place.rstrip("`")

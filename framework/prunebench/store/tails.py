@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from prunebench.records import decoder_of
 from prunebench.store.journal import Tail, read_tails
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def tail_outcomes(tail: Tail) -> Iterator[tuple[str, str, str, int]]:
 
 def tail_keys(tail: Tail) -> Iterator[tuple[str, str, int]]:
     """Run, trial id and attempt of the results in `tail`: a journal may be a copy under another name."""
-    decoder = msgspec.json.Decoder(_Record)
+    decoder = decoder_of(_Record)
     for body in tail.results:
         with contextlib.suppress(msgspec.ValidationError):
             record = decoder.decode(body)
@@ -52,7 +53,7 @@ def tail_keys(tail: Tail) -> Iterator[tuple[str, str, int]]:
 
 def tail_endings(tail: Tail) -> Iterator[tuple[str, str, str, int, dict[str, str]]]:
     """The same with the code of the plugins."""
-    decoder = msgspec.json.Decoder(_Record)
+    decoder = decoder_of(_Record)
     for body in tail.results:
         with contextlib.suppress(msgspec.ValidationError):
             record = decoder.decode(body)

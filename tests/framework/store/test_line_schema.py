@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -102,3 +104,33 @@ def test_a_line_without_what_it_is_filed_by_is_no_result(changed: dict[str, Any]
     body["result"] |= changed
     found = fault_of("result", json.dumps(body))
     assert fault in found and bool(fault) == bool(found)
+
+
+AT_ONCE = """
+import sys, threading
+from prunebench.records import Choice, Protocol, Trial, decode, encode
+
+line = encode(Trial(Choice("d"), Choice("m"), Choice("x"), 0, Protocol()))
+gate = threading.Barrier(8)
+sys.setswitchinterval(1e-6)
+
+
+def work():
+    gate.wait()
+    found.append(decode(line, Trial))
+
+
+found = []
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(found), len({trial.id for trial in found}))
+"""
+
+
+def test_threads_that_decode_for_the_first_time_at_once_are_served():
+    """msgspec by itself ends the process in eleven of twelve tries."""
+    done = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "8 1\n"), done.stderr
