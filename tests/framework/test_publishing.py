@@ -133,6 +133,6 @@ def test_grid_lines_of_a_trial_plan_the_same_trial() -> None:
 
 def test_the_projects_own_results_are_sound_and_small(tmp_path: Path) -> None:
     folder = Path(__file__).parents[2] / "docs" / "results"
-    assert read_manifest(folder)["trials"] >= 123
-    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2_000_000
-    assert join(Store(tmp_path / "x.duckdb"), folder).report.result_count >= 123
+    assert read_manifest(folder)["trials"] >= 326
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2_500_000
+    assert join(Store(tmp_path / "x.duckdb"), folder).report.result_count >= 326
