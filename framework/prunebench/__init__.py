@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prunebench.engine.session import run
     from prunebench.errors import DataError, InvalidOutput, NotApplicable, PruneBenchError
     from prunebench.export.load import load
+    from prunebench.measure.statistics import drop_interval
     from prunebench.measure.storage import stored_byte_count
     from prunebench.own.compare import compare
     from prunebench.own.data import splits_from
@@ -52,6 +53,7 @@ _HOMES = {
     "errors": ("DataError", "InvalidOutput", "NotApplicable", "PruneBenchError"),
     "plugins.hookspecs": ("hookimpl",),
     "export.load": ("load",),
+    "measure.statistics": ("drop_interval",),
     "measure.storage": ("stored_byte_count",),
     "own.compare": ("compare",),
     "own.data": ("splits_from",),
@@ -93,6 +95,7 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "compare",
+    "drop_interval",
     "hookimpl",
     "load",
     "open_results",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import torch
 from lm_eval import evaluator
 from lm_eval.api.model import TemplateLM
 from lm_eval.tasks import TaskManager
-from prunebench import Model, NotApplicable, Tokenizer, samples
+from prunebench import Model, NotApplicable, Tokenizer, drop_interval, samples
 from torch import Tensor, nn
 
 LOGITS = 2**26  # numbers that one forward pass may answer, 256 MB of float32
@@ -245,23 +244,11 @@ def _numbers(pruned: Answers, dense: Answers) -> dict[str, float]:
         lost = sum(1 for a, b in zip(right, before, strict=True) if b > a)
         won = sum(1 for a, b in zip(right, before, strict=True) if a > b)
         found[share], found[f"dense_{share}"] = (sum(one) / len(one) for one in (right, before))
-        low, high = drop_interval(lost, won, len(right))
-        found |= {f"{share}_loss": (lost - won) / len(right), f"{share}_loss_low": low, f"{share}_loss_high": high}
+        loss = drop_interval(lost, won, len(right))
+        found |= {f"{share}_loss": loss.value, f"{share}_loss_low": loss.low, f"{share}_loss_high": loss.high}
     return {
         **found,
         "questions": len(pruned.right["acc"]),
         "shortened": pruned.shortened,
         "version": pruned.version,
     }
-
-
-def drop_interval(lost: int, won: int, count: int) -> tuple[float, float]:
-    """95 % interval of dense - pruned accuracy on the same `count` questions: half a question more in each of 4 counts.
-
-    Agresti and Min, Simple improved confidence intervals for comparing matched proportions, Statistics in Medicine 24
-    (2005).
-    """
-    middle = (lost - won) / (count + 2)
-    spread = max(lost + won + 1 - (lost - won) ** 2 / (count + 2), 0)
-    half = 1.959963984540054 * math.sqrt(spread) / (count + 2)
-    return max(-1.0, middle - half), min(1.0, middle + half)

@@ -149,7 +149,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
         facts = _facts(trial, bench, dense, pruned)
         facts["metrics"], declined = all_readings(
             measuring(bench.installed, trial.protocol),
-            Subject(instance(bench.installed, "model", trial.model), pruned.network, dense.network),
+            Subject(dense.model, pruned.network, dense.network),
             dense.splits.test,
             dense.objective,
             bench.device,

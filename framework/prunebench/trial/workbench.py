@@ -70,6 +70,7 @@ class DenseNetwork:
     remarks: tuple[str, ...] = ()  # on the model and the data, for every row
     decoding: Callable[[nn.Module, Tensor], tuple[Any, ...] | None] = lambda network, tokens: None  # of its model
     facts: Mapping[str, Value] = field(default_factory=dict)  # what two numbers must share to be compared
+    model: Model | None = None  # the plugin that built it
 
     @property
     def example(self) -> Tree:
@@ -211,6 +212,7 @@ class Workbench:
             (*model.remarks(), *facts_note(splits), *self._advice[reading(trial, model)]),
             model.decoding,
             _facts(model, network, calibration, splits, trial.seed),
+            model,
         )
 
     def objective(self, trial: Trial) -> Objective:
