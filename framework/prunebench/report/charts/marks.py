@@ -12,6 +12,7 @@ from typing import Any
 
 import altair as alt
 
+from prunebench.plugins.chart import Look
 from prunebench.report.score import CLASSIC, RATIOS, is_share
 from prunebench.report.style import Series
 
@@ -86,6 +87,23 @@ class SeriesLook:
     def tips(self, *columns: tuple[str, str, str]) -> list[alt.Tooltip]:
         """Which setting a mark stands for, then `columns`."""
         return [*setting_tips(), *(tip(field, title, form) for field, title, form in columns)]
+
+
+def speedups_beside(rows: Any, x: alt.X, look: Look) -> Any:
+    """A column for each value of `x`, its settings beside one another, with measured speedup upwards."""
+    y = alt.Y("speedup", **look.axis("ratio", "Times faster, measured"))
+    return alt.Chart(rows).encode(x=x, y=y, xOffset=alt.XOffset("setting", type="nominal"))
+
+
+def with_intervals(base: Any, look: Look, tips: list[alt.Tooltip]) -> list[Any]:
+    """Bars and marks of a chart by `speedups_beside`."""
+    bars = base.mark_rule(strokeWidth=1.1).encode(
+        y=alt.Y("speedup_low", type="quantitative"), y2="speedup_high", color=look.colour(), opacity=look.faded(0.6)
+    )
+    points = base.mark_point(filled=True, size=62).encode(
+        color=look.colour(), shape=look.shape(), opacity=look.faded(0.95), tooltip=tips
+    )
+    return [bars, points]
 
 
 def kept_numbers(room: str) -> str:

@@ -10,7 +10,8 @@ import altair as alt
 from prunebench.plugins.chart import Chart, Look
 from prunebench.records import Runtime
 from prunebench.report.charts.columns import SPEEDUP, WHICH
-from prunebench.report.charts.marks import even
+from prunebench.report.charts.marks import even, speedups_beside, with_intervals
+from prunebench.report.charts.template import filled
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Runtimes(Chart):
         "promise": ("theoretical speedup", "ratio"),
     }
 
+    @property
+    def sql(self) -> str:
+        """The query, with the fragment that it shares."""
+        return filled(self.name)
+
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel and batch size; a column a runtime."""
         x = alt.X(
@@ -38,20 +44,12 @@ class Runtimes(Chart):
             sort=list(get_args(Runtime)),
             axis=alt.Axis(title=None, labelAngle=-30, grid=False),
         )
-        y = alt.Y("speedup", **look.axis("ratio", "Times faster, measured"))
-        beside = alt.XOffset("setting", type="nominal")
-        base = alt.Chart(rows).encode(x=x, y=y, xOffset=beside)
+        base = speedups_beside(rows, x, look)
         equal = even().encode(y=alt.Y("even", type="quantitative"))
         promise = base.mark_tick(thickness=2, color="#7d8590", opacity=0.8).encode(
             y=alt.Y("promise", type="quantitative")
         )
-        bars = base.mark_rule(strokeWidth=1.1).encode(
-            y=alt.Y("speedup_low", type="quantitative"), y2="speedup_high", color=look.colour(), opacity=look.faded(0.6)
-        )
         told = look.tips(
             ("speedup", "measured", ".2f"), ("speedup_low", "interval from", ".2f"), ("promise", "promised", ".2f")
         )
-        points = base.mark_point(filled=True, size=62).encode(
-            color=look.colour(), shape=look.shape(), opacity=look.faded(0.95), tooltip=told
-        )
-        return alt.layer(equal, promise, bars, points)
+        return alt.layer(equal, promise, *with_intervals(base, look, told))

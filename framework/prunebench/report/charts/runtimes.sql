@@ -27,15 +27,7 @@ settings as (
         bool_or(control) as control,
         count(*) as seed_count,
         avg(theoretical_speedup) as promise,
-        exp(avg(ln(speedup))) as speedup,
-        case
-            when count(*) > 1 then exp(avg(ln(speedup)) - half95(ln(speedup)))
-            else min(speedup_low)
-        end as speedup_low,
-        case
-            when count(*) > 1 then exp(avg(ln(speedup)) + half95(ln(speedup)))
-            else max(speedup_high)
-        end as speedup_high
+        $speedup_over_seeds
     from timed
     group by panel, batch, method, setting, runtime
 )

@@ -8,7 +8,7 @@ from importlib import resources
 from string import Template
 from textwrap import indent
 
-FRAGMENTS = "score_fragments"
+FRAGMENTS = "fragments"
 
 
 def filled(name: str, **words: str) -> str:
@@ -24,7 +24,7 @@ def filled(name: str, **words: str) -> str:
 
 @cache
 def _fragments() -> dict[str, str]:
-    """The pieces of SQL that queries of scores share, by name."""
+    """The pieces of SQL that several queries share, by name."""
     found = re.findall(r"^-- \$(\w+):.*\n((?:.+\n)+)", _read(FRAGMENTS), flags=re.M)
     return {name: sql.rstrip() for name, sql in found}
 

@@ -9,7 +9,8 @@ import altair as alt
 
 from prunebench.plugins.chart import Chart, Look
 from prunebench.report.charts.columns import SPEEDUP, WHICH
-from prunebench.report.charts.marks import even
+from prunebench.report.charts.marks import even, speedups_beside, with_intervals
+from prunebench.report.charts.template import filled
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,17 @@ class TokenSpeeds(Chart):
         "dense_tokens_per_second": ("tokens per second, dense", "number"),
     }
 
+    @property
+    def sql(self) -> str:
+        """The query, with the fragment that it shares."""
+        return filled(self.name)
+
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel and batch size; a column per mode."""
         axis = alt.Axis(title=None, labelAngle=0, grid=False)
         x = alt.X("mode", type="nominal", sort=["prefill", "decode"], axis=axis)
-        y = alt.Y("speedup", **look.axis("ratio", "Times faster, measured"))
-        base = alt.Chart(rows).encode(x=x, y=y, xOffset=alt.XOffset("setting", type="nominal"))
+        base = speedups_beside(rows, x, look)
         equal = even().encode(y=alt.Y("even", type="quantitative"))
-        bars = base.mark_rule(strokeWidth=1.1).encode(
-            y=alt.Y("speedup_low", type="quantitative"), y2="speedup_high", color=look.colour(), opacity=look.faded(0.6)
-        )
         told = look.tips(
             ("speedup", "measured", ".2f"),
             ("speedup_low", "interval from", ".2f"),
@@ -47,7 +49,4 @@ class TokenSpeeds(Chart):
             ("tokens_per_second", "tokens/s", ",.0f"),
             ("dense_tokens_per_second", "tokens/s, dense", ",.0f"),
         )
-        points = base.mark_point(filled=True, size=62).encode(
-            color=look.colour(), shape=look.shape(), opacity=look.faded(0.95), tooltip=told
-        )
-        return alt.layer(equal, bars, points)
+        return alt.layer(equal, *with_intervals(base, look, told))

@@ -26,15 +26,7 @@ select
     mode,
     bool_or(control) as control,
     count(*) as seed_count,
-    exp(avg(ln(speedup))) as speedup,
-    case
-        when count(*) > 1 then exp(avg(ln(speedup)) - half95(ln(speedup)))
-        else min(speedup_low)
-    end as speedup_low,
-    case
-        when count(*) > 1 then exp(avg(ln(speedup)) + half95(ln(speedup)))
-        else max(speedup_high)
-    end as speedup_high,
+    $speedup_over_seeds,
     avg(tokens_per_second) as tokens_per_second,
     avg(dense_tokens_per_second) as dense_tokens_per_second
 from timed

@@ -44,3 +44,14 @@ floors[1].value as score_floor,
 floors[1].name as score_floor_name,
 floors[2].value as weaker_floor,
 floors[2].name as weaker_floor_name
+
+-- $speedup_over_seeds: of one setting, with the interval over its seeds, or of its only one
+exp(avg(ln(speedup))) as speedup,
+case
+    when count(*) > 1 then exp(avg(ln(speedup)) - half95(ln(speedup)))
+    else min(speedup_low)
+end as speedup_low,
+case
+    when count(*) > 1 then exp(avg(ln(speedup)) + half95(ln(speedup)))
+    else max(speedup_high)
+end as speedup_high
