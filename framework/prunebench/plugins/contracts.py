@@ -303,10 +303,7 @@ class Objective(ABC):
     title: ClassVar[str] = ""  # the headline for people, "top-1 accuracy"; by default `score` with spaces
     larger_is_better: ClassVar[bool] = True
     compared: ClassVar[Literal["difference", "ratio"]] = "difference"  # how two headlines are compared
-    near: ClassVar[tuple[float, float]] = (
-        0.01,
-        0.05,
-    )  # largest losses that count as "as good" as dense, and as "nearly"
+    near: ClassVar[tuple[float, float]] = (0.01, 0.05)  # losses up to which it is "as good" as dense, and "nearly"
     paired: ClassVar[Literal["bits", "values", "none"]] = "values"  # what `judge` returns per sample, for paired tests
 
     @abstractmethod

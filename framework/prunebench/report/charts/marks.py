@@ -95,7 +95,7 @@ def speedups_beside(rows: Any, x: alt.X, look: Look) -> Any:
     return alt.Chart(rows).encode(x=x, y=y, xOffset=alt.XOffset("setting", type="nominal"))
 
 
-def with_intervals(base: Any, look: Look, tips: list[alt.Tooltip]) -> list[Any]:
+def with_intervals(base: Any, look: Look, tips: Sequence[Any]) -> list[Any]:
     """Bars and marks of a chart by `speedups_beside`."""
     bars = base.mark_rule(strokeWidth=1.1).encode(
         y=alt.Y("speedup_low", type="quantitative"), y2="speedup_high", color=look.colour(), opacity=look.faded(0.6)
