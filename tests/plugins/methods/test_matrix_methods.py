@@ -48,7 +48,9 @@ METHODS: list[Method] = [
     AWQ(bits=4, group=8, clip=False),
     MlpWidth(keep=0.5),
     MlpWidth(keep=0.5, score="leverage"),
+    MlpWidth(keep=0.5, repair_mean=True),
     Heads(keep=0.5),
+    Heads(keep=0.5, score="fluctuation", refit=False, repair_mean=True),
     ModeGpt(keep=0.5),
     AttentionSvd(keep=0.5),
     SliceResidual(keep=0.67),
@@ -202,3 +204,64 @@ def parts(network: nn.Module) -> tuple[Array, dict[str, Array], Array]:
     found = {name: value.detach().double().numpy() for name, value in arrays.items()}
     table, head = (module.weight.detach().double().numpy() for module in (network.model.embed_tokens, network.lm_head))
     return table, found, head
+
+
+def inputs_and_outputs(network: nn.Module, name: str) -> tuple[Array, Array]:
+    """What a layer is given and answers, as rows."""
+    seen: list[Array] = []
+    layer = network.get_submodule(name)
+    hook = lambda m, args, out: seen.extend(v.detach().flatten(0, 1).double().numpy() for v in (args[0], out))  # noqa: E731
+    handle = layer.register_forward_hook(hook)
+    answers(network, TOKENS)
+    handle.remove()
+    return seen[0], seen[1]
+
+
+FLAP = {"score": "fluctuation", "refit": False, "repair_mean": True}
+READERS = {"mlp.down_proj": MlpWidth, "self_attn.o_proj": Heads}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_fluctuations_choose_and_a_bias_answers_the_mean_as_published(reader: str) -> None:
+    network, name = own_decoder(), f"model.layers.0.{reader}"
+    rows, _ = inputs_and_outputs(network, name)
+    weight = network.get_submodule(name).weight.detach().double().numpy()
+    scores, heads = rows.var(0) * np.square(weight).sum(0), 2 if "o_proj" in reader else rows.shape[1]
+    best = np.sort(np.argsort(-scores.reshape(heads, -1).sum(1), kind="stable")[: heads // 2])
+    kept = np.arange(rows.shape[1]).reshape(heads, -1)[best].ravel()
+    gone = np.setdiff1d(np.arange(rows.shape[1]), kept)
+    narrow = pruned(READERS[reader](keep=0.5, **FLAP), network, language_task(network, TOKENS)).get_submodule(name)
+    np.testing.assert_allclose(narrow.weight.detach().numpy(), weight[:, kept], atol=1e-7)
+    np.testing.assert_allclose(narrow.bias.detach().numpy(), weight[:, gone] @ rows[:, gone].mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_deviations_refitted_lose_least_and_are_least_squares(reader: str) -> None:
+    network, name = own_decoder(), f"model.layers.0.{reader}"
+    rows, dense = inputs_and_outputs(network, name)
+    lost = {}
+    for repair in ({"repair_mean": True}, {}, {"refit": False, "repair_mean": True}, {"refit": False}):
+        cls = READERS[reader]
+        layer = pruned(cls(keep=0.5, ridge=1e-12, **repair), network, language_task(network, TOKENS)).get_submodule(
+            name
+        )
+        kept = kept_inputs(layer, rows, reader, network)
+        bias = 0.0 if layer.bias is None else layer.bias.detach().double().numpy()
+        answer = rows[:, kept] @ layer.weight.detach().double().numpy().T + bias
+        lost[tuple(repair)] = np.square(answer - dense).sum()
+        if repair == {"repair_mean": True}:
+            seen = np.column_stack([rows[:, kept], np.ones(len(rows))])
+            best = seen @ np.linalg.lstsq(seen, dense, rcond=None)[0]
+            np.testing.assert_allclose(lost[tuple(repair)], np.square(best - dense).sum(), rtol=1e-3)
+    both, refit, repair_alone, none = lost.values()
+    assert both < refit < none and both < repair_alone < none
+
+
+def kept_inputs(layer: nn.Module, rows: Array, reader: str, network: nn.Module) -> Array:
+    """The inputs that the defaults keep, by their definition."""
+    weight = network.get_submodule(f"model.layers.0.{reader}").weight.detach().double().numpy()
+    scores, heads = np.square(rows).mean(0) * np.square(weight).sum(0), 2 if "o_proj" in reader else rows.shape[1]
+    best = np.sort(np.argsort(-scores.reshape(heads, -1).sum(1), kind="stable")[: heads // 2])
+    found: Array = np.arange(rows.shape[1]).reshape(heads, -1)[best].ravel()
+    assert len(found) == layer.weight.shape[1]
+    return found
