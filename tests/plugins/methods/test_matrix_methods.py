@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from prunebench import Method
 from prunebench.measure.counts import layer_shapes
 from prunebench.trial.task import TrialTask
-from prunebench_methods.blocks.drop_blocks import DropBlocks
-from prunebench_methods.blocks.heads import Heads
-from prunebench_methods.blocks.mlp_width import MlpWidth
+from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
+from prunebench_methods.blocks.heads import Heads, HeadsRandom
+from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 from prunebench_methods.blocks.mlp_width_math import choose
 from prunebench_methods.blocks.modegpt import AttentionSvd, ModeGpt
-from prunebench_methods.blocks.slice_residual import SliceResidual
+from prunebench_methods.blocks.slice_residual import SliceResidual, SliceResidualRandom
 from prunebench_methods.low_rank.basis_sharing import BasisSharing
 from prunebench_methods.low_rank.basis_sharing_math import factors
+from prunebench_methods.low_rank.random_directions import LowRankRandom
 from prunebench_methods.low_rank.two_sided import TwoSidedLowRank
 from prunebench_methods.low_rank.whitened import Asvd, FisherSvd, WhitenedSvd
 from prunebench_methods.masks.alps import Alps
+from prunebench_methods.masks.random_masks import Random
 from prunebench_methods.masks.sparsegpt import SparseGPT
 from prunebench_methods.masks.wanda import Wanda
 from prunebench_methods.quantization.awq import AWQ
@@ -265,3 +267,48 @@ def kept_inputs(layer: nn.Module, rows: Array, reader: str, network: nn.Module) 
     found: Array = np.arange(rows.shape[1]).reshape(heads, -1)[best].ravel()
     assert len(found) == layer.weight.shape[1]
     return found
+
+
+CONTROLS = {  # of every kind of structure: the method, and the control of the same shape
+    "low rank": (WhitenedSvd(keep=0.6), LowRankRandom(keep=0.6)),
+    "rows and coefficients": (WhitenedSvd(keep=0.6, form="pivot"), LowRankRandom(keep=0.6, form="pivot")),
+    "widths": (MlpWidth(keep=0.5), MlpWidthRandom(keep=0.5)),
+    "heads": (Heads(keep=0.5), HeadsRandom(keep=0.5)),
+    "blocks": (DropBlocks(drop=1), DropBlocksRandom(drop=1)),
+    "stream": (SliceResidual(keep=0.67), SliceResidualRandom(keep=0.67)),
+    "weights": (Wanda(keep=0.5, pattern="layer"), Random(keep=0.5)),
+}
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_every_structure_has_a_random_control_of_its_shape(kind: str) -> None:
+    method, control = CONTROLS[kind]
+    network = own_decoder()
+    assert type(control).control and not type(method).control and type(control).stochastic
+    after, random = (pruned(each, network, language_task(network, TOKENS)) for each in (method, control))
+    shapes = [{name: value.shape for name, value in each.named_parameters()} for each in (after, random)]
+    assert shapes[0] == shapes[1]
+    assert sum(int(p.count_nonzero()) for p in after.parameters()) == sum(
+        int(p.count_nonzero()) for p in random.parameters()
+    )
+    again = pruned(control, network, language_task(network, TOKENS))
+    assert torch.equal(answers(random, TOKENS), answers(again, TOKENS)), "one seed draws one network"
+    seeds = [task_for(network, TOKENS, seed=seed) for seed in (1, 2, 3)]
+    for task in seeds:
+        task.objective, task.outputs, task.shapes = LanguageModelling(), 19, layer_shapes(network, TOKENS[:1])
+    drawn = [answers(pruned(control, network, task), TOKENS) for task in seeds]
+    assert any(not torch.equal(answers(random, TOKENS), each) for each in drawn)
+
+
+def test_chosen_directions_lose_less_than_drawn_ones() -> None:
+    weight = np.random.default_rng(1).standard_normal((12, 32))
+    rows = np.random.default_rng(0).standard_normal((200, 32)) * np.logspace(-1, 1, 32)
+    for side in (weight, weight.T):
+        x, dense = torch.tensor(rows[:, : side.shape[1]]), torch.tensor(side)
+        lost = []
+        for method in (WhitenedSvd(rank=4, centred=False), LowRankRandom(rank=4)):
+            left, right = method.product(dense, gram_of(x.numpy()), ALIKE).cut(4, dense)
+            lost.append(float((x @ (left @ right - dense).T).square().sum()))
+        assert lost[0] < lost[1]
+        left, right = LowRankRandom(rank=12).product(dense, gram_of(x.numpy()), ALIKE).cut(12, dense)
+        torch.testing.assert_close(left @ right, dense)
