@@ -8,7 +8,7 @@ from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.heads import Heads, HeadsRandom
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 from prunebench_methods.blocks.modegpt import AttentionSvd, ModeGpt
-from prunebench_methods.blocks.slice_residual import SliceResidual
+from prunebench_methods.blocks.slice_residual import SliceResidual, SliceResidualRandom
 
 METHODS: list[type[Method]] = [
     MlpWidth,
@@ -20,4 +20,5 @@ METHODS: list[type[Method]] = [
     ModeGpt,
     AttentionSvd,
     SliceResidual,
+    SliceResidualRandom,
 ]

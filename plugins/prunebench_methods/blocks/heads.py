@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import Method, Task, param
 
+from prunebench_methods.blocks.fields import REFIT, RIDGE, repair_param
 from prunebench_methods.shared.allocation import allocation_param
 
 if TYPE_CHECKING:
     from torch import nn
 
+SCORE = "how heads are chosen: by second moments of their outputs, or by variances"
 KEEP = "share of each attention's key-value heads that is kept, rounded up, with the queries that read them"
-REFIT = "refit the layer that reads the heads, by least squares on calibration data"
-RIDGE = "ridge of the refit, as a share of the mean of the Gram matrix's diagonal"
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class _Heads(Method):
     refit: bool = param(True, REFIT)
     ridge: float = param(1e-6, RIDGE, above=0)
     allocation: str = allocation_param()
+    repair_mean: bool = repair_param()
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The same modules, with fewer heads; declines where no attention has a layer each for its four maps."""
@@ -47,14 +48,20 @@ class Heads(_Heads):
     """Keeps the attention heads whose outputs weigh most, and refits the layer that reads them.
 
     An, Zhao, Yu, Tang and Wang (FLAP, 2023) score an input of the output layer by its variance times the squared norm
-    of the weights that read it. This method takes the second moment, gives all attentions one share, and refits by
-    least squares instead of a bias. Where several queries share a key and a value, all of them stay or
-    go together, so that grouped attention stays grouped alike.
+    of the weights that read it, and let a bias answer what is left out: `score = "fluctuation"`, `repair_mean` and no
+    refit, here at one share in all attentions. The defaults take the second moment and refit by least squares, which
+    loses less on the calibration data; with `repair_mean`, too, deviations from the mean are refitted. Where several
+    queries share a key and a value, all of them stay or go together, so that grouped attention stays grouped alike.
     """
 
     name = "heads"
     paper = "https://arxiv.org/abs/2312.11983"
-    criterion = "activation"
+    score: str = param("activation", SCORE, choices=("activation", "fluctuation"), additive=True)
+
+    @property
+    def criterion(self) -> str:  # type: ignore[override]
+        """How heads are chosen."""
+        return self.score
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from prunebench import Attention, NotApplicable, Part, Task, samples
 from torch import Tensor, nn
 
-from prunebench_methods.blocks.mlp_width_math import refitted
-from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, moments_of, rewrite
+from prunebench_methods.blocks.mlp_width_math import repaired
+from prunebench_methods.blocks.parts import bias, grams_of_parts, known_anatomy, matrix, rewrite, rewrite_reader
 from prunebench_methods.shared.allocation_math import Sites, shares_of
-from prunebench_methods.shared.grams import grams_of
+from prunebench_methods.shared.grams import Gram, grams_of
 from prunebench_methods.shared.numerics import working
 
 
@@ -32,11 +32,11 @@ def fewer_heads(method: Any, network: nn.Module, task: Task) -> nn.Module:
         fewest = min(each.key_value_heads for each in chosen.values())
         raise NotApplicable(f"keep {method.keep:g} of {fewest} key-value heads, rounded up, is all of them")
     reads = {name: attention.output for name, attention in chosen.items()}
-    moments = moments_of(network, task, reads, anatomy.head)
+    grams = grams_of_parts(network, task, reads, anatomy.head)
     shares = _shares(method, network, task, chosen, anatomy.head)
     for name, attention in chosen.items():
         kept = method.count(attention.key_value_heads, shares[name])
-        _narrow(method, network, task, attention, moments[name], kept)
+        _narrow(method, network, task, attention, grams[name], kept)
     _require_runs(network, task)
     return network
 
@@ -71,13 +71,13 @@ def _shares(
     return {name: found[attention.output.module] for name, attention in chosen.items()}
 
 
-def _narrow(method: Any, network: nn.Module, task: Task, attention: Attention, moment: Tensor, kept: int) -> None:
+def _narrow(method: Any, network: nn.Module, task: Task, attention: Attention, gram: Gram, kept: int) -> None:
     if kept == attention.key_value_heads:
         task.layer(attention.output.module, left_alone="all of its heads are kept")
         return
-    groups = choose(method.criterion, kept, moment, matrix(network, attention.output), attention, task.generator)
-    explained = refitted(moment, inputs_of(attention, groups), method.ridge) if method.refit else None
-    cut(network, attention, groups, explained)
+    seen = gram.second(0, centred=method.criterion == "fluctuation")
+    groups = choose(method.criterion, kept, seen, matrix(network, attention.output), attention, task.generator)
+    cut(network, attention, groups, *repaired(method, gram, inputs_of(attention, groups)))
     for part in (attention.query, attention.key, attention.value, attention.output):
         task.layer(part.module, rank=kept)
 
@@ -85,7 +85,10 @@ def _narrow(method: Any, network: nn.Module, task: Task, attention: Attention, m
 def choose(
     criterion: str, count: int, moment: Tensor, output: Tensor, attention: Attention, generator: torch.Generator
 ) -> Tensor:
-    """(count,) key-value heads that are kept, ascending, by what the heads that read them add to the output."""
+    """(count,) key-value heads that are kept, ascending, by what the heads that read them add to the output.
+
+    `moment` is that of the output map's inputs, or their covariance for the criterion "fluctuation".
+    """
     if criterion == "random":
         return torch.randperm(attention.key_value_heads, generator=generator)[:count].sort().values.to(moment.device)
     energy = moment.diagonal().clamp(min=0) * output.double().square().sum(0)
@@ -99,16 +102,16 @@ def inputs_of(attention: Attention, groups: Tensor) -> Tensor:
     return (groups[:, None] * size + torch.arange(size, device=groups.device)).flatten()
 
 
-def cut(network: nn.Module, attention: Attention, groups: Tensor, explained: Tensor | None) -> None:
+def cut(
+    network: nn.Module, attention: Attention, groups: Tensor, explained: Tensor | None, mean: Tensor | None
+) -> None:
     """Keep these groups of the attention, in place."""
     kept = inputs_of(attention, groups)
     size = attention.head_dim
     own = (groups[:, None] * size + torch.arange(size, device=groups.device)).flatten()
     for part, rows in ((attention.query, kept), (attention.key, own), (attention.value, own)):
         _keep_rows(network, part, rows)
-    output = matrix(network, attention.output)
-    narrower = output[:, kept] if explained is None else (output.double() @ explained.T).to(output.dtype)
-    rewrite(network, attention.output, narrower, bias(network, attention.output))
+    rewrite_reader(network, attention.output, kept, explained, mean)
     module: Any = network.get_submodule(attention.module)
     ratio = len(groups) / attention.key_value_heads
     for name in ("num_heads", "num_key_value_heads"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import Method, Task, param
 
+from prunebench_methods.blocks.fields import REFIT, RIDGE, repair_param
 from prunebench_methods.shared.allocation import allocation_param
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 WIDTH = "share of each MLP's inner channels that is kept, rounded up"
 ROUND = "inner widths are rounded up to a multiple of this"
-REFIT = "refit the layer that reads them, by least squares on calibration data"
-RIDGE = "ridge of the refit, as a share of the mean of the Gram matrix's diagonal"
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class _Width(Method):
     refit: bool = param(True, REFIT)
     ridge: float = param(1e-6, RIDGE, above=0)
     allocation: str = allocation_param()
+    repair_mean: bool = repair_param()
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The same modules, with fewer inner channels; declines where no MLP of a transformer block is known."""
@@ -53,12 +53,14 @@ class MlpWidth(_Width):
     The refit is part I of MoDeGPT (Lin et al., 2024): with C the second moment of the inner activations and S the kept
     channels, W_down becomes W_down C[:, S] (C[S, S])⁻¹, the least-squares answer to what the whole MLP answered. It
     departs from the paper in the score: root mean square of a channel times the norm of the weights that read it
-    ("activation"), which was found to choose as well as ridge leverage, theirs ("leverage"). Statistics are of the
-    dense network. No matrix is added: a model of the same kind, narrower, and as fast as its shapes allow.
+    ("activation"), which was found to choose as well as ridge leverage, theirs ("leverage"). "fluctuation" takes the
+    standard deviation instead, as An et al. do (FLAP, 2023); with `repair_mean` and without the refit it is their
+    method at one share in all layers, and with both what is refitted are deviations from the mean. Statistics are of
+    the dense network. No matrix is added: a model of the same kind, narrower, and as fast as its shapes allow.
     """
 
     name = "mlp_width"
-    score: str = param("activation", "how channels are chosen", choices=("activation", "leverage"))
+    score: str = param("activation", "how channels are chosen", choices=("activation", "leverage", "fluctuation"))
 
     @property
     def criterion(self) -> str:  # type: ignore[override]

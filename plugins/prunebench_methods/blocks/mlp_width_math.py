@@ -9,9 +9,9 @@ import torch
 from prunebench import Mlp, NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.blocks.parts import bias, known_anatomy, matrix, moments_of, rewrite
+from prunebench_methods.blocks.parts import bias, grams_of_parts, known_anatomy, matrix, rewrite, rewrite_reader
 from prunebench_methods.shared.allocation_math import Sites, shares_of
-from prunebench_methods.shared.grams import grams_of
+from prunebench_methods.shared.grams import Gram, grams_of
 from prunebench_methods.shared.numerics import working
 
 
@@ -21,16 +21,16 @@ def narrow(method: Any, network: nn.Module, task: Task, shares: Mapping[str, flo
     mlps = {block.name: block.mlp for block in anatomy.blocks if block.mlp is not None}
     if not mlps:
         raise NotApplicable("no block of the network has an MLP whose layers are plain linear maps")
-    moments = moments_of(network, task, {name: mlp.down for name, mlp in mlps.items()}, anatomy.head)
+    grams = grams_of_parts(network, task, {name: mlp.down for name, mlp in mlps.items()}, anatomy.head)
     shares = shares or _shares(method, network, task, mlps, anatomy.head)
     for name, mlp in mlps.items():
         kept = method.width(mlp.width, shares[name])
         if kept == mlp.width:
             task.layer(mlp.down.module, left_alone="all of its channels are kept")
             continue
-        moment = moments[name]
-        chosen = choose(method.criterion, kept, moment, matrix(network, mlp.down), task.generator)
-        cut(network, mlp, chosen, refitted(moment, chosen, method.ridge) if method.refit else None)
+        seen = grams[name].second(0, centred=method.criterion == "fluctuation")
+        chosen = choose(method.criterion, kept, seen, matrix(network, mlp.down), task.generator)
+        cut(network, mlp, chosen, *repaired(method, grams[name], chosen))
         for part in filter(None, (mlp.up, mlp.gate, mlp.down)):
             task.layer(part.module, rank=kept)
     return network
@@ -52,7 +52,10 @@ def _of_channels(worths: Tensor) -> Tensor:
 
 
 def choose(criterion: str, count: int, moment: Tensor, down: Tensor, generator: torch.Generator) -> Tensor:
-    """(count,) channels that are kept, ascending; of equal scores the earlier channel is."""
+    """(count,) channels that are kept, ascending; of equal scores the earlier channel is.
+
+    `moment` (f, f) is that of the channels, or their covariance for the criterion "fluctuation".
+    """
     width = len(moment)
     if criterion == "random":
         return torch.randperm(width, generator=generator)[:count].sort().values.to(moment.device)
@@ -81,11 +84,16 @@ def refitted(moment: Tensor, chosen: Tensor, ridge: float) -> Tensor:
     return torch.cholesky_solve(moment[chosen], factor)
 
 
-def cut(network: nn.Module, mlp: Mlp, chosen: Tensor, explained: Tensor | None) -> None:
+def repaired(method: Any, gram: Gram, chosen: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """What the chosen inputs explain of all (k, n), and the mean (n,) for a bias to answer, or None."""
+    moment = gram.second(0, centred=method.repair_mean)
+    explained = refitted(moment, chosen, method.ridge) if method.refit else None
+    return explained, gram.mean[0] if method.repair_mean else None
+
+
+def cut(network: nn.Module, mlp: Mlp, chosen: Tensor, explained: Tensor | None, mean: Tensor | None) -> None:
     """Keep the chosen channels of the MLP, in place."""
     for part in filter(None, (mlp.up, mlp.gate)):
         own = bias(network, part)
         rewrite(network, part, matrix(network, part)[chosen], None if own is None else own[chosen])
-    down = matrix(network, mlp.down)
-    narrower = down[:, chosen] if explained is None else (down.double() @ explained.T.to(down.device)).to(down.dtype)
-    rewrite(network, mlp.down, narrower, bias(network, mlp.down))
+    rewrite_reader(network, mlp.down, chosen, explained, mean)

@@ -1,14 +1,15 @@
-"""Reading and writing the parts that an anatomy names, and the moments of what flows into them."""
+"""Reading and writing the parts that an anatomy names, and the statistics of what flows into them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from prunebench import Anatomy, NotApplicable, Part, Task
 from torch import Tensor, nn
 
-from prunebench_methods.shared.grams import grams_of
+from prunebench_methods.shared.grams import Gram, grams_of
 
 
 def known_anatomy(task: Task) -> Anatomy:
@@ -43,7 +44,28 @@ def rewrite(network: nn.Module, part: Part, weight: Tensor, new_bias: Tensor | N
         module.nf, module.nx = weight.shape
 
 
-def moments_of(network: nn.Module, task: Task, parts: Mapping[str, Part], head: str) -> dict[str, Tensor]:
-    """By name: the uncentred second moment (n, n) of what a part reads, in float64; the head is not computed."""
+def rewrite_reader(
+    network: nn.Module, part: Part, chosen: Tensor, explained: Tensor | None, mean: Tensor | None
+) -> None:
+    """Let the part read the chosen inputs alone: as it did, or refitted by what they explain of all inputs (k, n).
+
+    With the inputs' mean (n,) its bias answers what the change takes from the mean response.
+    """
+    whole = matrix(network, part)
+    narrower = (
+        whole[:, chosen] if explained is None else (whole.double() @ explained.T.to(whole.device)).to(whole.dtype)
+    )
+    own = bias(network, part)
+    if mean is not None:
+        change = whole.double() @ mean - narrower.double() @ mean[chosen]
+        own = change.to(whole.dtype) if own is None else own + change.to(whole.dtype)
+        if not part.bias and not isinstance(network.get_submodule(part.module), nn.Linear):
+            raise NotApplicable(f"{part.module} has no bias that could answer the mean of what is left out")
+        part = replace(part, bias=part.bias or "bias")
+    rewrite(network, part, narrower, own)
+
+
+def grams_of_parts(network: nn.Module, task: Task, parts: Mapping[str, Part], head: str) -> dict[str, Gram]:
+    """By name: the Gram matrix of what a part reads; the head is not computed."""
     grams = grams_of(network, task, (part.module for part in parts.values()), until=head)
-    return {name: grams[part.module].second(0) for name, part in parts.items()}
+    return {name: grams[part.module] for name, part in parts.items()}

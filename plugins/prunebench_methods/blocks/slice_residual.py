@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import Method, Task, param
 
@@ -12,20 +12,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SliceResidual(Method):
-    """Rotate the residual stream to its principal directions and cut the last of them (Ashkboos et al., 2024).
+class _Slice(Method):
+    """What the method and its control share."""
 
-    Norms are folded into the layers that read behind them, which leaves the answers as they are; then all that reads
-    the stream is rotated, and all that writes to it is rotated back. Departs from the paper in one rotation for the
-    whole stream, where the paper has one for each place and a matrix more for each crossing: no matrix is added, and
-    a model of the same kind stays. Each place counts alike in it, its inputs as the norm has them. A tied head is
-    untied, for norms are folded into it: a network with a large vocabulary can have more parameters than before.
-    """
-
-    name = "slice_residual"
-    paper = "https://arxiv.org/abs/2401.15024"
     loosest = {"keep": 1.0}
     example = {"keep": 0.75}
+    draws: ClassVar[bool] = False
 
     keep: float = param(0.8, "share of the residual stream's width that is kept", above=0, at_most=1)
     round_to: int = param(8, "widths are rounded down to a multiple of this, if that leaves any", at_least=1)
@@ -40,3 +32,28 @@ class SliceResidual(Method):
         """Directions kept of so many."""
         wanted = int(self.keep * whole + 1e-9)
         return whole if self.keep == 1 else wanted // self.round_to * self.round_to or max(1, wanted)
+
+
+@dataclass(frozen=True)
+class SliceResidual(_Slice):
+    """Rotate the residual stream to its principal directions and cut the last of them (Ashkboos et al., 2024).
+
+    Norms are folded into the layers that read behind them, which leaves the answers as they are; then all that reads
+    the stream is rotated, and all that writes to it is rotated back. Departs from the paper in one rotation for the
+    whole stream, where the paper has one for each place and a matrix more for each crossing: no matrix is added, and
+    a model of the same kind stays. Each place counts alike in it, its inputs as the norm has them. A tied head is
+    untied, for norms are folded into it: a network with a large vocabulary can have more parameters than before.
+    """
+
+    name = "slice_residual"
+    paper = "https://arxiv.org/abs/2401.15024"
+
+
+@dataclass(frozen=True)
+class SliceResidualRandom(_Slice):
+    """Rotates the residual stream at random and cuts the last directions: what the principal ones are worth."""
+
+    name = "slice_residual_random"
+    control = True
+    stochastic = True
+    draws = True

@@ -49,6 +49,9 @@ def sliced(method: Any, network: nn.Module, task: Task) -> nn.Module:
     with torch.no_grad():
         dense = _answers(network, task)
         rotation = _rotation(network, places, [grams[place].second(0) for place in places])
+        if method.draws:
+            drawn = torch.randn(rotation.shape, generator=task.generator, dtype=rotation.dtype)
+            rotation = torch.linalg.qr(drawn)[0].to(rotation.device)
         network = _folded(network, anatomy, width)
         same = _answers(network, task)
         close = CLOSE_IN_HALF if _weight(network, anatomy.head).element_size() < 4 else CLOSE

@@ -23,7 +23,8 @@ class Bicluster(Decomposition):
 
     Denton et al., 2014. Departs from it in that all products of a block are fitted together by default ("als"), in
     place of one after the other ("greedy", the paper's), which is not optimal. As layers: 1x1 by input cluster, k x k
-    depthwise, 1x1 by output cluster, with channels reordered between them.
+    depthwise, 1x1 by output cluster, with channels reordered between them. There is no pivot form: depthwise kernels
+    keep products apart.
     """
 
     name = "bicluster"

@@ -25,7 +25,8 @@ class Cp(Decomposition):
     place of nonlinear least squares: components cannot diverge against each other. `form` says how the sum is executed:
     "four" layers as in the paper (1x1, kh x 1 and 1 x kw depthwise, 1x1); "three", the depthwise two merged into one;
     "two", a kh x 1 and a 1 x kw convolution without depthwise kernels, which are slow on CPUs (it has the shape of
-    spatial_svd, which at that rank comes nearer to the layer).
+    spatial_svd, which at that rank comes nearer to the layer). There is no pivot form: depthwise kernels stand between
+    the inputs and the outputs of a component, so that components cannot be mixed.
     """
 
     name = "cp"

@@ -40,6 +40,9 @@ def convolution_refusal(shape: LayerShape, *, spatial: bool = False) -> str:
 class Decomposition(Method):
     """Replaces each convolution by a chain of smaller ones; `rank` counts the components that are kept.
 
+    A pivot form, rows of the layer itself in place of a factor, needs factors of which any basis will do. Where a
+    depthwise kernel stands between them (cp, bicluster, separable_basis) components cannot be mixed, and where a factor
+    has its rows by place of the kernel (spatial_svd) a row is no output: of these methods `tucker2` alone has one.
     Which layers `min_gain` leaves dense depends on the machine and its load.
     """
 
@@ -67,6 +70,12 @@ class Decomposition(Method):
     @abstractmethod
     def exact_rank(self, shape: LayerShape) -> int:
         """A rank at which the chain can compute what any layer of this shape does."""
+
+    def chain(self, layer: nn.Conv2d, pieces: Sequence[Piece], factors: Factors) -> nn.Module:
+        """What stands in the layer's place."""
+        from prunebench_methods.decompositions.chain import chained
+
+        return chained(layer, pieces, factors)
 
     @property
     def measures(self) -> bool:
@@ -124,7 +133,6 @@ class Decomposition(Method):
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """The network with each convolution replaced by its chain; the others are recorded with the reason."""
-        from prunebench_methods.decompositions.chain import chained
         from prunebench_methods.shared.gain import too_slow
         from prunebench_methods.shared.replace import nothing_left, replace_module, select_convolutions, shapes_by_name
 
@@ -133,7 +141,7 @@ class Decomposition(Method):
         for name, layer in select_convolutions(network, task, reasons).items():
             rank = self.rank_of(shapes[name])
             found = self.factors(layer, name, rank, task)
-            chain = chained(layer, self.pieces(shapes[name], rank), found)
+            chain = self.chain(layer, self.pieces(shapes[name], rank), found)
             if why := too_slow(layer, chain, shapes[name], self.min_gain, self.gain_batch):
                 reasons[name] = why
                 task.layer(name, left_alone=why)

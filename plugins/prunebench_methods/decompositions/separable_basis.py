@@ -19,7 +19,8 @@ class SeparableBasis(Decomposition):
     """`rank` separable filters an input channel, of which all outputs are mixed (Jaderberg et al., 2014, scheme 1).
 
     As layers: kh x 1 and 1 x kw depthwise, then 1x1. Departs from the paper in fitting the kernel by alternating least
-    squares, all input channels at once, instead of gradient descent with a nuclear norm.
+    squares, all input channels at once, instead of gradient descent with a nuclear norm. There is no pivot form:
+    each filter sees one input channel, so that filters cannot be mixed.
     """
 
     name = "separable_basis"

@@ -19,7 +19,8 @@ class SpatialSvd(Decomposition):
     """A kh x kw convolution as a kh x 1 one to `rank` channels and a 1 x kw one (Jaderberg et al., 2014, scheme 2).
 
     Departs from the paper in that the best filters come in closed form, from one singular value decomposition of the
-    kernel as an (S kh) x (T kw) matrix, so that no filter is trained.
+    kernel as an (S kh) x (T kw) matrix, so that no filter is trained. There is no pivot form: a row of a factor is one
+    place of a filter, not a channel.
     """
 
     name = "spatial_svd"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from prunebench import LayerShape, Task, param
 
 from prunebench_methods.decompositions.decompose import Decomposition
 from prunebench_methods.decompositions.pieces import Factors, Piece
+from prunebench_methods.low_rank.forms import form_param
 from prunebench_methods.shared.selection import rounded_up
 
 if TYPE_CHECKING:
@@ -21,21 +23,25 @@ class Tucker2(Decomposition):
     """1x1 to fewer channels, the k x k kernel between `rank` channels, 1x1 to all (Kim et al., 2016).
 
     The two ranks are the same number (`rank`) or the same share of the layer's channels (`rank_ratio`; `keep` finds
-    the share), instead of the paper's choice by variational Bayes.
+    the share), instead of the paper's choice by variational Bayes. In form "pivot" the middle kernel works on some of
+    the layer's own channels on both sides, the other inputs added to them and the other outputs made of them: the same
+    product with r(S - r) and r(T - r) numbers in place of r S and r T, and two times of moving channels.
     """
 
     name = "tucker2"
     paper = "https://arxiv.org/abs/1511.06530"
 
     sweeps: int = param(10, "orthogonal iterations after the higher-order SVD, at most", at_least=0)
+    form: str = form_param()
 
     def pieces(self, shape: LayerShape, rank: int | tuple[int, int]) -> tuple[Piece, ...]:
         """S -> r_in, k x k to r_out, -> T."""
         inner_in, inner_out = (rank, rank) if isinstance(rank, int) else rank
+        own = (inner_in, inner_out) if self.form == "pivot" else (0, 0)
         return (
-            Piece(inner_in, shape.in_channels),
+            Piece(inner_in, shape.in_channels - own[0]),
             Piece(inner_out, inner_in, shape.kernel, rows=True, columns=True),
-            Piece(shape.out_channels, inner_out),
+            Piece(shape.out_channels - own[1], inner_out),
         )
 
     def exact_rank(self, shape: LayerShape) -> int:
@@ -60,9 +66,10 @@ class Tucker2(Decomposition):
         return inner_in, inner_out
 
     def _share_for(self, shape: LayerShape, weights: float) -> float:
-        """The share f of both sides for which f(S² + T²) + f²·S·T·k² is `weights`."""
+        """The least share f of both sides for which f(S² + T²) + f²·S·T·k² is `weights`; as pivots f²(S² + T²) less."""
         squares = shape.in_channels**2 + shape.out_channels**2
-        return min(1.0, 2 * weights / (squares + math.sqrt(squares**2 + 4 * shape.weight_count * weights)))
+        second = shape.weight_count - (squares if self.form == "pivot" else 0)
+        return min(1.0, 2 * weights / (squares + math.sqrt(max(0, squares**2 + 4 * second * weights))))
 
     def factors(self, layer: nn.Conv2d, name: str, rank: tuple[int, int], task: Task) -> Factors:
         """Truncated bases, then iterated; the bases are computed once for a sweep."""
@@ -70,3 +77,11 @@ class Tucker2(Decomposition):
 
         found = task.once(("channel_vectors", name), lambda: channel_vectors(layer))
         return tucker_factors(layer, found, rank, self.sweeps)
+
+    def chain(self, layer: nn.Conv2d, pieces: Sequence[Piece], factors: Factors) -> nn.Module:
+        """Three convolutions, or in pivot form one between channels of the layer itself."""
+        if self.form == "factors":
+            return super().chain(layer, pieces, factors)
+        from prunebench_methods.decompositions.tucker2_math import on_pivots
+
+        return on_pivots(layer, factors)

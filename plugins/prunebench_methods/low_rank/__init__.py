@@ -10,6 +10,7 @@ from prunebench_methods.low_rank.data_aware import DataAwareLowRank
 from prunebench_methods.low_rank.levin import PrincipalComponentsPruning
 from prunebench_methods.low_rank.low_rank import LowRank, LowRankAsRun, RohlicekSvd
 from prunebench_methods.low_rank.pca import ActivationPca, WeightPca
+from prunebench_methods.low_rank.random_directions import LowRankRandom
 from prunebench_methods.low_rank.random_matmul import RandomMatmul
 from prunebench_methods.low_rank.two_sided import TwoSidedLowRank
 from prunebench_methods.low_rank.whitened import Asvd, FisherSvd, WhitenedSvd
@@ -29,4 +30,5 @@ METHODS: list[type[Method]] = [
     FisherSvd,
     TwoSidedLowRank,
     BasisSharing,
+    LowRankRandom,
 ]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from prunebench import Method, Task, param
 
+from prunebench_methods.low_rank.forms import form_param
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -18,7 +20,9 @@ class BasisSharing(Method):
     Of the layers that have one place in `together` blocks after each other the weights are stacked and the second
     moments of their inputs added; what is cut off the stack's whitened decomposition then is exactly what their outputs
     lose on inputs of that mean moment. Queries, keys, values and the MLP's first layers share; what writes to the
-    residual stream does not, as in the paper, and stays. Departs from it in computing without an inverse.
+    residual stream does not, as in the paper, and stays. Departs from it in computing without an inverse. In form
+    "pivot" what is shared are rows of the stack itself, and each layer has coefficients for those of its rows that are
+    not among them: r(m + n - r) numbers of the stack's m n for the same product.
     """
 
     name = "basis_sharing"
@@ -29,6 +33,7 @@ class BasisSharing(Method):
 
     keep: float = param(0.8, "share of the weights that layers together may have", above=0, at_most=1)
     together: int = param(2, "blocks that share", at_least=2)
+    form: str = form_param()
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """Layers replaced by a shared narrow layer and one of their own; declines without known blocks."""

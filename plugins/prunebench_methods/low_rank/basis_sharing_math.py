@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import torch
-from prunebench import Block, NotApplicable, Task
+from prunebench import Block, LayerShape, NotApplicable, Task
 from torch import Tensor, nn
 
+from prunebench_methods.low_rank.forms import rank_for
 from prunebench_methods.low_rank.informed_math import principal_product
+from prunebench_methods.low_rank.pivots import Pivoted, pivot_rows
 from prunebench_methods.shared.grams import Gram, grams_of
 from prunebench_methods.shared.importance import ALIKE
 from prunebench_methods.shared.layers import new_linear
@@ -36,15 +36,15 @@ def share_bases(method: BasisSharing, network: nn.Module, task: Task) -> nn.Modu
     grams = grams_of(network, task, (name for names in stacks for name in names), until=task.anatomy.head)
     for names in stacks:
         layers = [_linear(network, name) for name in names]
-        rank = rank_within(layers, method.keep)
+        rank = rank_within(layers, method.keep, method.form)
         if not rank:
             for name in names:
                 task.layer(name, left_alone="even rank 1 has more weights than the share allows")
             continue
         bases, shared = factors(layers, [grams[name] for name in names], rank)
-        inner = new_linear(layers[0], shared)
-        for name, layer, basis in zip(names, layers, bases, strict=True):
-            network = replace_module(network, name, nn.Sequential(inner, new_linear(layer, basis, layer.bias)))
+        joined = on_factors if method.form == "factors" else on_pivots
+        for name, new in zip(names, joined(layers, bases, shared), strict=True):
+            network = replace_module(network, name, new)
             task.layer(name, rank=rank)
     return network
 
@@ -77,10 +77,43 @@ def _linear(network: nn.Module, name: str) -> nn.Linear:
     return layer
 
 
-def rank_within(layers: list[nn.Linear], keep: float) -> int:
-    """The largest rank r whose r (n + all rows) weights are within the share; 0 where none is."""
+def rank_within(layers: list[nn.Linear], keep: float, form: str = "factors") -> int:
+    """The largest rank at which the stack's product has at most this share of its weights; 0 where none has."""
     rows, columns = sum(len(layer.weight) for layer in layers), layers[0].weight.shape[1]
-    return min(math.floor(Fraction(repr(float(keep))) * rows * columns) // (rows + columns), rows, columns)
+    return rank_for(LayerShape("stack", "linear", rows, columns), keep, form)
+
+
+def on_factors(layers: list[nn.Linear], bases: list[Tensor], shared: Tensor) -> list[nn.Module]:
+    """Each layer as the shared narrow one and its own basis (m, r)."""
+    inner = new_linear(layers[0], shared)
+    pairs = zip(layers, bases, strict=True)
+    return [nn.Sequential(inner, new_linear(layer, basis, layer.bias)) for layer, basis in pairs]
+
+
+def on_pivots(layers: list[nn.Linear], bases: list[Tensor], shared: Tensor) -> list[nn.Module]:
+    """Each layer as the rows of the stack that all share, of which some are its own, and its other rows from those."""
+    order, others = pivot_rows(torch.cat(bases))
+    rank = len(shared)
+    rows = torch.cat(bases)[order[:rank]] @ shared
+    has_bias = any(layer.bias is not None for layer in layers)
+    biases = torch.cat([_bias(layer) for layer in layers]).double()
+    own = biases[order[:rank]]
+    inner = new_linear(layers[0], rows, own if has_bias else None)
+    new: list[nn.Module] = []
+    first = 0
+    for layer in layers:
+        here = (order[rank:] >= first) & (order[rank:] < first + len(layer.weight))
+        made = others[here]
+        rest = new_linear(layer, made, biases[order[rank:][here]] - made @ own if has_bias else None)
+        have = torch.cat([order[:rank], order[rank:][here]])  # which row of the stack stands where
+        wanted = torch.arange(first, first + len(layer.weight), device=have.device)
+        new.append(Pivoted(inner, rest, (have[None] == wanted[:, None]).int().argmax(1), -1))
+        first += len(layer.weight)
+    return new
+
+
+def _bias(layer: nn.Linear) -> Tensor:
+    return layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias.detach()
 
 
 def factors(layers: list[nn.Linear], grams: list[Gram], rank: int) -> tuple[list[Tensor], Tensor]:

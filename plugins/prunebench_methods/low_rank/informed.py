@@ -86,8 +86,8 @@ class InformedProduct(Method):
         return factorize_layers(self, network, task)
 
     @abstractmethod
-    def product(self, weight: Tensor, gram: Gram, importance: Importance) -> Product:
-        """The best products of all ranks at once, from the dense weight (m, n) in float64."""
+    def product(self, weight: Tensor, gram: Gram, importance: Importance, seed: int = 0) -> Product:
+        """The best products of all ranks at once, from the dense weight (m, n) in float64; `seed` is for a control."""
 
     def refused(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
         """Layer -> why it may not be changed, whatever the rank."""

@@ -26,6 +26,7 @@ from prunebench_methods.shared.replace import Layer, nothing_left, replace_modul
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.informed import InformedProduct
 
+PRIME = 1_000_003
 SEEN = 1e-12  # share of the largest energy below which a direction is noise
 
 
@@ -65,7 +66,8 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
     def found(name: str) -> Product:
         weight = flattened(layers[name]).double()
         key = (method.name, method.key, name)
-        return task.once(key, lambda: method.product(weight, grams[name], worth[name]))
+        seed = task.seed * PRIME + names.index(name)  # layers of one shape have directions of their own
+        return task.once(key, lambda: method.product(weight, grams[name], worth[name], seed))
 
     ranks, reasons = spread_ranks(method, Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n])), found)
     shapes = shapes_by_name(task)
@@ -165,3 +167,14 @@ def scaled_product(weight: Tensor, rows: Tensor | None, columns: Tensor | None) 
     left, values, right = torch.linalg.svd(rows[:, None] * weight * columns, full_matrices=False)
     energies = values.square()
     return Product(left * values / rows[:, None], right / columns, energies, float(energies.sum()))
+
+
+def random_product(weight: Tensor, seed: int) -> Product:
+    """W projected on random orthonormal directions of its outputs, or of its inputs where it has fewer of those."""
+    rows, columns = weight.shape
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(min(rows, columns), min(rows, columns), generator=generator, dtype=weight.dtype)
+    directions = torch.linalg.qr(drawn)[0].to(weight.device)
+    left, right = (directions, directions.T @ weight) if rows <= columns else (weight @ directions, directions.T)
+    energies = (left.norm(dim=0) * right.norm(dim=1)).square()
+    return Product(left, right, energies, float(energies.sum()))

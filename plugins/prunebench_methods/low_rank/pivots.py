@@ -76,21 +76,24 @@ def pivot_layers(layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None)
         biases = (own, bias[order[rank:]] - others @ own)
     if isinstance(layer, nn.Linear):
         parts = new_linear(layer, rows, biases[0]), new_linear(layer, others, biases[1])
-        return Pivoted(*parts, order, -1)
+        return Pivoted(*parts, order.argsort(), -1)
     kernel = rows.reshape(rank, layer.in_channels, *layer.kernel_size)
     first = new_conv(layer, kernel, biases[0], **geometry(layer))
-    return Pivoted(first, new_conv(layer, others[:, :, None, None], biases[1]), order, 1)
+    return Pivoted(first, new_conv(layer, others[:, :, None, None], biases[1]), order.argsort(), 1)
 
 
 class Pivoted(nn.Module):
-    """Some outputs of a layer from its inputs, the others from those, along `axis`; `places` has them in order."""
+    """Some outputs of a layer from its inputs, the others from those, along `axis`.
+
+    `places` says where each output of the layer stands among the ones and the others.
+    """
 
     places: Tensor  # int32 (m,)
 
-    def __init__(self, rows: Layer, others: Layer, order: Tensor, axis: int) -> None:
+    def __init__(self, rows: nn.Module, others: Layer, places: Tensor, axis: int) -> None:
         super().__init__()
         self.rows, self.others, self.axis = rows, others, axis
-        self.register_buffer("places", order.argsort().to(torch.int32))
+        self.register_buffer("places", places.to(torch.int32))
 
     def forward(self, input: Tensor) -> Tensor:
         some = self.rows(input)

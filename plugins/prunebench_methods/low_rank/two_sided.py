@@ -51,7 +51,7 @@ class TwoSidedLowRank(InformedProduct):
         """The damping."""
         return self.damp
 
-    def product(self, weight: Tensor, gram: Gram, importance: Importance) -> Product:
+    def product(self, weight: Tensor, gram: Gram, importance: Importance, seed: int = 0) -> Product:
         """Projections on the principal directions of the outputs, each output at its worth."""
         from prunebench_methods.low_rank.informed_math import principal_product
 

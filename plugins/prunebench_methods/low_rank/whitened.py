@@ -39,7 +39,7 @@ class WhitenedSvd(InformedProduct):
         """As the setting says."""
         return self.centred
 
-    def product(self, weight: Tensor, gram: Gram, importance: Importance) -> Product:
+    def product(self, weight: Tensor, gram: Gram, importance: Importance, seed: int = 0) -> Product:
         """Projections on the principal directions of the outputs."""
         from prunebench_methods.low_rank.informed_math import principal_product
 
@@ -65,7 +65,7 @@ class Asvd(InformedProduct):
         """The power."""
         return self.alpha
 
-    def product(self, weight: Tensor, gram: Gram, importance: Importance) -> Product:
+    def product(self, weight: Tensor, gram: Gram, importance: Importance, seed: int = 0) -> Product:
         """The scaled decomposition."""
         from prunebench_methods.low_rank.informed_math import scaled_product
 
@@ -92,7 +92,7 @@ class FisherSvd(InformedProduct):
         """Nothing decides it."""
         return ()
 
-    def product(self, weight: Tensor, gram: Gram, importance: Importance) -> Product:
+    def product(self, weight: Tensor, gram: Gram, importance: Importance, seed: int = 0) -> Product:
         """The scaled decomposition."""
         from prunebench_methods.low_rank.informed_math import scaled_product
 

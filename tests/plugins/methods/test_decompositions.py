@@ -24,6 +24,7 @@ METHODS: list[tuple[type[Method], dict[str, Any]]] = [
     (Cp, {"form": "three"}),
     (Cp, {"form": "two"}),
     (Tucker2, {}),
+    (Tucker2, {"form": "pivot"}),
     (Bicluster, {}),
 ]
 LAYERS: list[dict[str, Any]] = [
@@ -60,7 +61,7 @@ def test_at_full_rank_the_chain_computes_what_the_layer_did(
 ) -> None:
     task = one_layer(**layer)
     network = pruned(method(**EXACT, **options), task)
-    assert not isinstance(network[0], nn.Conv2d)
+    assert isinstance(network[0], nn.Conv2d) == (options == {"form": "pivot"})  # which then is the layer itself
     with torch.no_grad():
         wanted = task.network(task.calibration)
         torch.testing.assert_close(network(task.calibration), wanted, rtol=1e-4, atol=1e-4)
@@ -208,6 +209,19 @@ def test_the_error_of_spatial_svd_is_the_tail_of_the_singular_values() -> None:
     values = torch.linalg.svdvals(weight.permute(1, 2, 0, 3).reshape(15, 21))
     pruned(SpatialSvd(rank=4, even_if_larger=True), task)
     assert task.facts["0"]["weight_error"] == pytest.approx(float(values[4:].norm() / values.norm()), rel=1e-4)
+
+
+@pytest.mark.parametrize("layer", [LAYERS[1], LAYERS[4]])
+@pytest.mark.parametrize("rank", [2, 4, 5])
+def test_tucker_between_channels_of_the_layer_is_the_same_product(layer: dict[str, Any], rank: int) -> None:
+    task = one_layer(**layer)
+    settings = {"rank": rank, "even_if_larger": True}
+    factors, pivot = (pruned(Tucker2(form=form, **settings), task) for form in ("factors", "pivot"))
+    with torch.no_grad():
+        torch.testing.assert_close(pivot(task.calibration), factors(task.calibration), rtol=1e-4, atol=1e-5)
+    held = [sum(p.numel() for p in network.parameters()) for network in (factors, pivot)]
+    inner_in, inner_out = min(rank, 4), min(rank, 6)
+    assert held[0] - held[1] == inner_in**2 + inner_out**2
 
 
 def test_a_sweep_over_ranks_decomposes_once() -> None:

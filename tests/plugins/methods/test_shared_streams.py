@@ -14,7 +14,7 @@ from prunebench_methods.blocks.modegpt import ModeGpt
 from prunebench_methods.blocks.slice_residual import SliceResidual
 from prunebench_methods.blocks.slice_residual_math import Rms
 from prunebench_methods.low_rank.basis_sharing import BasisSharing
-from prunebench_methods.low_rank.basis_sharing_math import factors, rank_within
+from prunebench_methods.low_rank.basis_sharing_math import factors, on_factors, on_pivots, rank_within
 from prunebench_methods.masks.wanda import Wanda
 from prunebench_methods.quantization.rtn import RoundToNearest
 from prunebench_methods.shared.grams import Gram
@@ -134,6 +134,37 @@ def test_the_shared_factor_is_one_layer_and_counts_once() -> None:
     assert held <= 0.5 * 2 * 40 * 24 and held == rank_within([network.model.layers[0].mlp.up_proj] * 2, 0.5) * (80 + 24)
     assert answers(shared, TOKENS).isfinite().all()
     assert torch.equal(answers(pruned(BasisSharing(keep=1.0), network, TOKENS), TOKENS), answers(network, TOKENS))
+
+
+def test_shared_rows_are_the_same_product_with_fewer_numbers() -> None:
+    network = own_decoder()
+    for block in network.model.layers:  # some of the layers have biases
+        torch.manual_seed(5)
+        block.self_attn.q_proj.bias = nn.Parameter(torch.randn(24))
+    layers = [network.model.layers[place].self_attn.q_proj for place in (0, 1)]
+    bases, shared = factors(layers, grams_for(layers), 9)
+    some, fewer = (joined(layers, bases, shared) for joined in (on_factors, on_pivots))
+    x = torch.randn(5, 24, generator=torch.Generator().manual_seed(1))
+    for one, other in zip(some, fewer, strict=True):
+        torch.testing.assert_close(other(x), one(x), rtol=1e-4, atol=1e-4)
+    assert fewer[0].rows is fewer[1].rows
+    weights = {p for module in fewer for name, p in module.named_parameters() if "weight" in name}
+    assert sum(p.numel() for p in weights) == 9 * (48 + 24 - 9)
+    after = pruned(BasisSharing(keep=0.5, form="pivot"), network, TOKENS)
+    pair = [after.model.layers[place].mlp.up_proj for place in (0, 1)]
+    held = sum(p.numel() for p in {*pair[0].parameters(), *pair[1].parameters()})
+    rank = rank_within([network.model.layers[0].mlp.up_proj] * 2, 0.5, "pivot")
+    assert held == rank * (80 + 24 - rank) <= 0.5 * 2 * 40 * 24 and rank > rank_within(
+        [network.model.layers[0].mlp.up_proj] * 2, 0.5
+    )
+    assert answers(after, TOKENS).isfinite().all()
+
+
+def grams_for(layers: list[nn.Module]) -> list[Gram]:
+    grams = [Gram() for _ in layers]
+    for place, gram in enumerate(grams):
+        gram.add(torch.randn(60, 1, 24, generator=torch.Generator().manual_seed(place), dtype=torch.float64))
+    return grams
 
 
 def test_blocks_without_neighbours_or_anatomy_are_declined() -> None:
