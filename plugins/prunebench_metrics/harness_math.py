@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -131,17 +132,21 @@ def _scored(logits: Tensor, after: list[int]) -> tuple[float, bool]:
 
 
 @lru_cache(maxsize=4)
-def _known(folder: str, with_lm_evals: bool) -> TaskManager:
-    """The tasks of the folder; lm_eval's own are 14,000 files, which take 18 CPU seconds to look through."""
+def _known(folder: str, code: str, with_lm_evals: bool) -> TaskManager:
+    """The tasks of the folder; lm_eval's own are 14,000 files, which take 18 CPU seconds to look through.
+
+    `code` is the hash of the folder's files: where one changes, they are looked through again.
+    """
     place = str(Path(folder).expanduser()) if folder else None
     return TaskManager(include_path=place, include_defaults=with_lm_evals)
 
 
 def _manager(metric: Any) -> TaskManager:
     """What knows the tasks that are asked for; raises `NotApplicable` for one that there is not."""
-    if metric.folder and set(metric.names) <= set(_known(metric.folder, False).all_tasks):
-        return _known(metric.folder, False)
-    every = _known(metric.folder, True)
+    folder = (metric.folder, metric.named_code())
+    if metric.folder and set(metric.names) <= set(_known(*folder, False).all_tasks):
+        return _known(*folder, False)
+    every = _known(*folder, True)
     if unknown := [name for name in metric.names if name not in every.all_tasks]:
         raise NotApplicable(f"lm_eval knows no task {', '.join(unknown)}: `lm-eval ls tasks` lists them")
     return every
@@ -161,8 +166,12 @@ def _fetching(allowed: bool) -> Iterator[None]:
             place.HF_HUB_OFFLINE = value
 
 
-def loaded(metric: Any) -> dict[str, dict[str, Any]]:
-    """Name -> lm_eval's tasks by name: of a group all that are in it; raises `NotApplicable` for what there is not."""
+@lru_cache(maxsize=4)
+def loaded(metric: Any, code: str) -> dict[str, dict[str, Any]]:
+    """Name -> lm_eval's tasks by name: of a group all that are in it; raises `NotApplicable` for what there is not.
+
+    A process loads them once for all its trials with the same settings and the same files (`code`, their hash).
+    """
     manager = _manager(metric)
     found: dict[str, dict[str, Any]] = {}
     for name in metric.names:
@@ -186,13 +195,14 @@ def _set(tasks: dict[str, Any], num_fewshot: int) -> dict[str, Any]:
             task.set_config(key="num_fewshot", value=num_fewshot)
         elif own is None:
             task.set_config(key="num_fewshot", value=0)
-        task.set_fewshot_seed(seed=SEED)
     return tasks
 
 
 def answered(metric: Any, tasks: dict[str, Any], asked: Asked) -> Answers:
-    """One network's answers to all questions of `tasks`."""
+    """One network's answers to all questions of `tasks`, with the same examples before them for every network."""
     asked.shortened.clear()
+    for task in tasks.values():
+        task.set_fewshot_seed(seed=SEED)  # examples are drawn at every evaluation, from where the last one ended
     with torch.inference_mode(), _fetching(metric.fetch), redirect_stderr(io.StringIO()):
         found = evaluator.evaluate(lm=asked, task_dict={"tasks": tasks}, limit=metric.limit or None, bootstrap_iters=0)
     by_task = [found["samples"][name] for name in tasks]
@@ -206,6 +216,7 @@ def answered(metric: Any, tasks: dict[str, Any], asked: Asked) -> Answers:
     return Answers(right, max(versions), len(asked.shortened))
 
 
+_alone = threading.RLock()  # tasks keep their questions between calls, and what may be fetched is the process's
 _dense: WeakKeyDictionary[nn.Module, dict[str, Answers]] = WeakKeyDictionary()  # asked once, however many are pruned
 
 
@@ -218,14 +229,15 @@ def measured(
     if not window:
         raise NotApplicable("the model does not say how many tokens it reads")
     own, other = (Asked(network, tokenizer, window, device) for network in networks)
-    known = _dense.setdefault(networks[1], {})
     numbers: dict[str, float] = {}
-    for name, tasks in loaded(metric).items():
-        key = f"{name} {metric} {tokenizer.sha256} {window}"
-        if key not in known:
-            known[key] = answered(metric, tasks, other)
-        pruned = known[key] if networks[0] is networks[1] else answered(metric, tasks, own)
-        numbers |= {f"{_short(name)}_{number}": value for number, value in _numbers(pruned, known[key]).items()}
+    with _alone:
+        code, known = metric.named_code(), _dense.setdefault(networks[1], {})
+        for name, tasks in loaded(metric, code).items():
+            key = f"{name} {metric} {code} {tokenizer.sha256} {window}"
+            if key not in known:
+                known[key] = answered(metric, tasks, other)
+            pruned = known[key] if networks[0] is networks[1] else answered(metric, tasks, own)
+            numbers |= {f"{_short(name)}_{number}": value for number, value in _numbers(pruned, known[key]).items()}
     return numbers
 
 

@@ -24,11 +24,12 @@ ROWS_AT_MOST = 20_000
 WORDS = ("title", "text", "subtitle", "description")
 
 
-def panel_spec(chart: Chart, series: Sequence[Series], score: tuple[str, str, bool] = CLASSIC) -> dict[str, Any]:
+def panel_spec(
+    chart: Chart, series: Sequence[Series], score: tuple[str, str, bool] = CLASSIC, is_ratio: bool = False
+) -> dict[str, Any]:
     """The Vega-Lite specification of one panel; the page's script adds the rows and the width."""
-    spec: dict[str, Any] = drawn(chart, alt.NamedData("rows"), SeriesLook(series, on_page=True, score=score)).to_dict(
-        validate=False
-    )
+    look = SeriesLook(series, on_page=True, score=score, score_is_ratio=is_ratio)
+    spec: dict[str, Any] = drawn(chart, alt.NamedData("rows"), look).to_dict(validate=False)
     for unused in ("data", "datasets", "config", "$schema"):
         spec.pop(unused, None)
     ready: dict[str, Any] = showable(spec)
@@ -60,7 +61,8 @@ def alone(chart: Chart, frame: pl.DataFrame, width: int = 340, theme: str = "lig
     """An Altair chart of every panel of `frame` (cleaned), two in a row, with a legend: for papers and notebooks."""
     series = series_of(methods_of(frame))
     panels = [
-        _panel(chart, part, SeriesLook(series, score=score_of(part)), width, name) for name, part in _panels(frame)
+        _panel(chart, part, SeriesLook(series, score=score_of(part), score_is_ratio=is_ratio(part)), width, name)
+        for name, part in _panels(frame)
     ][:PANELS_AT_MOST]
     if not panels:
         nothing = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=chart.empty).properties(width=width, height=60)
@@ -73,6 +75,14 @@ def alone(chart: Chart, frame: pl.DataFrame, width: int = 340, theme: str = "lig
 def score_of(rows: pl.DataFrame) -> tuple[str, str, bool]:
     """Title, unit and direction of the rows' score: those of the first."""
     return score_of_row(rows.row(0, named=True)) if rows.height else CLASSIC
+
+
+def is_ratio(rows: pl.DataFrame) -> bool:
+    """Whether the rows' score has a logarithmic axis: its objective compares ratios, and all of it is positive."""
+    if rows.is_empty() or "score_compared" not in rows.columns or set(rows["score_compared"]) != {"ratio"}:
+        return False
+    shown = rows.select(name for name in ("accuracy", "dense_accuracy") if name in rows.columns)
+    return all(value is None or value > 0 for value in shown.min().row(0))
 
 
 def _title(chart: Chart, frame: pl.DataFrame) -> alt.TitleParams:

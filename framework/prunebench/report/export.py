@@ -26,7 +26,8 @@ OPTIONAL: Mapping[str, Any] = {
     "is_front": False, "is_best": False, "finetune_seconds": None, "curve_count": None, "block_count": None,
     "output_error": None, "left_alone": None, "loss": None, "realised": None, "rank": None, "error": None, "kept": None,
     "label": None, "score_title": "top-1 accuracy",
-    "score_unit": "fraction", "larger_is_better": True, "place": 0, "position": 0, "is_at_floor": False,
+    "score_unit": "fraction", "larger_is_better": True, "score_compared": "difference",
+    "place": 0, "position": 0, "is_at_floor": False,
     "score_floor": None, "score_floor_name": None, "weaker_floor": None, "weaker_floor_name": None,
 }  # fmt: skip
 SECONDS = 120

@@ -45,7 +45,7 @@ class Page:
 def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) -> dict[str, Any]:
     """A chart as the page's script takes it: specification, data by column, the query."""
     from prunebench.report.charts.tradeoff import Tradeoff
-    from prunebench.report.draw import panel_spec, score_of, titled
+    from prunebench.report.draw import is_ratio, panel_spec, score_of, titled
 
     return {
         "name": chart.name,
@@ -55,7 +55,7 @@ def chart_entry(chart: Chart, frame: Any, sql: str, series: Sequence[Series]) ->
         "wide": chart.is_wide,
         "brush": {"x": chart.brush[0], "y": chart.brush[1]} if isinstance(chart, Tradeoff) else None,
         "sql": printable_lines(sql, LONGEST_QUERY),
-        "spec": panel_spec(chart, series, score_of(frame)),
+        "spec": panel_spec(chart, series, score_of(frame), is_ratio(frame)),
         "frame": payload(frame, chart.columns),
     }
 

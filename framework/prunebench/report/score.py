@@ -8,7 +8,6 @@ from typing import Any
 from prunebench.judging.titles import ACCURACY
 
 CLASSIC = (ACCURACY, "fraction", True)  # title, unit, larger is better: of rows that do not say
-RATIOS = ("perplexity",)  # scores of which ratios are compared: always positive, on a logarithmic axis
 SHORT = {ACCURACY: "top-1"}
 
 

@@ -177,6 +177,16 @@ def test_charts_draw_the_floors_that_are_near(rows):
     assert titled(chart, frame.filter(frame["score_title"] == "perplexity")) == "Perplexity against compression"
 
 
+def test_an_objective_of_ratios_has_a_logarithmic_axis_by_any_name(rows):
+    chart = load("accuracy_compression")
+    frame = rows(chart.sql).with_columns(score_title=pl.lit("spread of tides"))
+    prose, table = (frame.filter(pl.col("panel").str.starts_with(name)) for name in ("prose", "table"))
+    assert (set(prose["score_compared"]), set(table["score_compared"])) == ({"ratio"}, {"difference"})
+    below = prose.with_columns(accuracy=-pl.col("accuracy"))
+    drawn = [str(alone(chart, one).to_dict()) for one in (prose, table, below)]
+    assert ["Spread of tides (smaller is better, logarithmic)" in one for one in drawn] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("weaker", "named"), [(0.19, ["majority"]), (0.1, ["majority", "chance"]), (None, ["majority"])]
 )

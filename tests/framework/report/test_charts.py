@@ -259,9 +259,9 @@ def test_language_models_are_drawn_reading_and_writing(tmp_path):
     assert '"decode"' in json.dumps(prunebench.open_results(path).chart("token_speeds").to_dict())
 
 
-@pytest.mark.parametrize(("score", "kind"), [(("perplexity", "", False), "log"), (("r²", "", True), "linear")])
-def test_perplexity_stands_on_a_logarithmic_axis_and_r2_does_not(score, kind):
-    spec = panel_spec(load("accuracy_compression"), series_of([("pca", False)]), score)
+@pytest.mark.parametrize(("is_ratio", "kind"), [(True, "log"), (False, "linear")])
+def test_a_score_of_ratios_stands_on_a_logarithmic_axis(is_ratio, kind):
+    spec = panel_spec(load("accuracy_compression"), series_of([("pca", False)]), ("spread", "", False), is_ratio)
     axes = [layer["encoding"]["y"] for layer in spec["layer"] if layer.get("encoding", {}).get("y", {}).get("scale")]
     assert axes and {axis["scale"].get("type", "linear") for axis in axes} == {kind}
     below = [step["calculate"] for layer in spec["layer"] for step in layer.get("transform", ()) if "calculate" in step]

@@ -59,9 +59,9 @@ def written(folder: Path, **more: object) -> Path:
 
 
 @pytest.fixture
-def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def task(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("lm_eval", reason="lm_eval is not installed: pip install 'prunebench[harness]'")
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path_factory.mktemp("cache")))
     return written(tmp_path)
 
 
@@ -100,6 +100,29 @@ def test_accuracies_and_their_pairs_are_those_of_a_plain_loop(task):
     fewer = asked(task, pruned, pruned, limit=7)
     assert fewer["counting_acc"] == sum(right(pruned, False, 7)) / 7 == fewer["counting_dense_acc"]
     assert fewer["counting_questions"] == 7 and fewer["counting_acc_loss"] == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_trials_of_a_process_share_the_tasks_and_the_examples(task, monkeypatch):
+    from prunebench_metrics import harness_math
+
+    loads, texts = [], []
+    load, answer = harness_math.TaskManager.load, harness_math.Asked._loglikelihood_tokens
+    monkeypatch.setattr(harness_math.TaskManager, "load", lambda own, names: loads.append(names) or load(own, names))
+    monkeypatch.setattr(
+        harness_math.Asked, "_loglikelihood_tokens",
+        lambda own, requests, **more: texts.append([one[0] for one in requests]) or answer(own, requests, **more),
+    )  # fmt: skip
+    written(task, fewshot_split="test")
+    dense = Bigram(2)
+    for trial in (Bigram(1), Bigram(3)):
+        found = asked(task, trial, dense, num_fewshot=2)
+        assert found["counting_acc"] == asked(task, trial, trial, num_fewshot=2)["counting_acc"]
+    assert loads == [["counting"]]
+    assert len(texts) == 5 and all(one == texts[0] for one in texts)
+    assert all(before.count("number") == 3 for before, _ in texts[0])
+    written(task, metadata={"version": 2.0})
+    assert asked(task, trial, dense, num_fewshot=2)["counting_version"] == 2 and len(loads) == 2
 
 
 @pytest.mark.filterwarnings("ignore")

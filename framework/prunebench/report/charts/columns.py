@@ -22,6 +22,7 @@ ACCURACY = {
     "score_title": ("score of", "text"),
     "score_unit": ("unit of the score", "text"),
     "larger_is_better": ("larger is better", "bool"),
+    "score_compared": ("compared as a", "text"),
     "is_at_floor": ("no better than without a network", "bool"),
     "score_floor": ("without a network", "share"),
     "score_floor_name": ("that is", "text"),

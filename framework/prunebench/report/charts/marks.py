@@ -13,7 +13,7 @@ from typing import Any
 import altair as alt
 
 from prunebench.plugins.chart import Look
-from prunebench.report.score import CLASSIC, RATIOS, is_share
+from prunebench.report.score import CLASSIC, is_share
 from prunebench.report.style import Series
 
 HEIGHT = 270
@@ -33,16 +33,12 @@ class SeriesLook:
     series: Sequence[Series] = ()
     on_page: bool = False
     score: tuple[str, str, bool] = CLASSIC  # title, unit and direction of what is drawn as `accuracy`
+    score_is_ratio: bool = False  # whether equal ratios of it are equally far apart, as of perplexities
 
     @property
     def score_kind(self) -> str:
         """The kind of its axis."""
         return "share" if is_share(self.score[1]) else "number"
-
-    @property
-    def score_is_ratio(self) -> bool:
-        """Whether equal ratios of it are equally far apart, as of perplexities."""
-        return self.score[0] in RATIOS
 
     @property
     def score_format(self) -> str:

@@ -10,7 +10,7 @@ import altair as alt
 from prunebench.plugins.chart import Chart, Look
 from prunebench.report.charts.columns import ACCURACY, WHICH
 from prunebench.report.charts.marks import tip
-from prunebench.report.charts.tradeoff import dense_line, scored
+from prunebench.report.charts.tradeoff import LOW, dense_line, scored
 from prunebench.report.score import CLASSIC
 
 
@@ -28,7 +28,7 @@ class Retraining(Chart):
         "retraining": ("retraining", "text"),
         "epochs": ("epochs of retraining", "integer"),
         **{name: ACCURACY[name] for name in ("accuracy", "accuracy_low", "accuracy_high", "dense_accuracy")},
-        **{name: ACCURACY[name] for name in ("score_title", "score_unit", "larger_is_better")},
+        **{name: ACCURACY[name] for name in ("score_title", "score_unit", "larger_is_better", "score_compared")},
     }
 
     def draw(self, rows: Any, look: Look) -> Any:
@@ -41,8 +41,11 @@ class Retraining(Chart):
             x=x, y=alt.Y("accuracy", **look.axis(*scored(look))), color=look.colour(),
             detail=[alt.Detail("setting", type="nominal"), alt.Detail("retraining", type="nominal")],
         )  # fmt: skip
-        bars = base.mark_rule(strokeWidth=1.1).encode(
-            y=alt.Y("accuracy_low", type="quantitative"), y2="accuracy_high", opacity=look.faded(0.5)
+        low = LOW if getattr(look, "score_is_ratio", False) else "datum.accuracy_low"
+        bars = (
+            base.transform_calculate(drawn_low=low)
+            .mark_rule(strokeWidth=1.1)
+            .encode(y=alt.Y("drawn_low", type="quantitative"), y2="accuracy_high", opacity=look.faded(0.5))
         )
         told = [tip("setting", "setting", kind="nominal"), tip("retraining", "retraining", kind="nominal"),
                 tip("epochs", "epochs"), tip("accuracy", title, form), tip("dense_accuracy", "dense", form),

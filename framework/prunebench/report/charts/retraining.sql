@@ -36,7 +36,8 @@ retrained as (
         t.dense_score,
         t.score_title,
         t.score_unit,
-        t.larger_is_better
+        t.larger_is_better,
+        t.score_compared
     from trials as t
     join spent using (trial_id)
     join kinds as p using (protocol_id)
@@ -56,7 +57,8 @@ select
     avg(dense_score) as dense_accuracy,
     score_title,
     score_unit,
-    larger_is_better
+    larger_is_better,
+    score_compared
 from retrained
-group by panel, method, setting, retraining, epochs, score_title, score_unit, larger_is_better
+group by panel, method, setting, retraining, epochs, score_title, score_unit, larger_is_better, score_compared
 order by panel, method, setting, retraining, epochs

@@ -122,12 +122,13 @@ create or replace macro score_name_of(facts) as coalesce(facts ->> '$.score', 't
 create or replace macro score_title_of(facts) as coalesce(facts ->> '$.title', 'top-1 accuracy');
 create or replace macro score_unit_of(facts) as case when facts is null then 'fraction' else facts ->> '$.unit' end;
 create or replace macro larger_is_better(facts) as coalesce(cast(facts ->> '$.larger_is_better' as boolean), true);
+create or replace macro score_compared_of(facts) as coalesce(facts ->> '$.compared', 'difference');
 create or replace macro near_of(facts) as
     case when facts is null then [0.01, 0.05] else cast(facts -> '$.near' as double[]) end;
 
 -- How much worse than dense, positive where it is worse: a difference, or the logarithm of a ratio.
 create or replace macro score_loss(score, dense, facts) as case
-    when facts ->> '$.compared' = 'ratio'
+    when score_compared_of(facts) = 'ratio'
         then (case when larger_is_better(facts) then -1 else 1 end) * log_of(score / nullif(dense, 0))
     when larger_is_better(facts) then dense - score
     else score - dense

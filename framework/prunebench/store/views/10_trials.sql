@@ -95,7 +95,8 @@ select
     r.block_parameter_count,
     r.block_nonzero_parameter_count,
     dense.block_nonzero_parameter_count as dense_block_parameter_count,
-    dense.block_nonzero_parameter_count / nullif(r.block_nonzero_parameter_count, 0) as block_ratio
+    dense.block_nonzero_parameter_count / nullif(r.block_nonzero_parameter_count, 0) as block_ratio,
+    score_compared_of(r.objective) as score_compared
     $parameters(r)
 from labelled_trials as r
 join baseline on baseline.id = r.baseline
