@@ -1,6 +1,6 @@
 """GPTQ, SparseGPT and AWQ of this project beside llmcompressor's: CPU seconds and errors, in one process.
 
-    python benchmarks/llmcompressor_speed.py [--model decoder|smollm2] [--windows 32] [--rounds 3] [--threads 1]
+    python benchmarks/llmcompressor_speed.py [--model tiny|decoder|smollm2] [--windows 32] [--rounds 3] [--threads 1]
 
 Both are handed the same network and the same windows of calibration text, change the same layers to the same bits or
 the same share of zeros, and take turns. It needs an environment with `prunebench[peers-llm]`.
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from language import MODELS, trial_of
+from language import MODELS as LARGER
+from language import trial_of
 from prunebench import samples
 from prunebench.grid.plan import instance
 from prunebench.records import Choice
@@ -25,6 +26,7 @@ from prunebench.trial.pruning import _task
 from prunebench.trial.task import Memory
 from prunebench.trial.workbench import DenseNetwork, Workbench
 
+MODELS = {"tiny": Choice("tiny_gpt"), **LARGER}
 BITS = {"bits": 4, "group": 32}
 PAIRS = {
     "gptq": (Choice("gptq", BITS), Choice("peer_llmcompressor_gptq", BITS)),
@@ -63,7 +65,7 @@ def error(network: torch.nn.Module, dense: DenseNetwork) -> float:
 def main() -> None:
     """What is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=tuple(MODELS), default="decoder")
+    parser.add_argument("--model", choices=tuple(MODELS), default="tiny")
     parser.add_argument("--windows", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)

@@ -89,5 +89,11 @@ class LlmcompressorSparseGpt(Method):
         sparse: nn.Module = _calls().sparse(network, task, self)
         return sparse
 
+    def storage(self, network: nn.Module) -> dict[str, int]:
+        """Bytes with a bit per weight and those that are not zero."""
+        from prunebench_peers.packing import bitmap_bytes
+
+        return bitmap_bytes(network)
+
 
 METHODS: list[type[Method]] = [LlmcompressorGptq, LlmcompressorAwq, LlmcompressorSparseGpt]

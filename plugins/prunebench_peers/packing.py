@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from prunebench_peers.adapters import require
 
+HEADER_BYTES = 80  # of one more tensor in a file
+
 
 class RoundedLinear(nn.Linear):
     """A linear layer whose weight is `scale · (number − zero point)`, with both of them beside it.
@@ -34,6 +36,16 @@ def packed_bytes(network: nn.Module, bits: int) -> dict[str, int]:
         if isinstance(layer.zeros, Tensor):
             saved += layer.zeros.numel() - packed_size(layer.zeros.numel(), bits)
     return {"packed": stored_byte_count(network) - saved}
+
+
+def bitmap_bytes(network: nn.Module) -> dict[str, int]:
+    """Bytes by format: `bitmap` has a bit per weight of each linear layer, and the weights that are not zero."""
+    weights = {id(layer.weight): layer.weight for layer in network.modules() if isinstance(layer, nn.Linear)}
+    saved = 0
+    for weight in weights.values():
+        gone = weight.numel() - int(weight.count_nonzero())
+        saved += max(0, gone * weight.element_size() - packed_size(weight.numel(), 1) - HEADER_BYTES)
+    return {"bitmap": stored_byte_count(network) - saved} if saved else {}
 
 
 def packed_size(count: int, bits: int) -> int:
