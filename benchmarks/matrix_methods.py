@@ -31,6 +31,8 @@ from prunebench.trial.task import Memory, TrialTask
 from prunebench_datasets.corpora import read_text
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
+from prunebench_methods.low_rank.data_aware import DataAwareLowRank
+from prunebench_methods.low_rank.random_directions import LowRankRandom
 from prunebench_methods.low_rank.two_sided import TwoSidedLowRank
 from prunebench_methods.low_rank.whitened import Asvd, WhitenedSvd
 from prunebench_methods.masks.magnitude import Magnitude
@@ -47,6 +49,7 @@ from torch import Tensor, nn
 
 WINDOW = 512
 HEADER = 4000  # characters at the start of a text that are left out: titles and contents
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the fit to what layers before, already pruned, give
 CASES: dict[str, Method] = {
     "magnitude-50": Magnitude(keep=0.5),
     "magnitude-70": Magnitude(keep=0.7),
@@ -72,6 +75,8 @@ CASES: dict[str, Method] = {
     "whitened-90-pivot": WhitenedSvd(keep=0.9, form="pivot", centred=False),
     "whitened-80-pivot": WhitenedSvd(keep=0.8, form="pivot", centred=False),
     "whitened-50-pivot": WhitenedSvd(keep=0.5, form="pivot", centred=False),
+    "random-80": LowRankRandom(keep=0.8),
+    **{f"data-aware-80-ridge-{ridge:g}": DataAwareLowRank(keep=0.8, ridge=ridge) for ridge in RIDGES},
     "two-sided-80": TwoSidedLowRank(keep=0.8),
     "two-sided-60": TwoSidedLowRank(keep=0.6),
     "two-sided-80-uniform": TwoSidedLowRank(keep=0.8, allocation="uniform"),

@@ -167,12 +167,15 @@ EARLIER = {
     ("masked_refit", "keep", 0.5): "c1fd8a9686632b0c",
     ("mlp_width", "keep", 0.5): "b1d35b9f18182dce",
     ("heads", "keep", 0.5): "91226273203e54cf",
+    ("basis_sharing", "keep", 0.5): "90c766c57c3a619d",
+    ("tucker2", "keep", 0.5): "fdb9bbf5965359fd",
+    ("slice_residual", "keep", 0.5): "fd9dc19c68aa539c",
 }
 
 
 @pytest.mark.parametrize(("name", "field", "value"), EARLIER)
 def test_fields_that_methods_gained_leave_earlier_ids_as_they_were(name, field, value):
-    """Written down before `form`, `allocation` and `min_gain` came: at their defaults they say nothing new."""
+    """Written down before `form`, `allocation`, `min_gain` and others came: at their defaults they say nothing new."""
     cls = find_installed((), ()).find("method", name).cls
     for given in ({field: value}, {**defaults(cls), field: value}):
         choice = Choice(name, complete(cls, given))
