@@ -134,7 +134,7 @@ def _openvino() -> Any:
     """OpenVINO's core, one for the whole process.
 
     A core gives its thread a stack for signals, and puts back at its end the one that was there before. Of two cores
-    that end in the order they began, the second puts back the first's, which is freed: the next signal ends the process.
+    that end in the order they began, the second puts back the first's, which is freed: the next signal ends it all.
     """
     import openvino
 
