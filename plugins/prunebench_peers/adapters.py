@@ -12,12 +12,12 @@ SECTIONS = ("all", "fc", "conv")
 KINDS = {"linear": "fc", "conv2d": "conv"}
 
 
-def adapter(module: str, package: str) -> ModuleType:
+def adapter(module: str, package: str, extra: str = "peers") -> ModuleType:
     """The file of this package that imports the library; raises `NotApplicable` with the fix where it is absent."""
     try:
         return importlib.import_module(f"prunebench_peers.{module}")
     except ImportError as error:
-        why = f"{package} cannot be imported ({error}): pip install 'prunebench[peers]'"
+        why = f"{package} cannot be imported ({error}): pip install 'prunebench[{extra}]'"
         raise NotApplicable(why) from None
 
 

@@ -8,12 +8,20 @@ from functools import cache
 from typing import Any
 
 import torch
-from prunebench import NotApplicable, Task
+from prunebench import NotApplicable, Task, stored_byte_count
 from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry, register_flop_formula
-from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
+from torchao.quantization import (
+    Int8DynamicActivationInt8WeightConfig,
+    Int8WeightOnlyConfig,
+    IntxWeightOnlyConfig,
+    PerAxis,
+    PerGroup,
+    quantize_,
+)
 
 from prunebench_peers.adapters import handed
+from prunebench_peers.packing import fitting, packed_size
 
 SCHEMES: dict[str, Any] = {
     "weights": Int8WeightOnlyConfig,
@@ -49,7 +57,26 @@ class QuantizedLinear(nn.Module):
 def quantized(network: nn.Module, task: Task, scheme: str) -> nn.Module:
     """`network` with linear layers quantized by torchao; raises `NotApplicable` for a dtype it does not take."""
     _teach_flop_counter()
-    names = handed(task, "fc", replaced=True)
+    return _with(network, handed(task, "fc", replaced=True), SCHEMES[scheme]())
+
+
+def few_bits(network: nn.Module, task: Task, bits: int, group: int) -> nn.Module:
+    """`network` with linear layers of few bits; raises `NotApplicable` where no layer consists of whole groups."""
+    names = fitting(handed(task, "fc", replaced=True), network, task, group)
+    width = PerGroup(group) if group else PerAxis(0)
+    return _with(network, names, IntxWeightOnlyConfig(weight_dtype=getattr(torch, f"int{bits}"), granularity=width))
+
+
+def packed_bytes(network: nn.Module, bits: int) -> dict[str, int]:
+    """Bytes by format: `packed` has each number in `bits` bits and no zero points, which are the middle."""
+    layers: list[Any] = [layer for layer in network.modules() if isinstance(layer, QuantizedLinear)]
+    saved = sum(layer.qdata.numel() - packed_size(layer.qdata.numel(), bits) for layer in layers)
+    zeros: list[Tensor] = [layer.zero_point for layer in layers if not layer.zero_point.any()]
+    saved += sum(zero.numel() * zero.element_size() for zero in zeros)
+    return {"packed": stored_byte_count(network) - saved} if layers else {}
+
+
+def _with(network: nn.Module, names: list[str], config: Any) -> nn.Module:
     dtype = network.get_submodule(names[0]).weight.dtype
     if dtype not in DTYPES:
         raise NotApplicable(f"torchao quantizes 16 and 32-bit floats, not {str(dtype).removeprefix('torch.')}")
@@ -58,7 +85,7 @@ def quantized(network: nn.Module, task: Task, scheme: str) -> nn.Module:
         holder = nn.Sequential(network.get_submodule(name))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            quantize_(holder, SCHEMES[scheme]())
+            quantize_(holder, config)
         network.set_submodule(name, QuantizedLinear(holder[0]))  # type: ignore[arg-type]
     return network
 

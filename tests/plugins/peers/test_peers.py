@@ -21,7 +21,10 @@ from prunebench_peers.torch_pruning import TorchPruning
 from prunebench_peers.torchao import TorchaoInt8
 from torch import nn
 
-LIBRARIES = {"peer_torch_pruning": "torch_pruning", "peer_torchao": "torchao", "peer_tltorch": "tltorch"}
+LIBRARIES = {
+    "peer_torch_pruning": "torch_pruning", "peer_torchao": "torchao", "peer_tltorch": "tltorch",
+    "peer_llmcompressor": "llmcompressor",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +39,11 @@ def need(name: str) -> None:
     """Skip the test where the library of the method `name` is not installed."""
     for start, library in LIBRARIES.items():
         if name.startswith(start):
-            pytest.importorskip(library, reason=f"{library} is not installed: pip install 'prunebench[peers]'")
+            extra = "peers-llm" if library == "llmcompressor" else "peers"
+            pytest.importorskip(library, reason=f"{library} is not installed: pip install 'prunebench[{extra}]'")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("cls", prunebench_peers.methods(), ids=lambda cls: cls.name)
 def test_the_kit_finds_nothing_in_a_peer(cls):
     need(cls.name)
@@ -165,7 +170,7 @@ def test_a_section_without_layers_is_declined():
 
 
 def test_the_package_is_imported_without_torch_or_any_of_the_libraries():
-    libraries = {"torch", "torchao", "tltorch", "torch_pruning"}
+    libraries = {"torch", "torchao", "tltorch", "torch_pruning", "llmcompressor"}
     code = f"import prunebench_peers, sys; prunebench_peers.methods(); print(sorted({libraries} & set(sys.modules)))"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert made.stdout.strip() == "[]"
