@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -69,6 +71,23 @@ def test_openvino_compiles_a_network_once_for_a_shape(dense, x, monkeypatch):
     runners = [one.runner(x[:count], 1, False) for count in (2, 3, 2)]
     again = copy.deepcopy(runners[0])
     assert len(compiled) == 2 and torch.equal(again.outputs()[0], runners[2].outputs()[0])
+
+
+def test_a_signal_after_openvino_does_not_end_the_process(dense, x):
+    """Two networks are forgotten in the order in which they came, then a child ends while a handler waits for it."""
+    ends = """
+import faulthandler, signal, subprocess, sys, torch
+from prunebench.measure.runtimes.artifact import Artifact
+faulthandler.enable()  # signals have a stack of their own now, as in a worker
+signal.signal(signal.SIGCHLD, lambda *_: None)
+data, x = sys.stdin.buffer.read(), torch.ones(2, 1, 4, 4)
+runners = [Artifact(data, "openvino", None).runner(x, 1, False) for _ in range(2)]
+del runners[0], runners[0]
+junk = [bytearray(1 << 14) for _ in range(1000)]
+subprocess.run(["true"])
+"""
+    data = onnx_bytes(exported(dense, x))
+    subprocess.run([sys.executable, "-c", ends], input=data, check=True, timeout=120)
 
 
 def test_a_runtime_answers_what_torch_does_for_every_batch_size(dense, x):

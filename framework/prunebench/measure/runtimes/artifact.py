@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.metadata
 import io
 import tempfile
@@ -128,15 +129,24 @@ def _free_dimensions(session: Any) -> list[str]:
     return sorted({name for name in first if isinstance(name, str)})
 
 
-def _openvino_compiled(data: bytes, inputs: tuple[Tensor, ...], threads: int, dynamic: bool) -> bytes:
-    """The ONNX file as OpenVINO compiles it for these shapes; to load that takes a third as long as to compile."""
+@functools.cache
+def _openvino() -> Any:
+    """OpenVINO's core, one for the whole process.
+
+    A core gives its thread a stack for signals, and puts back at its end the one that was there before. Of two cores
+    that end in the order they began, the second puts back the first's, which is freed: the next signal ends it all.
+    """
     import openvino
 
-    core = openvino.Core()
-    model = core.read_model(data)
+    return openvino.Core()
+
+
+def _openvino_compiled(data: bytes, inputs: tuple[Tensor, ...], threads: int, dynamic: bool) -> bytes:
+    """The ONNX file as OpenVINO compiles it for these shapes; to load that takes a third as long as to compile."""
+    model = _openvino().read_model(data)
     if not dynamic:
         model.reshape({place: list(x.shape) for place, x in zip(model.inputs, inputs, strict=True)})
-    compiled = core.compile_model(model, PROVIDERS["openvino"], {**OPENVINO, "INFERENCE_NUM_THREADS": threads})
+    compiled = _openvino().compile_model(model, PROVIDERS["openvino"], {**OPENVINO, "INFERENCE_NUM_THREADS": threads})
     exported: io.BytesIO = compiled.export_model()
     return exported.getvalue()
 
@@ -149,7 +159,7 @@ class OpenVinoRunner(Runner):
         import openvino
 
         options = {**OPENVINO, "INFERENCE_NUM_THREADS": setup.threads}
-        loaded = openvino.Core().import_model(setup.data, PROVIDERS["openvino"], options)
+        loaded = _openvino().import_model(setup.data, PROVIDERS["openvino"], options)
         self._request = loaded.create_infer_request()
         self._held = [openvino.Tensor(x.numpy(), shared_memory=True) for x in setup.inputs]
         for place, tensor in enumerate(self._held):
@@ -180,7 +190,7 @@ def file_bytes(data: bytes, runtime: Runtime) -> int:
     import openvino
 
     try:
-        model = openvino.Core().read_model(data)
+        model = _openvino().read_model(data)
     except Exception as error:  # the border
         raise Unexportable(f"openvino cannot read the network: {said(error, 300)}") from None
     with tempfile.TemporaryDirectory(prefix="prunebench-") as name:

@@ -20,7 +20,7 @@ class LayerError(LayerHeat):
     title = "Error of each layer"
     empty = "No method here recorded the error of its layers."
     shows = "The relative error of each layer's weights."
-    having = "bool_or(layers.weight_error is not null)"
+    having = "bool_or(drawn.weight_error is not null)"
 
     def draw(self, rows: Any, look: Look) -> Any:
         """One panel."""
