@@ -1,6 +1,6 @@
 """GPTQ, SparseGPT and AWQ of this project beside llmcompressor's: CPU seconds and errors, in one process.
 
-    python benchmarks/llmcompressor_speed.py [--model tiny|decoder|smollm2] [--windows 32] [--rounds 3] [--threads 1]
+    python benchmarks/llmcompressor_speed.py [--model tiny|decoder|smollm2] [--windows 32] [--rounds 3] [--only gptq]
 
 Both are handed the same network and the same windows of calibration text, change the same layers to the same bits or
 the same share of zeros, and take turns. It needs an environment with `prunebench[peers-llm]`.
@@ -69,12 +69,15 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", choices=tuple(PAIRS), help="this method alone")
     asked = parser.parse_args()
     model = MODELS[asked.model]
     with tempfile.TemporaryDirectory() as folder:
         bench = Workbench(data_dir=Path(folder), checkpoints=Path(folder) / "checkpoints", threads=asked.threads)
         dense = bench.dense(trial_of(model, Choice("dense"), 8, asked.windows))
         for name, pair in PAIRS.items():
+            if asked.only not in (None, name):
+                continue
             compared(name, [lambda one=one: pruned(bench, dense, model, one, asked.windows) for one in pair], dense,
                      asked.rounds)  # fmt: skip
 
