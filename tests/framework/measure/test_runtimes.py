@@ -73,6 +73,14 @@ def test_openvino_compiles_a_network_once_for_a_shape(dense, x, monkeypatch):
     assert len(compiled) == 2 and torch.equal(again.outputs()[0], runners[2].outputs()[0])
 
 
+def test_a_copy_in_onnx_runtime_makes_one_session(dense, x, monkeypatch):
+    made, make = [], artifact._session
+    monkeypatch.setattr(artifact, "_session", lambda setup: made.append(setup.fixed) or make(setup))
+    runner = Artifact(onnx_bytes(exported(dense, x)), "onnxruntime", None).runner(x[:2], 1, False)
+    assert made[0] == () and len(made) == 2 and len(made[1]) == 1
+    assert torch.equal(copy.deepcopy(runner).outputs()[0], runner.outputs()[0]) and len(made) == 3
+
+
 def test_a_signal_after_openvino_does_not_end_the_process(dense, x):
     """Two networks are forgotten in the order in which they came, then a child ends while a handler waits for it."""
     ends = """

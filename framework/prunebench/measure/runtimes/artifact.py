@@ -7,8 +7,7 @@ import functools
 import importlib.metadata
 import io
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +54,7 @@ class _Setup:
     inputs: tuple[Tensor, ...]
     threads: int
     dynamic: bool
+    fixed: tuple[str, ...] | None = None  # the names of an ONNX file's open batch size; None: not looked up yet
 
 
 class Runner(nn.Module):
@@ -71,7 +71,7 @@ class Runner(nn.Module):
         raise NotImplementedError
 
     def __deepcopy__(self, memo: Any) -> Runner:
-        return type(self)(_Setup(self.setup.data, copy.deepcopy(self.setup.inputs), *_rest(self.setup)))
+        return type(self)(replace(self.setup, inputs=copy.deepcopy(self.setup.inputs)))
 
     @property
     def byte_count(self) -> int:
@@ -83,37 +83,23 @@ class Runner(nn.Module):
         raise NotImplementedError
 
 
-def _rest(setup: _Setup) -> tuple[int, bool]:
-    return setup.threads, setup.dynamic
-
-
 class OnnxRuntimeRunner(Runner):
     """ONNX Runtime on the CPU, input and output bound."""
 
     def __init__(self, setup: _Setup) -> None:
-        super().__init__(setup)
         import onnxruntime
 
-        session = self._session(None)
-        if not setup.dynamic and (names := _free_dimensions(session)):
-            session = self._session(names)
+        if setup.fixed is None:  # once: to make a session takes longer than many a run
+            names = () if setup.dynamic else _free_dimensions(_session(replace(setup, fixed=())))
+            setup = replace(setup, fixed=tuple(names))
+        super().__init__(setup)
+        session = _session(setup)
         self._bound = session.io_binding()
         for given, x in zip(session.get_inputs(), setup.inputs, strict=True):
             self._bound.bind_ortvalue_input(given.name, onnxruntime.OrtValue.ortvalue_from_numpy(x.numpy()))
         for answer in session.get_outputs():
             self._bound.bind_output(answer.name, "cpu")
         self._run = session.run_with_iobinding
-
-    def _session(self, fixed: Sequence[str] | None) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self.setup.threads, 1
-        options.log_severity_level = 3
-        for name in fixed or ():
-            options.add_free_dimension_override_by_name(name, len(self.setup.inputs[0]))
-        providers = [PROVIDERS["onnxruntime"]]
-        return onnxruntime.InferenceSession(self.setup.data, options, providers=providers)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(self._bound)
@@ -122,6 +108,17 @@ class OnnxRuntimeRunner(Runner):
         """Of one run."""
         self()
         return [torch.from_numpy(answer.copy()) for answer in self._bound.copy_outputs_to_cpu()]
+
+
+def _session(setup: _Setup) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = setup.threads, 1
+    options.log_severity_level = 3
+    for name in setup.fixed or ():
+        options.add_free_dimension_override_by_name(name, len(setup.inputs[0]))
+    return onnxruntime.InferenceSession(setup.data, options, providers=[PROVIDERS["onnxruntime"]])
 
 
 def _free_dimensions(session: Any) -> list[str]:
