@@ -157,6 +157,7 @@ EARLIER = {
     ("data_aware_low_rank", "rank_ratio", 0.25): "36bb716f8eb331d7",
     ("activation_pca", "rank_ratio", 0.25): "ba751cae87f8da3a",
     ("principal_components_pruning", "rank_ratio", 0.25): "6f5a95e116e665d5",
+    ("column_select", "keep", 0.5): "95188fd4f61e1b06",
     ("whitened_svd", "keep", 0.5): "d2bcaf118022b191",
     ("two_sided_low_rank", "keep", 0.5): "d0182b646a52978e",
     ("asvd", "keep", 0.5): "f6f44802eb6aa8d1",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prunebench import Method, Task, param
 
 from prunebench_methods.low_rank.forms import form_param
+from prunebench_methods.shared.selection import gain_batch_param, min_gain_param
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +23,8 @@ class BasisSharing(Method):
     lose on inputs of that mean moment. Queries, keys, values and the MLP's first layers share; what writes to the
     residual stream does not, as in the paper, and stays. Departs from it in computing without an inverse. In form
     "pivot" what is shared are rows of the stack itself, and each layer has coefficients for those of its rows that are
-    not among them: r(m + n - r) numbers of the stack's m n for the same product.
+    not among them: r(m + n - r) numbers of the stack's m n for the same product. With `min_gain` layers that share stay
+    dense together, where one of them gains less.
     """
 
     name = "basis_sharing"
@@ -34,6 +36,13 @@ class BasisSharing(Method):
     keep: float = param(0.8, "share of the weights that layers together may have", above=0, at_most=1)
     together: int = param(2, "blocks that share", at_least=2)
     form: str = form_param()
+    min_gain: float | None = min_gain_param()
+    gain_batch: int = gain_batch_param()
+
+    @property
+    def measures(self) -> bool:
+        """With `min_gain` the times of layers."""
+        return self.min_gain is not None
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """Layers replaced by a shared narrow layer and one of their own; declines without known blocks."""

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from prunebench_methods.low_rank.forms import rank_for
 from prunebench_methods.low_rank.informed_math import principal_product
 from prunebench_methods.low_rank.pivots import Pivoted, pivot_rows
+from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.grams import Gram, grams_of
 from prunebench_methods.shared.importance import ALIKE
 from prunebench_methods.shared.layers import new_linear
-from prunebench_methods.shared.replace import replace_module
+from prunebench_methods.shared.replace import nothing_left, replace_module, shapes_by_name
 from prunebench_methods.shared.selection import refusals
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def share_bases(method: BasisSharing, network: nn.Module, task: Task) -> nn.Modu
         task.note("all of the weights are kept: nothing is changed")
         return network
     grams = grams_of(network, task, (name for names in stacks for name in names), until=task.anatomy.head)
+    slow: dict[str, str] = {}
+    changed = False
     for names in stacks:
         layers = [_linear(network, name) for name in names]
         rank = rank_within(layers, method.keep, method.form)
@@ -42,11 +45,30 @@ def share_bases(method: BasisSharing, network: nn.Module, task: Task) -> nn.Modu
                 task.layer(name, left_alone="even rank 1 has more weights than the share allows")
             continue
         bases, shared = factors(layers, [grams[name] for name in names], rank)
-        joined = on_factors if method.form == "factors" else on_pivots
-        for name, new in zip(names, joined(layers, bases, shared), strict=True):
+        joined = (on_factors if method.form == "factors" else on_pivots)(layers, bases, shared)
+        if why := _too_slow(method, task, dict(zip(names, zip(layers, joined, strict=True), strict=True))):
+            slow |= dict.fromkeys(names, why)
+            for name in names:
+                task.layer(name, left_alone=why)
+            continue
+        for name, new in zip(names, joined, strict=True):
             network = replace_module(network, name, new)
             task.layer(name, rank=rank)
+        changed = True
+    if slow and not changed:
+        raise NotApplicable(nothing_left(slow))
     return network
+
+
+def _too_slow(method: BasisSharing, task: Task, pairs: dict[str, tuple[nn.Linear, nn.Module]]) -> str:
+    """Why layers that would share stay dense, all of them where one gains too little, or an empty string."""
+    if method.min_gain is None:
+        return ""
+    shapes = shapes_by_name(task)
+    whys = (
+        too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch) for name, (layer, new) in pairs.items()
+    )
+    return next(filter(None, whys), "")
 
 
 def _stacks(network: nn.Module, blocks: tuple[Block, ...], together: int) -> list[list[str]]:

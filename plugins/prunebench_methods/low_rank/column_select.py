@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
 from prunebench_methods.low_rank.low_rank import SECTION_DOC, SKIP_LAST_DOC
-from prunebench_methods.shared.selection import SECTIONS, refusals, require_one, rounded_up
+from prunebench_methods.shared.selection import (
+    SECTIONS,
+    gain_batch_param,
+    min_gain_param,
+    refusals,
+    require_one,
+    rounded_up,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +43,13 @@ class ColumnSelect(Method):
     round_to: int = param(1, "numbers of columns are rounded up to a multiple of this", at_least=1)
     skip_last: bool = param(False, SKIP_LAST_DOC)
     ridge: float = param(1e-4, "damping of the interpolation, as a share of the inputs' mean variance", above=0)
+    min_gain: float | None = min_gain_param()
+    gain_batch: int = gain_batch_param()
+
+    @property
+    def measures(self) -> bool:
+        """With `min_gain` the times of layers."""
+        return self.min_gain is not None
 
     def check(self) -> None:
         """Exactly one number of columns."""
@@ -63,8 +77,10 @@ class ColumnSelect(Method):
         kept = self.columns_of(shape)
         return "" if kept < shape.in_channels else f"all of its {shape.in_channels} input columns are kept"
 
-    def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts]:
-        """m · k · kernel weights; a linear layer without a bias gets one."""
+    def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
+        """m · k · kernel weights, a linear layer without a bias gets one; None where times decide."""
+        if self.min_gain is not None:
+            return None
         why = self.reasons(shapes)
         return [LayerCounts.unchanged(s, why[s.name]) if why[s.name] else self._counts(s) for s in shapes]
 

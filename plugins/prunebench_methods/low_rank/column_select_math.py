@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from prunebench import Task
+from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
 from prunebench_methods.low_rank.pca_math import flattened_inputs, has_room_for_mean
 from prunebench_methods.shared.calibration import Inputs, layer_inputs
+from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.layers import geometry, new_conv, new_linear
-from prunebench_methods.shared.replace import Layer, replace_module, select_layers, shapes_by_name
+from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.shared.selection import refusals
 
 if TYPE_CHECKING:
@@ -26,15 +27,23 @@ GONE = 1e-9  # share of the largest variance below which the chosen columns alre
 def select_columns(method: ColumnSelect, network: nn.Module, task: Task) -> nn.Module:
     """Every selected layer behind a selection of its inputs."""
     shapes = shapes_by_name(task)
-    chosen = select_layers(network, task, method.reasons(task.shapes))
+    reasons = method.reasons(task.shapes)
+    chosen = select_layers(network, task, reasons)
     names = tuple(name for name, why in refusals(task.shapes, "all", grouped=False).items() if not why)
     inputs = layer_inputs(network, task, names)
     for name, layer in chosen.items():
         factor, mean, order = _prepared(task, name, layer, inputs[name])
         kept = order[: method.columns_of(shapes[name])].sort().values
         weight = interpolated(flattened_inputs(layer), factor, kept, method.ridge)
-        network = replace_module(network, name, _narrowed(layer, weight, kept, mean))
+        new = _narrowed(layer, weight, kept, mean)
+        if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
+            reasons[name] = why
+            task.layer(name, left_alone=why)
+            continue
+        network = replace_module(network, name, new)
         task.layer(name, rank=len(kept))
+    if all(reasons.values()):
+        raise NotApplicable(nothing_left(reasons))
     return network
 
 

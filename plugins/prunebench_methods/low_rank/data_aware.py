@@ -15,6 +15,8 @@ from prunebench_methods.low_rank.ranks import rank_at, ratio_for_speedup, unifor
 from prunebench_methods.shared.selection import (
     SECTIONS,
     full_rank,
+    gain_batch_param,
+    min_gain_param,
     refusals,
     require_one,
     rounded_up,
@@ -65,6 +67,13 @@ class DataAwareLowRank(Method):
     even_if_larger: bool = param(False, "factorize also where the factors are no smaller than the layer")
     keep: float | None = keep_param()
     form: str = form_param()
+    min_gain: float | None = min_gain_param()
+    gain_batch: int = gain_batch_param()
+
+    @property
+    def measures(self) -> bool:
+        """With `min_gain` the times of layers."""
+        return self.min_gain is not None
 
     def check(self) -> None:
         """Exactly one budget."""
@@ -113,8 +122,8 @@ class DataAwareLowRank(Method):
         return {s.name: found[s.name] or saves_nothing(ranks[s.name], s) for s in shapes}
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """r(m + n) weights and m biases for an m x n layer; None when the data allocates the ranks."""
-        if self.allocation == "global":
+        """r(m + n) weights and m biases for an m x n layer; None when data or times decide."""
+        if self.allocation == "global" or self.min_gain is not None:
             return None
         ranks = self.ranks(shapes)
         why = self.reasons(shapes, ranks)

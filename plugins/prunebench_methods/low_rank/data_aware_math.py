@@ -31,6 +31,7 @@ from prunebench_methods.shared.calibration import (
     run_calibration,
     watched,
 )
+from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.importance import ALIKE, Importance, importances
 from prunebench_methods.shared.numerics import flattened
 from prunebench_methods.shared.patches import chosen_positions, patches
@@ -49,7 +50,7 @@ def factorize_by_data(method: DataAwareLowRank, network: nn.Module, task: Task) 
         reasons = method.reasons(task.shapes, ranks)
     else:
         ranks, reasons = _shared_ranks(method, network, task, refused)
-    chosen = select_layers(network, task, reasons)
+    chosen, shapes = select_layers(network, task, reasons), shapes_by_name(task)
     dense = copy.deepcopy(network) if method.asymmetric else network
     names = _changeable(refused)
     worth = importance_of(method, dense, task, names)
@@ -64,8 +65,14 @@ def factorize_by_data(method: DataAwareLowRank, network: nn.Module, task: Task) 
                 solution, answer = Solution(flattened(layer).double()), found[name]
                 base = answer.mean
             new = _projected(layer, solution, answer, base, ranks[name], method.form)
+            if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
+                reasons[name] = why
+                task.layer(name, left_alone=why)
+                continue
             network = replace_module(network, name, new)
             task.layer(name, rank=ranks[name])
+    if all(reasons.values()):
+        raise NotApplicable(nothing_left(reasons))
     return network
 
 

@@ -20,10 +20,10 @@ from prunebench_methods.low_rank.forms import (
 from prunebench_methods.low_rank.low_rank import SECTION_DOC, SKIP_LAST_DOC
 from prunebench_methods.shared.allocation import allocation_param
 from prunebench_methods.shared.selection import (
-    GAIN_BATCH_DOC,
-    MIN_GAIN_DOC,
     SECTIONS,
     full_rank,
+    gain_batch_param,
+    min_gain_param,
     refusals,
     require_one,
     too_wide,
@@ -49,8 +49,8 @@ class InformedProduct(Method):
     skip_last: bool = param(False, SKIP_LAST_DOC)
     even_if_larger: bool = param(False, "factorize also where the product is no smaller than the layer")
     allocation: str = allocation_param()
-    min_gain: float | None = param(None, MIN_GAIN_DOC, above=0, additive=True)
-    gain_batch: int = param(1, GAIN_BATCH_DOC, at_least=1, additive=True)
+    min_gain: float | None = min_gain_param()
+    gain_batch: int = gain_batch_param()
 
     knob = "keep"
     example = {"keep": 0.5}

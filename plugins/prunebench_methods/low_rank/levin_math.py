@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prunebench_methods.low_rank.pca_math import completed, flattened_inputs, has_room_for_mean, projected
 from prunebench_methods.low_rank.projection import no_saving
 from prunebench_methods.shared.calibration import BATCH, Inputs, channel_rows
+from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
 from prunebench_methods.shared.selection import rounded_up
 from prunebench_methods.shared.walking import given
@@ -36,6 +37,11 @@ def drop_directions(method: PrincipalComponentsPruning, network: nn.Module, task
             if not rank:
                 reasons[name] = f"fewer directions than break-even raise the error by more than {method.tolerance:g}"
                 task.layer(name, left_alone=reasons[name])
+                continue
+            new = network.get_submodule(name)
+            if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
+                reasons[name], network = why, replace_module(network, name, layer)
+                task.layer(name, left_alone=why)
                 continue
             task.layer(name, rank=rank)
     if all(reasons.values()):

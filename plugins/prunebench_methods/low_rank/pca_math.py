@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from prunebench_methods.low_rank.low_rank_math import components_for
 from prunebench_methods.low_rank.pivots import product_layer
 from prunebench_methods.shared.calibration import Inputs, chain, layer_inputs
+from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.layers import geometry, new_conv, new_linear
 from prunebench_methods.shared.numerics import svd, working
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
@@ -108,7 +109,12 @@ def project_inputs(method: ActivationPca, network: nn.Module, task: Task) -> nn.
                 task.layer(name, left_alone=why)
                 continue
         directions = completed(vectors, rank, flattened_inputs(layer))
-        network = replace_module(network, name, projected(layer, directions, mean, method.form))
+        new = projected(layer, directions, mean, method.form)
+        if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
+            reasons[name] = why
+            task.layer(name, left_alone=why)
+            continue
+        network = replace_module(network, name, new)
         task.layer(name, rank=rank)
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))

@@ -12,7 +12,16 @@ from prunebench import LayerCounts, LayerShape, Method, param
 from prunebench_methods.low_rank import forms
 from prunebench_methods.low_rank.forms import form_param, keep_param
 from prunebench_methods.low_rank.low_rank import SECTION_DOC, SKIP_LAST_DOC
-from prunebench_methods.shared.selection import SECTIONS, factor_counts, full_rank, refusals, rounded_up, saves_nothing
+from prunebench_methods.shared.selection import (
+    SECTIONS,
+    factor_counts,
+    full_rank,
+    gain_batch_param,
+    min_gain_param,
+    refusals,
+    rounded_up,
+    saves_nothing,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,14 @@ class InputProjection(Method):
     even_if_larger: bool = param(False, "project also where that saves no weights")
     keep: float | None = keep_param()
     form: str = form_param()
+    min_gain: float | None = min_gain_param()
+    gain_batch: int = gain_batch_param()
     centred = True  # the mean goes out of the inputs and into the bias
+
+    @property
+    def measures(self) -> bool:
+        """With `min_gain` the times of layers."""
+        return self.min_gain is not None
 
     @property
     def measured(self) -> bool:
@@ -65,9 +81,9 @@ class InputProjection(Method):
         return rounded_up(wanted, self.round_to, shape.in_channels)
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
-        """r(m + n) weights for a linear m x n layer; None where the ranks are `measured`."""
+        """r(m + n) weights for a linear m x n layer; None where the ranks are `measured`, or times."""
         why = self.reasons(shapes)
-        if self.measured or not all(why[s.name] or has_closed_form(s) for s in shapes):
+        if self.measured or self.measures or not all(why[s.name] or has_closed_form(s) for s in shapes):
             return None
         return [
             LayerCounts.unchanged(s, why[s.name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prunebench import LayerCounts, LayerShape
+from prunebench import LayerCounts, LayerShape, param
 
 SECTIONS = ("all", "fc", "conv")
 MIN_GAIN_DOC = "how many times as fast as the layer its factors must be, measured here, or the layer stays dense"
@@ -12,6 +12,18 @@ GAIN_BATCH_DOC = "samples in the input on which min_gain is measured"
 READ_OUTSIDE = "the network reads its weight or sizes itself"
 KIND_OF_SECTION = {"fc": "linear", "conv": "conv2d"}
 WIDEST = 16384  # inputs of a layer at most for methods that need their Gram matrix: 2 GiB in float64
+
+
+def min_gain_param() -> float | None:
+    """The least gain as a field that a method gained."""
+    found: float | None = param(None, MIN_GAIN_DOC, above=0, additive=True)
+    return found
+
+
+def gain_batch_param() -> int:
+    """The samples on which a gain is measured, as a field that a method gained."""
+    found: int = param(1, GAIN_BATCH_DOC, at_least=1, additive=True)
+    return found
 
 
 def section_holds(section: str, shape: LayerShape) -> bool:

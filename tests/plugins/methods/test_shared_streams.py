@@ -17,6 +17,7 @@ from prunebench_methods.low_rank.basis_sharing import BasisSharing
 from prunebench_methods.low_rank.basis_sharing_math import factors, on_factors, on_pivots, rank_within
 from prunebench_methods.masks.wanda import Wanda
 from prunebench_methods.quantization.rtn import RoundToNearest
+from prunebench_methods.shared import gain as gain_module
 from prunebench_methods.shared.grams import Gram
 from test_blocks import IMAGES, TOKENS, answers, of_transformers, own_decoder, pruned, task_for, vision
 from torch import Tensor, nn
@@ -196,3 +197,19 @@ def test_half_precision_comes_back_as_it_went_in(cls: type[SliceResidual]) -> No
 
 def test_the_kit_finds_nothing() -> None:
     assert check_method(BasisSharing, speed=False) == []
+
+
+def test_layers_that_share_stay_dense_together_where_one_is_slowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = own_decoder()
+    slow = network.model.layers[1].mlp.up_proj.weight
+    monkeypatch.setattr(gain_module, "gain", lambda layer, factors, x: 0.5 if torch.equal(layer.weight, slow) else 2.0)
+    task = task_for(network, TOKENS)
+    task.shapes = layer_shapes(network, TOKENS[:1])
+    after = BasisSharing(keep=0.5, min_gain=1.0).prune(copy.deepcopy(network), task)
+    ups, gates = ([getattr(after.model.layers[n].mlp, f"{part}_proj") for n in (0, 1)] for part in ("up", "gate"))
+    for layer, block in zip(ups, network.model.layers, strict=False):
+        assert torch.equal(layer.weight, block.mlp.up_proj.weight)
+    assert gates[0][0] is gates[1][0], "the others share as before"
+    monkeypatch.setattr(gain_module, "gain", lambda layer, factors, x: 0.5)
+    with pytest.raises(NotApplicable, match=r"factors are 0\.5x as fast at batch 1, not 1x"):
+        BasisSharing(keep=0.5, min_gain=1.0).prune(copy.deepcopy(network), task)
