@@ -19,8 +19,8 @@ NETWORKS = (
     "lazy_layers layers_without_entries frozen bfloat16 scripted tuple_outputs dict_outputs"
 )
 METHODS = (
-    "low_rank magnitude int8 kmeans tucker2 interpolative_channels wanda sparsegpt gptq two_sided_low_rank "
-    "activation_pca column_select cp data_aware_low_rank filter_criteria snip soft_filters"
+    "low_rank magnitude random_pattern int8 kmeans tucker2 interpolative_channels wanda sparsegpt gptq "
+    "two_sided_low_rank activation_pca column_select cp data_aware_low_rank filter_criteria snip soft_filters"
 )
 
 

@@ -7,7 +7,7 @@ from prunebench import Method
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.heads import Heads, HeadsRandom
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
-from prunebench_methods.blocks.modegpt import AttentionSvd, ModeGpt
+from prunebench_methods.blocks.modegpt import AttentionRandom, AttentionSvd, ModeGpt, ModeGptRandom
 from prunebench_methods.blocks.slice_residual import SliceResidual, SliceResidualRandom
 
 METHODS: list[type[Method]] = [
@@ -18,7 +18,9 @@ METHODS: list[type[Method]] = [
     Heads,
     HeadsRandom,
     ModeGpt,
+    ModeGptRandom,
     AttentionSvd,
+    AttentionRandom,
     SliceResidual,
     SliceResidualRandom,
 ]

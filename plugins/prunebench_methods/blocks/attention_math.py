@@ -135,6 +135,36 @@ def narrowed(maps: Maps, moment: Tensor, rank: int, rotary: int) -> tuple[Maps, 
     return replace(found, query=query, key=torch.stack([k[at] for k, at in zip(maps.key, places, strict=True)])), pairs
 
 
+def drawn(maps: Maps, rank: int, rotary: int, generator: torch.Generator) -> tuple[Maps, Tensor | None]:
+    """The maps with `rank` dimensions of each head drawn at random, and with rotation the pairs (g, rank / 2) of them.
+
+    Queries and keys keep the same dimensions, as do values and outputs; no map is refitted.
+    """
+    groups, size = maps.key.shape[:2]
+    pairs = None
+    if rotary:
+        pairs = _drawn(groups, rotary // 2, rank // 2, generator).to(maps.key.device)
+        of_products = torch.cat([pairs, pairs + rotary // 2], 1)  # (g, rank)
+    else:
+        of_products = _drawn(groups, size, rank, generator).to(maps.key.device)
+    of_values = _drawn(groups, size, rank, generator).to(maps.key.device)
+    every = range(groups)
+    narrow = replace(
+        maps,
+        query=torch.stack([maps.query[g][:, of_products[g]] for g in every]),
+        key=torch.stack([maps.key[g][of_products[g]] for g in every]),
+        value=torch.stack([maps.value[g][of_values[g]] for g in every]),
+        output=torch.stack([maps.output[g][..., of_values[g]] for g in every]),
+    )
+    return narrow, pairs
+
+
+def _drawn(groups: int, whole: int, count: int, generator: torch.Generator) -> Tensor:
+    """(groups, count) of so many, ascending, drawn for each group by itself."""
+    rows = [torch.randperm(whole, generator=generator)[:count].sort().values for _ in range(groups)]
+    return torch.stack(rows)
+
+
 def reason(network: nn.Module, attention: Attention) -> str:
     """Why no attention with narrower heads can take this one's place, or an empty string."""
     module: Any = network.get_submodule(attention.module)
@@ -153,10 +183,16 @@ def source(network: nn.Module, attention: Attention) -> str:
     return attention.query.module if attention.query.called else attention.module
 
 
-def put_narrow(network: nn.Module, attention: Attention, gram: Gram, rank: int) -> None:
-    """The attention with heads of `rank` dimensions in its place."""
+def put_narrow(
+    network: nn.Module, attention: Attention, gram: Gram, rank: int, generator: torch.Generator | None = None
+) -> None:
+    """The attention with heads of `rank` dimensions in its place; a generator draws them instead of choosing."""
     module: Any = network.get_submodule(attention.module)
-    maps, pairs = narrowed(maps_of(network, attention), moment_with_one(gram), rank, attention.rotary)
+    maps = maps_of(network, attention)
+    if generator is None:
+        maps, pairs = narrowed(maps, moment_with_one(gram), rank, attention.rotary)
+    else:
+        maps, pairs = drawn(maps, rank, attention.rotary, generator)
     like = network.get_submodule(attention.output.module)
     has_bias = bias(network, attention.query) is not None or bias(network, attention.key) is not None
     layers = [_linear(like, each.flatten(0, -2), has_bias) for each in (maps.query, maps.key, maps.value)]

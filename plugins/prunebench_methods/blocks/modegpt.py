@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from prunebench import Method, Task, param
 
-from prunebench_methods.blocks.mlp_width import MlpWidth
+from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 from prunebench_methods.shared.allocation import ALLOCATION_DOC
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class _Modules(Method):
     loosest = {"keep": 1.0}
     example = {"keep": 0.5}
     narrows_mlps: ClassVar[bool]
+    draws: ClassVar[bool] = False  # dimensions of heads, as a control does
 
     keep: float = param(
         0.8, "share of the dimensions of every head that is kept, and of an MLP's channels", above=0, at_most=1
@@ -68,6 +69,28 @@ class ModeGpt(_Modules):
 
 
 @dataclass(frozen=True)
+class ModeGptRandom(_Modules):
+    """Keeps random dimensions in every head and random channels in every MLP: what choosing them is worth.
+
+    The shapes are those of `modegpt`. MLPs are refitted as there; of a head, dimensions stay as they are or go.
+    """
+
+    name = "modegpt_random"
+    narrows_mlps = True
+    draws = True
+    control = True
+    stochastic = True
+
+    ridge: float = param(
+        1e-6, "ridge of the MLP's refit, as a share of the mean of the Gram matrix's diagonal", above=0
+    )
+
+    def mlps(self, keep: float) -> MlpWidthRandom:
+        """The MLPs' part as a method, at this share."""
+        return MlpWidthRandom(keep=keep, ridge=self.ridge)
+
+
+@dataclass(frozen=True)
 class AttentionSvd(_Modules):
     """Narrower heads alone: the best products of rank k of queries with keys and of values with outputs.
 
@@ -78,3 +101,17 @@ class AttentionSvd(_Modules):
     name = "attention_svd"
     paper = "https://arxiv.org/abs/2408.09632"
     narrows_mlps = False
+
+
+@dataclass(frozen=True)
+class AttentionRandom(_Modules):
+    """Keeps random dimensions in every head, where heads rotate random pairs of them: the control of `attention_svd`.
+
+    Queries and keys keep the same dimensions, as do values and outputs; those that stay are left as they are.
+    """
+
+    name = "attention_random"
+    narrows_mlps = False
+    draws = True
+    control = True
+    stochastic = True

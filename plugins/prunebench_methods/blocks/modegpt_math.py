@@ -29,6 +29,7 @@ def narrow_modules(method: Any, network: nn.Module, task: Task) -> nn.Module:
     downs = [block.mlp.down.module for block in anatomy.blocks if block.mlp] if method.narrows_mlps else []
     grams = grams_of(network, task, [*(source(network, each) for each in chosen.values()), *downs], until=anatomy.head)
     shares = _shares(method, network, task)
+    generator = task.generator if method.draws else None
     if downs:
         network = narrow(method.mlps(method.keep), network, task, shares)
     for name, attention in chosen.items():
@@ -36,7 +37,7 @@ def narrow_modules(method: Any, network: nn.Module, task: Task) -> nn.Module:
         if rank == attention.head_dim:
             task.layer(attention.output.module, left_alone="all dimensions of its heads are kept")
             continue
-        put_narrow(network, attention, grams[source(network, attention)], rank)
+        put_narrow(network, attention, grams[source(network, attention)], rank, generator)
         for part in dict.fromkeys((attention.query, attention.key, attention.value, attention.output)):
             task.layer(part.module, rank=rank)
     require_runs(network, task)

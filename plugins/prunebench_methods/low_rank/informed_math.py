@@ -26,7 +26,6 @@ from prunebench_methods.shared.replace import Layer, nothing_left, replace_modul
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.informed import InformedProduct
 
-PRIME = 1_000_003
 SEEN = 1e-12  # share of the largest energy below which a direction is noise
 
 
@@ -66,7 +65,7 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
     def found(name: str) -> Product:
         weight = flattened(layers[name]).double()
         key = (method.name, method.key, name)
-        seed = task.seed * PRIME + names.index(name)  # layers of one shape have directions of their own
+        seed = task.generator.initial_seed() + names.index(name)  # layers of one shape have directions of their own
         return task.once(key, lambda: method.product(weight, grams[name], worth[name], seed))
 
     ranks, reasons = spread_ranks(method, Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n])), found)

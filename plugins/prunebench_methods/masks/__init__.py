@@ -12,6 +12,7 @@ from prunebench_methods.masks.magnitude import Magnitude
 from prunebench_methods.masks.masked_refit import MaskedRefit
 from prunebench_methods.masks.random_masks import Random
 from prunebench_methods.masks.random_matched import RandomMatched
+from prunebench_methods.masks.random_pattern import RandomPattern
 from prunebench_methods.masks.snip import Snip
 from prunebench_methods.masks.sparsegpt import SparseGPT
 from prunebench_methods.masks.synflow import SynFlow
@@ -21,6 +22,7 @@ METHODS: list[type[Method]] = [
     Magnitude,
     Random,
     RandomMatched,
+    RandomPattern,
     IterativeMagnitude,
     Wanda,
     SparseGPT,

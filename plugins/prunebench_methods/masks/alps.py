@@ -31,7 +31,7 @@ class Alps(InformedMask):
     damp: float = param(0.01, DAMP_DOC, at_least=1e-8, at_most=10)
     rounds: int = param(300, "alternations at most", at_least=1)
 
-    def weights(self, weight: Tensor, gram: Gram, group: int) -> tuple[Tensor, Tensor]:
+    def weights(self, weight: Tensor, gram: Gram, group: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """The fitted weight and its mask."""
         from prunebench_methods.masks.alps_math import alternated
 

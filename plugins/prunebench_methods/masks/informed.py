@@ -57,8 +57,11 @@ class InformedMask(Method):
         return mask_layers(self, network, task)
 
     @abstractmethod
-    def weights(self, weight: Tensor, gram: Gram, group: int) -> tuple[Tensor, Tensor]:
-        """The new weight (m, n) of one group and its mask, from the dense weight, which stays as it is."""
+    def weights(self, weight: Tensor, gram: Gram, group: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """The new weight (m, n) of one group and its mask, from the dense weight, which stays as it is.
+
+        `seed` is another for every group of every layer: a control draws by it.
+        """
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
         """Exact by layer, None where data spread the share; a mask alone saves no MACs."""

@@ -19,14 +19,19 @@ if TYPE_CHECKING:
     from prunebench_methods.masks.informed import InformedMask
 
 
+SEEDS = 65_536  # of the groups of a layer: more than any has
+
+
 def mask_layers(method: InformedMask, network: nn.Module, task: Task) -> nn.Module:
     """`network` with every selected layer masked in place, each from what the dense network feeds it."""
     layers = writable_layers(network, task, method.reasons(task.shapes))
     grams = input_grams(network, task, method.section)
+    places = {shape.name: place for place, shape in enumerate(task.shapes)}
     own = _by_layer(method, network, task, layers, grams)
     for name, layer in layers.items():
         weight = grouped_weight(layer)
-        parts = [own[name].weights(part, grams[name], group) for group, part in enumerate(weight)]
+        seed = task.generator.initial_seed() + places[name] * SEEDS  # whatever was drawn before
+        parts = [own[name].weights(part, grams[name], group, seed + group) for group, part in enumerate(weight)]
         written = torch.stack([torch.where(mask, values, 0) for values, mask in parts])
         write(layer, written)
         _note(task, name, parts, grams[name])

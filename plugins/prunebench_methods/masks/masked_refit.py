@@ -16,7 +16,7 @@ from prunebench_methods.shared.selection import SECTIONS, too_wide
 if TYPE_CHECKING:
     from torch import nn
 
-PATTERNED = ("wanda", "sparsegpt", "alps")
+PATTERNED = ("wanda", "sparsegpt", "alps", "random_pattern")
 BY_LAYER = ("magnitude", "random")
 
 

@@ -19,6 +19,13 @@ def pattern_mask(scores: Tensor, pattern: Pattern) -> Tensor:
     return highest(scores, kept_count(pattern.keep, scores.numel()))
 
 
+def drawn_mask(weight: Tensor, pattern: Pattern, seed: int) -> Tensor:
+    """(m, n) True for weights drawn at random, as many and where the pattern admits them."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(weight.numel(), generator=generator).view(weight.shape)  # distinct: no two tie
+    return pattern_mask(order.to(weight.device), pattern)
+
+
 def highest_by_row(scores: Tensor, count: int) -> Tensor:
     """(m, n) with exactly `count` True in every row: its highest, of equals the first by position."""
     if not 0 < count < scores.shape[1]:

@@ -40,7 +40,7 @@ class SparseGPT(InformedMask):
         if self.wanted.group and self.block % self.wanted.group:
             raise ValueError(f"block {self.block} must be a multiple of {self.wanted.group}, as {self.pattern} needs")
 
-    def weights(self, weight: Tensor, gram: Gram, group: int) -> tuple[Tensor, Tensor]:
+    def weights(self, weight: Tensor, gram: Gram, group: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """The corrected weight and its mask."""
         from prunebench_methods.masks.sparsegpt_math import corrected
 

@@ -25,7 +25,7 @@ class Wanda(InformedMask):
     name = "wanda"
     paper = "https://arxiv.org/abs/2306.11695"
 
-    def weights(self, weight: Tensor, gram: Gram, group: int) -> tuple[Tensor, Tensor]:
+    def weights(self, weight: Tensor, gram: Gram, group: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """The weight as it is, and its mask."""
         from prunebench_methods.masks.pattern_math import pattern_mask
 

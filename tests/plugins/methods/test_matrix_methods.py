@@ -15,7 +15,7 @@ from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.heads import Heads, HeadsRandom
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 from prunebench_methods.blocks.mlp_width_math import choose
-from prunebench_methods.blocks.modegpt import AttentionSvd, ModeGpt
+from prunebench_methods.blocks.modegpt import AttentionRandom, AttentionSvd, ModeGpt, ModeGptRandom
 from prunebench_methods.blocks.slice_residual import SliceResidual, SliceResidualRandom
 from prunebench_methods.low_rank.basis_sharing import BasisSharing
 from prunebench_methods.low_rank.basis_sharing_math import factors
@@ -23,7 +23,9 @@ from prunebench_methods.low_rank.random_directions import LowRankRandom
 from prunebench_methods.low_rank.two_sided import TwoSidedLowRank
 from prunebench_methods.low_rank.whitened import Asvd, FisherSvd, WhitenedSvd
 from prunebench_methods.masks.alps import Alps
+from prunebench_methods.masks.masked_refit import MaskedRefit
 from prunebench_methods.masks.random_masks import Random
+from prunebench_methods.masks.random_pattern import RandomPattern
 from prunebench_methods.masks.sparsegpt import SparseGPT
 from prunebench_methods.masks.wanda import Wanda
 from prunebench_methods.quantization.awq import AWQ
@@ -277,6 +279,12 @@ CONTROLS = {  # of every kind of structure: the method, and the control of the s
     "blocks": (DropBlocks(drop=1), DropBlocksRandom(drop=1)),
     "stream": (SliceResidual(keep=0.67), SliceResidualRandom(keep=0.67)),
     "weights": (Wanda(keep=0.5, pattern="layer"), Random(keep=0.5)),
+    "weights of rows": (Wanda(keep=0.4), RandomPattern(keep=0.4)),
+    "n of m weights": (SparseGPT(pattern="2:4"), RandomPattern(pattern="2:4")),
+    "weights by layers": (Wanda(keep=0.4, allocation="owl"), RandomPattern(keep=0.4, allocation="owl")),
+    "refitted": (MaskedRefit(pattern="2:4"), MaskedRefit(of="random_pattern", pattern="2:4")),
+    "heads' dimensions": (AttentionSvd(keep=0.5), AttentionRandom(keep=0.5)),
+    "modules": (ModeGpt(keep=0.5), ModeGptRandom(keep=0.5)),
 }
 
 
@@ -284,7 +292,8 @@ CONTROLS = {  # of every kind of structure: the method, and the control of the s
 def test_every_structure_has_a_random_control_of_its_shape(kind: str) -> None:
     method, control = CONTROLS[kind]
     network = own_decoder()
-    assert type(control).control and not type(method).control and type(control).stochastic
+    if not isinstance(control, MaskedRefit):  # it draws where the method does whose mask it takes
+        assert type(control).control and not type(method).control and type(control).stochastic
     after, random = (pruned(each, network, language_task(network, TOKENS)) for each in (method, control))
     shapes = [{name: value.shape for name, value in each.named_parameters()} for each in (after, random)]
     assert shapes[0] == shapes[1]
@@ -312,3 +321,64 @@ def test_chosen_directions_lose_less_than_drawn_ones() -> None:
         assert lost[0] < lost[1]
         left, right = LowRankRandom(rank=12).product(dense, gram_of(x.numpy()), ALIKE).cut(12, dense)
         torch.testing.assert_close(left @ right, dense)
+
+
+@pytest.mark.parametrize("pattern", ["row", "2:4", "layer"])
+def test_drawn_masks_keep_as_many_in_every_row_and_favour_none(pattern: str) -> None:
+    weight, keep = torch.ones(64, 32), None if pattern == "2:4" else 0.5
+    method = RandomPattern(keep=keep, pattern=pattern)
+    masks = torch.stack([method.weights(weight, Gram(), 0, seed)[1] for seed in range(200)]).numpy()
+    assert (masks.sum((1, 2)) == 1024).all()
+    if pattern != "layer":
+        assert (masks.reshape(200, 64, -1, 4 if pattern == "2:4" else 32).mean(-1) == 0.5).all()
+    assert abs(masks.mean(0) - 0.5).max() < 0.2  # 5 deviations of 200 draws are 0.18
+    assert len({mask.tobytes() for mask in masks}) == 200
+
+
+def test_layers_of_one_shape_and_groups_of_one_layer_draw_their_own() -> None:
+    network = own_decoder()
+    after = pruned(RandomPattern(pattern="2:4"), network, language_task(network, TOKENS))
+    masks = [
+        after.get_submodule(f"model.layers.{n}.mlp.{part}_proj").weight != 0 for n in (0, 1) for part in ("up", "gate")
+    ]
+    assert all(not torch.equal(masks[0], other) for other in masks[1:])
+
+
+def test_drawn_dimensions_are_those_of_the_heads_with_their_partners() -> None:
+    network = own_decoder()
+    narrow = pruned(AttentionRandom(keep=0.5), network, language_task(network, TOKENS))
+    before, after = network.model.layers[0].self_attn, narrow.model.layers[0].self_attn
+    heads, groups, size, kept = 4, 2, 6, 4
+    query, key, value = (maps(before, name, size) for name in "qkv")
+    new_query, new_key, new_value = (maps(after, name, kept) for name in "qkv")
+    output = before.o_proj.weight.detach().numpy().reshape(24, heads, size)
+    new_output = after.o_proj.weight.detach().numpy().reshape(24, heads, kept)
+    for group in range(groups):
+        at, of_values = places(new_key[group], key[group]), places(new_value[group], value[group])
+        assert at[: kept // 2] == [place - size // 2 for place in at[kept // 2 :]], "pairs turn together"
+        for head in (2 * group, 2 * group + 1):
+            np.testing.assert_array_equal(new_query[head], query[head][at])
+            np.testing.assert_array_equal(new_output[:, head], output[:, head][:, of_values])
+        angles = 10_000.0 ** (-np.array(at[: kept // 2]) / (size // 2))
+        np.testing.assert_allclose(after.angles[group].numpy(), angles, rtol=1e-6)
+
+
+def maps(attention: nn.Module, name: str, size: int) -> NDArray[np.float32]:
+    """A map's rows by head."""
+    found: NDArray[np.float32] = getattr(attention, f"{name}_proj").weight.detach().numpy().reshape(-1, size, 24)
+    return found
+
+
+def places(rows: NDArray[np.float32], of: NDArray[np.float32]) -> list[int]:
+    """Which rows of a head these are, each of them one."""
+    return [int(np.flatnonzero((of == row).all(1)).item()) for row in rows]
+
+
+def test_drawn_dimensions_of_heads_lose_more_than_decomposed_ones() -> None:
+    network = own_decoder()
+    dense = answers(network, TOKENS)
+    lost = {}
+    for method in (AttentionSvd(keep=0.5), AttentionRandom(keep=0.5)):
+        after = pruned(method, network, language_task(network, TOKENS))
+        lost[method.name] = float((answers(after, TOKENS) - dense).square().sum())
+    assert lost["attention_svd"] < lost["attention_random"]
