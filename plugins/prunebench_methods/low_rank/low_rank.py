@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prunebench import LayerCounts, LayerShape, Method, Task, param
 
 from prunebench_methods.low_rank import forms
 from prunebench_methods.low_rank.forms import form_param, keep_param
+from prunebench_methods.shared.allocation import allocation_param
 from prunebench_methods.shared.selection import (
     GAIN_BATCH_DOC,
     MIN_GAIN_DOC,
@@ -21,12 +22,14 @@ from prunebench_methods.shared.selection import (
     require_one,
     rounded_up,
     saves_nothing,
+    too_wide,
 )
 
 if TYPE_CHECKING:
     from torch import nn
 
 SECTION_DOC = "which layers: fully connected, convolutions, or both"
+SPREADS = ("uniform", "owl", "influence", "effective_rank")  # what a singular value costs the loss is not known
 SKIP_LAST_DOC = "keep the last linear layer, the classifier, dense"
 
 
@@ -37,7 +40,8 @@ class LowRank(Method):
     Denton et al., 2014, for linear layers; as Ravan and Ebanks, 2024, Algorithm 3, for both. Departs from the latter's
     code in keeping the singular values, and in never unfolding a convolution. A grouped convolution is decomposed
     group by group, with `rank` components each, as two factors only. Which layers `min_gain` leaves dense depends on
-    the machine and its load: two runs may differ where a gain is near the limit.
+    the machine and its load: two runs may differ where a gain is near the limit. A share that is spread over layers
+    (`allocation`) looks at calibration data, the decompositions never do.
     """
 
     name = "low_rank"
@@ -57,6 +61,7 @@ class LowRank(Method):
     gain_batch: int = param(1, GAIN_BATCH_DOC, at_least=1)
     keep: float | None = keep_param()
     form: str = form_param()
+    allocation: str = allocation_param(SPREADS)
 
     @property
     def measures(self) -> bool:
@@ -66,6 +71,8 @@ class LowRank(Method):
     def check(self) -> None:
         """Exactly one way to choose the rank."""
         require_one(rank=self.rank, rank_ratio=self.rank_ratio, energy=self.energy, keep=self.keep)
+        if self.allocation != "uniform" and self.keep is None:
+            raise ValueError(f'allocation "{self.allocation}" needs `keep`, the share of all weights')
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """Layers replaced by two; those that would not shrink stay."""
@@ -73,9 +80,18 @@ class LowRank(Method):
 
         return factorize_all(self, network, task)
 
+    def refused(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
+        """Layer -> why it may not be changed, whatever the rank; a share that is spread needs Gram matrices."""
+        found = refusals(shapes, self.section, grouped=self.form == "factors", skip_last=self.skip_last)
+        return found if self.allocation == "uniform" else {s.name: found[s.name] or too_wide(s) for s in shapes}
+
+    def at(self, keep: float) -> LowRank:
+        """The method for one layer that may be changed, with this share."""
+        return replace(self, keep=keep, allocation="uniform", skip_last=False)
+
     def reasons(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
         """Layer -> why it is left alone, as far as the settings decide; empty for those to be factorized."""
-        found = refusals(shapes, self.section, grouped=self.form == "factors", skip_last=self.skip_last)
+        found = self.refused(shapes)
         if self.even_if_larger or self.energy is not None:
             return {s.name: found[s.name] or ("" if self.rank_of(s) else "no rank is small enough") for s in shapes}
         return {s.name: found[s.name] or self.no_saving(s, self.rank_of(s)) for s in shapes}
@@ -96,7 +112,7 @@ class LowRank(Method):
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:
         """r(m + n) weights for an m x n layer, r(m + n − r) in pivot form; None when data or times decide."""
-        if self.energy is not None or self.min_gain is not None:
+        if self.energy is not None or self.min_gain is not None or self.allocation != "uniform":
             return None
         why = self.reasons(shapes)
         return [

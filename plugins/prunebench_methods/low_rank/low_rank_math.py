@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prunebench_methods.low_rank.pivots import product_layer
+from prunebench_methods.shared.allocation_math import Sites, shares_of
 from prunebench_methods.shared.gain import too_slow
+from prunebench_methods.shared.grams import grams_of, grouped_weight
 from prunebench_methods.shared.layers import two_layers
 from prunebench_methods.shared.numerics import Svd, flattened, layer_svd, like
 from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
 def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
     """Every selected layer as two, of the rank that the method's settings or the layer's energy decide."""
     shapes = shapes_by_name(task)
-    reasons = method.reasons(task.shapes)
+    own, reasons = _by_layer(method, network, task)
     for name, layer in select_layers(network, task, reasons).items():
         found = layer_svd(task, name, layer)
-        rank = method.rank_of(shapes[name])
+        rank = own[name].rank_of(shapes[name])
         if method.energy is not None:
             rank = rank_for_energy(found, method.energy, method.round_to, shapes[name])
             if not method.even_if_larger and (why := method.no_saving(shapes[name], rank)):
@@ -43,6 +45,19 @@ def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))
     return network
+
+
+def _by_layer(method: LowRank, network: nn.Module, task: Task) -> tuple[dict[str, LowRank], dict[str, str]]:
+    """Layer -> the method with the share that is its own, and why it is left alone or ""."""
+    refused = method.refused(task.shapes)
+    counts = {s.name: s.weight_count for s in task.shapes if not refused[s.name]}
+    if method.allocation == "uniform" or method.keep is None or not counts:
+        return dict.fromkeys(refused, method), method.reasons(task.shapes)
+    grams = {} if method.allocation == "influence" else grams_of(network, task, counts)
+    layers: dict[str, Layer] = {name: network.get_submodule(name) for name in counts}  # type: ignore[misc]
+    sites = Sites(network, task, counts, grams, lambda name: grouped_weight(layers[name]))
+    own = {name: method.at(share) for name, share in shares_of(method.allocation, method.keep, sites).items()}
+    return own, {s.name: refused[s.name] or own[s.name].reasons([s])[s.name] for s in task.shapes}
 
 
 def rank_for_energy(found: Svd, energy: float, round_to: int, shape: LayerShape) -> int:

@@ -23,9 +23,9 @@ FLOOR = 0.5  # of the share, in Swift's allocation: what every layer has
 Shares = dict[str, float]
 
 
-def allocation_param() -> str:
-    """The field; equal in all methods."""
-    found: str = param("uniform", ALLOCATION_DOC, choices=ALLOCATIONS, additive=True)
+def allocation_param(choices: tuple[str, ...] = ALLOCATIONS) -> str:
+    """The field; equal in all methods that can spread a share in all these ways."""
+    found: str = param("uniform", ALLOCATION_DOC, choices=choices, additive=True)
     return found
 
 

@@ -14,6 +14,7 @@ from prunebench.testing.bench import task as made_task
 from prunebench.trial.task import Memory
 from prunebench_methods.blocks.heads import Heads
 from prunebench_methods.blocks.mlp_width import MlpWidth
+from prunebench_methods.low_rank.low_rank import SPREADS, LowRank
 from prunebench_methods.low_rank.two_sided import TwoSidedLowRank
 from prunebench_methods.low_rank.whitened import Asvd, WhitenedSvd
 from prunebench_methods.masks.sparsegpt import SparseGPT
@@ -151,6 +152,28 @@ def test_products_keep_at_most_the_share_of_all(cls: type[Method], form: str, al
     assert 0.4 * dense < held <= 0.6 * dense
 
 
+@pytest.mark.parametrize("allocation", SPREADS)
+@pytest.mark.parametrize("form", ["factors", "pivot"])
+def test_plain_decompositions_have_the_rank_of_their_layers_share(form: str, allocation: str) -> None:
+    network, after = on_decoder(method := LowRank(keep=0.6, form=form, allocation=allocation))
+    task = decoder_task(network)
+    dense = {shape.name: shape for shape in task.shapes}
+    layers = {name: network.get_submodule(name) for name in dense}
+    counts = {name: shape.weight_count for name, shape in dense.items()}
+    sites = Sites(network, task, counts, input_grams(network, task), lambda name: grouped_weight(layers[name]))
+    shares = shares_of(allocation, 0.6, sites)
+    assert (len({round(share, 6) for share in shares.values()}) == 1) == (allocation == "uniform")
+    held = 0
+    for name, share in shares.items():
+        m, n = layers[name].weight.shape
+        weights = sum(p.numel() for p in after.get_submodule(name).parameters() if p.ndim == 2)
+        held += weights
+        sizes = [r * (m + n - (r if form == "pivot" else 0)) for r in range(1, min(m, n) + 1)]
+        assert weights == max(size for size in sizes if size <= share * m * n)
+    assert 0.4 * sum(counts.values()) < held <= 0.6 * sum(counts.values())
+    assert (method.counts(task.shapes) is None) == (allocation != "uniform")
+
+
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_widths_and_heads_follow_the_allocation(allocation: str) -> None:
     _, after = on_decoder(MlpWidth(keep=0.5, allocation=allocation))
@@ -195,4 +218,6 @@ def test_settings_that_contradict_an_allocation_are_refused() -> None:
         WhitenedSvd(rank=4, allocation="owl").check()
     with pytest.raises(ValueError, match="asvd does not know what a component costs"):
         Asvd(keep=0.5, allocation="global").check()
+    with pytest.raises(ValueError, match='allocation "owl" needs `keep`'):
+        LowRank(rank=4, allocation="owl").check()
     assert Wanda(keep=0.5, allocation="owl").counts(fake_task(small_fcn(), (1, 8, 8)).shapes) is None
