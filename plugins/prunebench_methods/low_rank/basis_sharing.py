@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from prunebench import Method, Task, param
 
 from prunebench_methods.low_rank.forms import form_param
+from prunebench_methods.shared.allocation import allocation_param
 from prunebench_methods.shared.selection import gain_batch_param, min_gain_param
 
 if TYPE_CHECKING:
     from torch import nn
+
+SPREADS = ("uniform", "influence")  # blocks have an influence, and those that share have its mean
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class BasisSharing(Method):
     form: str = form_param()
     min_gain: float | None = min_gain_param()
     gain_batch: int = gain_batch_param()
+    allocation: str = allocation_param(SPREADS)
 
     @property
     def measures(self) -> bool:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from prunebench_methods.low_rank.forms import rank_for
 from prunebench_methods.low_rank.informed_math import principal_product
 from prunebench_methods.low_rank.pivots import Pivoted, pivot_rows
+from prunebench_methods.shared.allocation import by_influence
+from prunebench_methods.shared.allocation_math import Sites, block_influence
 from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.grams import Gram, grams_of
 from prunebench_methods.shared.importance import ALIKE
@@ -35,11 +37,12 @@ def share_bases(method: BasisSharing, network: nn.Module, task: Task) -> nn.Modu
         task.note("all of the weights are kept: nothing is changed")
         return network
     grams = grams_of(network, task, (name for names in stacks for name in names), until=task.anatomy.head)
+    shares = stack_shares(method, network, task, stacks)
     slow: dict[str, str] = {}
     changed = False
     for names in stacks:
         layers = [_linear(network, name) for name in names]
-        rank = rank_within(layers, method.keep, method.form)
+        rank = rank_within(layers, shares[names[0]], method.form)
         if not rank:
             for name in names:
                 task.layer(name, left_alone="even rank 1 has more weights than the share allows")
@@ -58,6 +61,20 @@ def share_bases(method: BasisSharing, network: nn.Module, task: Task) -> nn.Modu
     if slow and not changed:
         raise NotApplicable(nothing_left(slow))
     return network
+
+
+def stack_shares(method: BasisSharing, network: nn.Module, task: Task, stacks: list[list[str]]) -> dict[str, float]:
+    """First layer of a stack -> the share of its weights that it may have; all together at most the method's."""
+    counts = {names[0]: sum(_linear(network, name).weight.numel() for name in names) for names in stacks}
+    if method.allocation == "uniform":
+        return dict.fromkeys(counts, method.keep)
+
+    def no_weight(name: str) -> Tensor:
+        raise KeyError(name)  # the influence of blocks looks at none
+
+    sites = Sites(network, task, counts, {}, no_weight)
+    influence = {names[0]: sum(block_influence(sites, name) for name in names) / len(names) for names in stacks}
+    return by_influence(influence, counts, method.keep)
 
 
 def _too_slow(method: BasisSharing, task: Task, pairs: dict[str, tuple[nn.Linear, nn.Module]]) -> str:

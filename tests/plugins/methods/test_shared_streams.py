@@ -14,11 +14,13 @@ from prunebench_methods.blocks.modegpt import ModeGpt
 from prunebench_methods.blocks.slice_residual import SliceResidual
 from prunebench_methods.blocks.slice_residual_math import Rms
 from prunebench_methods.low_rank.basis_sharing import BasisSharing
-from prunebench_methods.low_rank.basis_sharing_math import factors, on_factors, on_pivots, rank_within
+from prunebench_methods.low_rank.basis_sharing_math import factors, on_factors, on_pivots, rank_within, stack_shares
 from prunebench_methods.masks.wanda import Wanda
 from prunebench_methods.quantization.rtn import RoundToNearest
 from prunebench_methods.shared import gain as gain_module
+from prunebench_methods.shared.allocation_math import Sites, block_influence
 from prunebench_methods.shared.grams import Gram
+from prunebench_models.decoder import Decoder, Sizes, initialised
 from test_blocks import IMAGES, TOKENS, answers, of_transformers, own_decoder, pruned, task_for, vision
 from torch import Tensor, nn
 
@@ -213,3 +215,36 @@ def test_layers_that_share_stay_dense_together_where_one_is_slowed(monkeypatch: 
     monkeypatch.setattr(gain_module, "gain", lambda layer, factors, x: 0.5)
     with pytest.raises(NotApplicable, match=r"factors are 0\.5x as fast at batch 1, not 1x"):
         BasisSharing(keep=0.5, min_gain=1.0).prune(copy.deepcopy(network), task)
+
+
+def test_blocks_that_share_have_the_ranks_of_their_mean_influence() -> None:
+    torch.manual_seed(0)
+    network = initialised(Decoder(Sizes(19, 4, 24, 4, 2, 40)), 4).eval()
+    with torch.no_grad():
+        for place, block in enumerate(network.model.layers):
+            for parameter in block.parameters():
+                parameter.mul_(1 + place)
+    task = task_for(network, TOKENS)
+    sites = Sites(network, task, {}, {}, lambda name: torch.empty(0))
+    pairs = [[block_influence(sites, f"model.layers.{n}") for n in both] for both in ((0, 1), (2, 3))]
+    stacks = [[f"model.layers.{first + n}.mlp.up_proj" for n in (0, 1)] for first in (0, 2)]
+    method = BasisSharing(keep=0.6, allocation="influence")
+    shares = stack_shares(method, network, task, stacks)
+    removed = np.exp(-np.mean(pairs, 1) / np.mean(pairs))
+    np.testing.assert_allclose(1 - np.array(list(shares.values())), 2 * 0.4 * removed / removed.sum(), rtol=1e-6)
+    assert not np.allclose(*shares.values(), rtol=0.05)
+    after = pruned(method, network, TOKENS)
+    held = [after.model.layers[first].mlp.up_proj[0].out_features for first in (0, 2)]
+    every = stack_shares(method, network, task, all_stacks(network))
+    for rank, first in zip(held, (0, 2), strict=True):
+        layers = [network.model.layers[first + n].mlp.up_proj for n in (0, 1)]
+        assert rank == rank_within(layers, every[f"model.layers.{first}.mlp.up_proj"])
+    assert len(set(held)) == 2
+    dense, now = (sum(p.numel() for p in each.parameters() if p.ndim == 2) for each in (network, after))
+    assert now < dense
+
+
+def all_stacks(network: nn.Module) -> list[list[str]]:
+    """Names of the layers that pairs of blocks share."""
+    parts = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.gate_proj")
+    return [[f"model.layers.{first + n}.{part}" for n in (0, 1)] for first in (0, 2) for part in parts]
