@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from prunebench import NotApplicable
 from prunebench.anatomy.recognised import recognised
 from prunebench.testing import check_method
@@ -92,6 +93,18 @@ def pruned(method, network: nn.Module, inputs: Tensor, seed: int = 0) -> nn.Modu
 def answers(network: nn.Module, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         return network(inputs)
+
+
+def main_directions(network: nn.Module, count: int) -> NDArray[np.float64]:
+    """(width, count): those of largest second moment of what the norms read on TOKENS, every norm counting alike."""
+    seen: list[Tensor] = []
+    norms = [module for module in network.modules() if isinstance(module, nn.RMSNorm)]
+    handles = [norm.register_forward_pre_hook(lambda m, args: seen.append(args[0].flatten(0, 1))) for norm in norms]
+    answers(network, TOKENS)
+    for handle in handles:
+        handle.remove()
+    moments = [x.double().numpy().T @ x.double().numpy() for x in seen]
+    return np.linalg.eigh(sum(m / np.trace(m) for m in moments))[1][:, ::-1][:, :count]
 
 
 @pytest.mark.parametrize("kind", MADE)

@@ -34,7 +34,7 @@ from prunebench_methods.quantization.rtn import RoundToNearest
 from prunebench_methods.shared.grams import Gram
 from prunebench_methods.shared.importance import ALIKE
 from prunebench_objectives.language_modelling import LanguageModelling
-from test_blocks import TOKENS, answers, own_decoder, task_for
+from test_blocks import TOKENS, answers, main_directions, own_decoder, task_for
 from torch import Tensor, nn
 
 Array = NDArray[np.float64]
@@ -182,14 +182,7 @@ def test_a_shared_basis_is_whitening_by_cholesky_of_the_stack() -> None:
 
 def test_what_reads_and_writes_the_stream_is_cut_to_one_subspace() -> None:
     network = own_decoder()
-    seen: list[Tensor] = []
-    norms = [module for module in network.modules() if isinstance(module, nn.RMSNorm)]
-    handles = [norm.register_forward_pre_hook(lambda m, args: seen.append(args[0].flatten(0, 1))) for norm in norms]
-    answers(network, TOKENS)
-    for handle in handles:
-        handle.remove()
-    moments = [x.double().numpy().T @ x.double().numpy() for x in seen]
-    kept = np.linalg.eigh(sum(m / np.trace(m) for m in moments))[1][:, ::-1][:, :16]
+    kept = main_directions(network, 16)
     narrow = pruned(SliceResidual(keep=0.67), network, language_task(network, TOKENS))
     (table, block, _), (new_table, new_block, new_head) = (parts(each) for each in (network, narrow))
     up, down, scale, head = (block[k] for k in ("up", "down", "scale", "head"))

@@ -21,8 +21,8 @@ from prunebench_methods.shared import gain as gain_module
 from prunebench_methods.shared.allocation_math import Sites, block_influence
 from prunebench_methods.shared.grams import Gram
 from prunebench_models.decoder import Decoder, Sizes, initialised
-from test_blocks import IMAGES, TOKENS, answers, of_transformers, own_decoder, pruned, task_for, vision
-from torch import Tensor, nn
+from test_blocks import IMAGES, TOKENS, answers, main_directions, of_transformers, own_decoder, pruned, task_for, vision
+from torch import nn
 
 STREAMS = {"decoder": own_decoder} | {
     name: lambda name=name: of_transformers(name) for name in ("Qwen2", "GPT2", "OPT", "GPTNeoX")
@@ -71,15 +71,7 @@ def test_a_stream_that_has_few_directions_loses_nothing() -> None:
 
 def test_the_directions_that_are_cut_are_those_of_least_variance() -> None:
     network = own_decoder()
-    seen: list[Tensor] = []
-    norms = [m for m in network.modules() if isinstance(m, nn.RMSNorm)]
-    handles = [norm.register_forward_pre_hook(lambda m, args: seen.append(args[0].flatten(0, 1))) for norm in norms]
-    answers(network, TOKENS)
-    for handle in handles:
-        handle.remove()
-    moments = [x.double().numpy().T @ x.double().numpy() for x in seen]
-    _, vectors = np.linalg.eigh(sum(m / np.trace(m) for m in moments))
-    kept = vectors[:, ::-1][:, :16]
+    kept = main_directions(network, 16)
     narrow = pruned(SliceResidual(keep=0.67), network, TOKENS)
     table, old = (net.model.embed_tokens.weight.detach().double().numpy() for net in (narrow, network))
     np.testing.assert_allclose(table @ table.T, old @ kept @ kept.T @ old.T, rtol=1e-3, atol=1e-4)
