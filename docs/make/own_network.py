@@ -97,7 +97,7 @@ def taken_home(rows: list[Row]) -> str:
         return "Not tried yet."
     methods = ", ".join(f"`{name}`" for name in sorted({row["method"] for row in rows}))
     summary = runpy.run_path(str(MAKE / "take_home.py"))["table"](rows)  # by path: a benchmark has the module's name
-    return f"{summary.strip()}\n\nTried so far: {methods}."
+    return f"{summary.strip()}\n\nMethods: {methods}."
 
 
 PARTS: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
