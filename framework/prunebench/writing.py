@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # C0 and C1 controls, the directional overrides and isolates, line separators, surrogates, non-characters
@@ -57,7 +58,12 @@ def escape(character: str) -> str:
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write `content` beside `path` and rename it: readers see all of it, or what was there before.
+    """Write `content` beside `path` and rename it, as `put_whole` does."""
+    put_whole(path, lambda part: part.write_bytes(content), durable=durable)
+
+
+def put_whole(path: Path, write: Callable[[Path], object], *, durable: bool = False) -> None:
+    """Let `write` make a file beside `path` and rename it: readers see all of it, or what was there before.
 
     The folder is made where it is not there. `durable` waits until the content is on the disk. Raises OSError, and
     leaves nothing behind then.
@@ -65,7 +71,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
     try:
-        part.write_bytes(content)
+        write(part)
         if durable:
             with part.open("rb+") as file:
                 os.fsync(file.fileno())

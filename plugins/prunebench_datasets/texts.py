@@ -73,7 +73,8 @@ class WikiText2(_Windows):
     """WikiText-2, raw (Merity et al., 2016): lines joined by two newlines, windows one after another, tail dropped.
 
     Read from `wikitext-2-raw/wiki.{train,valid,test}.raw` in the data folder, as published, or from the Parquet files
-    of `wikitext-2-raw-v1`. This is the perplexity that papers on pruning mean, at a window of 2,048 tokens.
+    of `wikitext-2-raw-v1`, which are fetched where neither is there and a network is. This is the perplexity that
+    papers on pruning mean, at a window of 2,048 tokens.
     """
 
     name = "wikitext2"
@@ -84,8 +85,9 @@ class WikiText2(_Windows):
 class C4(_Windows):
     """C4, English (Raffel et al., 2019), as papers use it: first shards; the first 1,100 documents test, 256 windows.
 
-    Read from `c4/en/c4-train.00000-of-01024.json.gz` and `c4/en/c4-validation.00000-of-00008.json.gz`. Training windows
-    are drawn from documents that are longer, at random places, by a generator that starts at `drawing`.
+    Read from `c4/en/c4-train.00000-of-01024.json.gz` and `c4/en/c4-validation.00000-of-00008.json.gz`, fetched where
+    they are not there and a network is. Training windows are drawn from documents that are longer, at random places, by
+    a generator that starts at `drawing`.
     """
 
     name = "c4"
@@ -98,8 +100,9 @@ class C4(_Windows):
 class Ptb(_Windows):
     """Penn Treebank in Mikolov's form: sentences joined by a space.
 
-    Read from `ptb/ptb.{train,valid,test}.txt` in the data folder. Rare words are `<unk>` in it, which no tokenizer of
-    today knows: perplexities are high and compare only with others of the same text.
+    Read from `ptb/ptb.{train,valid,test}.txt` in the data folder, fetched where they are not there and a network is.
+    Rare words are `<unk>` in it, which no tokenizer of today knows: perplexities are high and compare only with others
+    of the same text.
     """
 
     name = "ptb"

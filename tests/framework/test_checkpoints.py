@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from prunebench.records import CurvePoint
 from prunebench.trial.checkpoints import Checkpoints
+from safetensors import SafetensorError
+from safetensors.torch import save
 
 CURVE = (CurvePoint("train", 1, 0.5, 0.6, 0.7, 0.1),)
 
@@ -23,6 +26,36 @@ def test_tensors_that_share_memory_are_kept_apart(tmp_path):
     shared = torch.randn(4, 4)
     Checkpoints(tmp_path).write("n", {"a": shared, "b": shared.t()}, 0, ())
     assert torch.equal(Checkpoints(tmp_path).read("n").weights["b"], shared.t())
+
+
+def test_a_checkpoint_is_the_file_that_safetensors_makes_of_copies(tmp_path):
+    whole = torch.randn(6, 4)
+    weights = {"own": torch.randn(3, 2), "part": whole[:2], "turned": whole.t(), "one": torch.randn(5)[2:3]}
+    weights |= {"half": torch.randn(4, 4).bfloat16(), "none": torch.empty(0, 3), "count": torch.tensor(3)}
+    made = Checkpoints(tmp_path).write("n", weights, 0, ())
+    copies = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
+    assert (tmp_path / "n.safetensors").read_bytes() == save(copies)
+    assert all(torch.equal(made.weights[name], weights[name]) for name in weights)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["n.json", "n.safetensors"]
+
+
+def test_only_what_a_file_cannot_hold_as_it_lies_is_copied(tmp_path):
+    whole = torch.randn(6, 4)
+    weights = {"own": torch.randn(3, 2), "part": whole[:2], "rest": whole[2:]}
+    made = Checkpoints(tmp_path).write("n", weights, 0, ()).weights
+    shared = [name for name in weights if made[name].data_ptr() == weights[name].data_ptr()]
+    assert shared == ["own"]
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("prunebench.trial.checkpoints.save_file", full)
+    with pytest.raises(OSError, match=r"n\.safetensors cannot be written: No space left"):
+        Checkpoints(tmp_path).write("n", {"a": torch.randn(8)}, 0, ())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_flipped_byte_is_noticed_and_costs_a_training(tmp_path, capsys):

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,12 @@ from typing import Any
 import msgspec
 import safetensors
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from prunebench.errors import CheckpointError
 from prunebench.records import CurvePoint, decode, encode
-from prunebench.writing import write_whole
+from prunebench.writing import file_sha256, put_whole, write_whole
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,16 @@ class Checkpoints:
     ) -> Checkpoint:
         """Keep a `state_dict`, a tensor of two names once; the record is written last: without one none counts.
 
-        Raises `CheckpointError` where a module's extra state is more than tensors, numbers, text and containers.
+        What is returned holds the tensors given, copied only where a file could not hold them as they lie: a large
+        network is not in memory twice. Raises `CheckpointError` where a module's extra state is more than tensors,
+        numbers, text and containers, OSError where a file cannot be written.
         """
         weights_path, record_path = self._paths(network_id)
         extra = {name: value for name, value in weights.items() if not isinstance(value, Tensor)}
         tensors = {**weights, **{name: _packed(name, value) for name, value in extra.items()}}
         tied = _tied(weights)
-        kept = {name: _plain(tensor) for name, tensor in tensors.items() if name not in tied}
-        data = save(kept)
-        sha256 = hashlib.sha256(data).hexdigest()
-        write_whole(weights_path, data, durable=True)
+        kept = _plain({name: tensor for name, tensor in tensors.items() if name not in tied})
+        sha256 = _put(weights_path, kept)
         write_whole(
             record_path,
             encode(_Record(sha256, train_seconds, curve, dict(code or {}), tied, tuple(extra))),
@@ -141,9 +142,36 @@ def _tied(weights: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """A copy on the CPU in the usual layout, with the usual strides also where it has only one element."""
-    values = tensor.detach().cpu()
+def _put(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write them, and return the SHA-256 of the file; raises OSError."""
+    hashes = []
+
+    def write(part: Path) -> None:
+        try:
+            save_file(tensors, part)
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from None
+        hashes.append(file_sha256(part))
+
+    put_whole(path, write, durable=True)
+    return hashes[0]
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, in the usual layout, each in memory of its own: as they are, or copies."""
+    lying = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
+    found = {}
+    for name, tensor in tensors.items():
+        values, storage = tensor.detach(), tensor.untyped_storage()
+        usual = torch.empty(values.shape, dtype=values.dtype, device="meta").stride()
+        is_own = lying[storage.data_ptr()] == 1 and storage.nbytes() == values.nbytes and values.stride() == usual
+        found[name] = values if is_own and values.device.type == "cpu" else _copied(values)
+    return found
+
+
+def _copied(values: Tensor) -> Tensor:
+    """On the CPU in the usual layout, with the usual strides also where it has only one element."""
+    values = values.cpu()
     return torch.empty(values.shape, dtype=values.dtype).copy_(values)
 
 

@@ -90,14 +90,17 @@ class Mask(Method):
 
         layers = masking.writable_layers(network, task, weight_refusals(task.shapes, self.section))
         weights = [layer.weight.detach() for layer in layers.values()]
+        if self.scope == "layer":  # one after another: the scores of a large network are as large as it is
+            scored = (self.scores([weight], task) for weight in weights)
+            masking.apply(layers, (masking.layer_masks(one, self.keep)[0] for one in scored), task)
+            return network
         scores = self.scores(weights, task)
         if self.scope == "erk":
             chosen = [shape for shape in task.shapes if shape.name in layers]
             masks = map(masking.highest, scores, erdos_renyi_counts(chosen, self.keep))
             masking.apply(layers, masks, task)
             return network
-        choose = masking.layer_masks if self.scope == "layer" else masking.global_masks
-        masking.apply(layers, choose(scores, self.keep), task)
+        masking.apply(layers, masking.global_masks(scores, self.keep), task)
         return network
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts] | None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+PIECE = 1 << 20  # weights that are looked at together: positions take twice what float32 weights do
 CONV_INDEX_BITS, FC_INDEX_BITS = 8, 5  # the paper's
 
 
@@ -33,6 +34,20 @@ def relative(flat: NDArray[np.generic], bits: int) -> Relative:
     values = np.zeros(len(gaps), dtype=flat.dtype)
     values[entries] = flat[positions]
     return Relative(gaps, values, len(flat))
+
+
+def gap_counts(flat: NDArray[np.generic], bits: int, piece: int = PIECE) -> NDArray[np.int64]:
+    """(2**bits,): how many entries of `relative` have each gap, fillers included; counted piece by piece."""
+    span, last = 1 << bits, -1
+    counts = np.zeros(span, dtype=np.int64)
+    for start in range(0, len(flat), piece):
+        positions = start + np.flatnonzero(flat[start : start + piece])
+        if len(positions):
+            between = np.diff(positions, prepend=last) - 1
+            counts += np.bincount(between % span, minlength=span)
+            counts[-1] += int((between // span).sum())
+            last = int(positions[-1])
+    return counts
 
 
 def restored(coded: Relative) -> NDArray[np.generic]:

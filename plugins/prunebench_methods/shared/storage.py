@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from prunebench_methods.shared.exact import index_bits, packed_byte_count
 from prunebench_methods.shared.huffman import huffman_byte_count
-from prunebench_methods.shared.sparse import CONV_INDEX_BITS, FC_INDEX_BITS, Relative, relative
+from prunebench_methods.shared.sparse import CONV_INDEX_BITS, FC_INDEX_BITS, gap_counts
 
 MAX_CODEBOOK = 1 << 16
 SAMPLE = 4 * MAX_CODEBOOK  # weights that are looked at first, since most networks share nothing
@@ -61,11 +61,12 @@ def weight_byte_counts(weight: Tensor, bits: int) -> dict[str, int]:
     """Bytes of one weight tensor in every format, none above the format that it refines."""
     flat = as_vector(weight)
     width = weight.element_size()
-    entries = relative(flat, bits)
+    gaps = gap_counts(flat, bits)
     dense = len(flat) * width
     bitmap = min(dense, -(-len(flat) // 8) + int(np.count_nonzero(flat)) * width)
-    plain = min(dense, packed_byte_count(len(entries.gaps), bits) + len(entries.gaps) * width)
-    shared = _shared_byte_counts(flat, entries, bits, width)
+    entries = int(gaps.sum())
+    plain = min(dense, packed_byte_count(entries, bits) + entries * width)
+    shared = _shared_byte_counts(flat, gaps, bits, width)
     refined = {name: min(plain, shared.get(name, plain)) for name in SHARED_FORMATS}
     return {"dense": dense, "bitmap": bitmap, "relative": plain, **refined}
 
@@ -76,8 +77,11 @@ def as_vector(weight: Tensor) -> NDArray[np.generic]:
     return values.to(torch.promote_types(values.dtype, torch.float32)).flatten().numpy()
 
 
-def _shared_byte_counts(flat: NDArray[np.generic], entries: Relative, bits: int, width: int) -> dict[str, int]:
-    """Bytes with a codebook, with and without Huffman coding; nothing when the weights share too few values."""
+def _shared_byte_counts(flat: NDArray[np.generic], gaps: NDArray[np.int64], bits: int, width: int) -> dict[str, int]:
+    """Bytes with a codebook, with and without Huffman coding; nothing when the weights share too few values.
+
+    `gaps` are those of relative indices: how often each comes.
+    """
     most = min(MAX_CODEBOOK, int(np.count_nonzero(flat)) // 2)  # values come twice, or they are not shared
     if len(np.unique(flat[:SAMPLE])) > most:
         return {}
@@ -86,9 +90,10 @@ def _shared_byte_counts(flat: NDArray[np.generic], entries: Relative, bits: int,
         return {}
     codes = index_bits(len(values))
     every = packed_byte_count(len(flat), codes)
-    beside = packed_byte_count(len(entries.gaps), bits) + packed_byte_count(len(entries.gaps), codes)
-    fillers = len(entries.gaps) - int(counts[values != 0].sum())
+    entries = int(gaps.sum())
+    beside = packed_byte_count(entries, bits) + packed_byte_count(entries, codes)
+    fillers = entries - int(counts[values != 0].sum())
     present = np.append(counts[values != 0], fillers)[: None if fillers else -1]
-    coded = huffman_byte_count(present) + huffman_byte_count(np.bincount(entries.gaps, minlength=1 << bits))
+    coded = huffman_byte_count(present) + huffman_byte_count(gaps)
     book = len(values) * width
     return {"codebook": book + min(every, beside), "huffman": book + min(huffman_byte_count(counts), coded)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
 from pathlib import Path
+from urllib.error import URLError
 
 import polars
 import pytest
@@ -120,8 +122,11 @@ def test_python_itself_carries_enough_prose_for_a_small_model():
     assert len(splits.train) > 2000 and len(splits.validation) > 200 and len(splits.test) > 200
 
 
+WIKI_ROWS = ["", " = Title = \n", "", " Some words here , and more of them . \n", " And a second line . \n", ""] * 30
+
+
 def wiki(folder: Path) -> list[str]:
-    rows = ["", " = Title = \n", "", " Some words here , and more of them . \n", " And a second line . \n", ""] * 30
+    rows = WIKI_ROWS
     raw = folder / "wikitext-2-raw"
     raw.mkdir()
     for name in ("train", "valid", "test"):
@@ -137,22 +142,29 @@ def test_wikitext_is_joined_as_published(tmp_path: Path):
     assert bytes(found.flatten().tolist()) == wanted[: len(wanted) // 64 * 64]
 
 
+def wiki_parquet(folder: Path) -> None:
+    place = folder / "wikitext" / "wikitext-2-raw-v1"
+    place.mkdir(parents=True)
+    for name, kind in (("train", "train"), ("validation", "valid"), ("test", "test")):
+        frame = polars.DataFrame({"text": [row.replace("words", f"words of {kind}") for row in WIKI_ROWS]})
+        frame.write_parquet(place / f"{name}-00000-of-00001.parquet")
+
+
 def test_wikitext_from_parquet_equals_that_from_raw_files(tmp_path: Path):
-    rows = wiki(tmp_path)
+    wiki(tmp_path)
+    wiki_parquet(tmp_path / "other")
     raw = WikiText2().load((64,), tmp_path)
-    other = tmp_path / "other" / "wikitext" / "wikitext-2-raw-v1"
-    other.mkdir(parents=True)
-    for name in ("train", "validation", "test"):
-        kind = "valid" if name == "validation" else name
-        frame = polars.DataFrame({"text": [row.replace("of test", f"of {kind}") for row in rows]})
-        frame.write_parquet(other / f"{name}-00000-of-00001.parquet")
     assert WikiText2().load((64,), tmp_path / "other").fingerprint == raw.fingerprint
 
 
-def test_ptb_sentences_are_joined_by_a_space(tmp_path: Path):
-    (tmp_path / "ptb").mkdir()
+def ptb_files(folder: Path) -> None:
+    (folder / "ptb").mkdir(parents=True)
     for name in ("train", "valid", "test"):
-        (tmp_path / "ptb" / f"ptb.{name}.txt").write_text(f" of {name} no <unk> it was n't black monday \n" * 50)
+        (folder / "ptb" / f"ptb.{name}.txt").write_text(f" of {name} no <unk> it was n't black monday \n" * 50)
+
+
+def test_ptb_sentences_are_joined_by_a_space(tmp_path: Path):
+    ptb_files(tmp_path)
     found = Ptb().load((32,), tmp_path).test.inputs
     assert bytes(found.flatten().tolist()).decode().startswith("of test no <unk> it was n't black monday of test no")
 
@@ -202,11 +214,52 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, settings: dict, shape: 
     assert "\n" not in str(error.value)
 
 
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What is published, by the last part of its address; all else cannot be reached."""
+    published: dict[str, bytes] = {}
+
+    def urlopen(url: str, timeout: float):
+        name = url.rpartition("/")[2]
+        if name not in published:
+            raise URLError("no network")
+        answer = io.BytesIO(published[name])
+        lost = 7 if name == published.get("short", b"").decode() else 0
+        answer.headers = {"Content-Length": str(len(published[name]) + lost)}
+        return answer
+
+    monkeypatch.setattr("prunebench_datasets.fetching.urlopen", urlopen)
+    return published
+
+
 @pytest.mark.parametrize("cls", [WikiText2, C4, Ptb])
-def test_a_corpus_that_is_not_here_says_where_to_put_it(tmp_path: Path, cls):
+def test_a_corpus_that_is_not_here_says_where_to_put_it(tmp_path: Path, server, cls):
     assert not cls().available(tmp_path)
-    with pytest.raises(DataError, match=r"is not in .*put"):
+    with pytest.raises(DataError, match=r"is not in .*could not be fetched \(no network\): put") as error:
         cls().load((32,), tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("cls", "make"), [(WikiText2, wiki_parquet), (C4, c4_files), (Ptb, ptb_files)])
+def test_a_corpus_is_fetched_from_where_it_is_published(tmp_path: Path, server, cls, make):
+    make(tmp_path / "published")
+    files = [file for file in (tmp_path / "published").rglob("*") if file.is_file()]
+    server |= {file.name: file.read_bytes() for file in files}
+    data = cls(train_windows=20) if cls is C4 else cls()
+    found = data.load((32,), tmp_path / "here")
+    assert found.fingerprint == data.load((32,), tmp_path / "published").fingerprint
+    assert data.available(tmp_path / "here")
+    server.clear()
+    assert data.load((32,), tmp_path / "here").fingerprint == found.fingerprint
+
+
+def test_half_a_file_is_not_kept(tmp_path: Path, server):
+    ptb_files(tmp_path / "published")
+    server |= {file.name: file.read_bytes() for file in (tmp_path / "published" / "ptb").iterdir()}
+    server["short"] = b"ptb.valid.txt"
+    with pytest.raises(DataError, match=r"ptb.valid.txt ended after [\d,]+ of [\d,]+ bytes"):
+        Ptb().load((32,), tmp_path)
+    assert sorted(file.name for file in (tmp_path / "ptb").iterdir()) == [".fetching", "ptb.train.txt"]
 
 
 def test_a_stride_longer_than_the_window_is_refused():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prunebench.measure.storage import sizes
 from prunebench_methods.shared.exact import index_bits, packed_byte_count
 from prunebench_methods.shared.huffman import canonical_codes, code_lengths, decode, encode, huffman_byte_count
-from prunebench_methods.shared.sparse import packed, relative, restored, unpacked
+from prunebench_methods.shared.sparse import gap_counts, packed, relative, restored, unpacked
 from prunebench_methods.shared.storage import dense_byte_count, storage_formats, weight_byte_counts
 from torch import nn
 
@@ -56,6 +56,8 @@ def test_relative_indices_read_back(values: list[float], bits: int) -> None:
     coded = relative(flat, bits)
     assert np.array_equal(restored(coded), flat)
     assert ((coded.gaps >= 0) & (coded.gaps < 1 << bits)).all()
+    counts = np.bincount(coded.gaps, minlength=1 << bits)
+    assert all(np.array_equal(gap_counts(flat, bits, piece), counts) for piece in (1, 7, 1000))
 
 
 def test_a_gap_too_long_for_its_index_takes_a_filler() -> None:

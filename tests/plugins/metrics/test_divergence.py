@@ -66,3 +66,36 @@ def test_what_is_not_finite_has_no_divergence(value: float):
     pruned[3, 2] = value
     with pytest.raises(NotApplicable, match="not finite"):
         divergence(Bigram(pruned), Bigram(dense), split(), CPU)
+
+
+class Counting(Bigram):
+    """Knows how many windows it was asked."""
+
+    asked = 0
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.asked += len(tokens)
+        return super().forward(tokens)
+
+
+def test_the_dense_network_is_asked_once_per_test_and_weights(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("prunebench.samples.batch_size", lambda *args: 7)
+    dense, pruned = tables()
+    asked, first = Counting(dense), divergence(Bigram(pruned), Bigram(dense), split(), CPU)
+    assert [divergence(Bigram(pruned), asked, split(), CPU) for _ in range(3)] == [first] * 3
+    assert asked.asked == 40
+    divergence(Bigram(pruned), asked, split(ignored=False), CPU)
+    assert asked.asked == 80
+    asked.table.data.mul_(2)
+    assert divergence(Bigram(pruned), asked, split(), CPU) == divergence(Bigram(pruned), Bigram(dense), split(), CPU)
+    assert asked.asked == 120
+
+
+@pytest.mark.parametrize("limit", [300, 20_000])  # room for the weights alone, and for some of the answers
+def test_answers_that_are_too_many_are_not_kept(limit: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("prunebench_metrics.divergence_math.KEPT_BYTES", limit)
+    monkeypatch.setattr("prunebench.samples.batch_size", lambda *args: 7)
+    dense, pruned = tables()
+    asked, whole = Counting(dense), divergence(Bigram(pruned), Bigram(dense), split(), CPU)
+    assert [divergence(Bigram(pruned), asked, split(), CPU) for _ in range(2)] == [whole] * 2
+    assert asked.asked == 80
