@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 from prunebench import Splits
-from prunebench.measure.scores import BATCH, evaluate
+from prunebench.measure.scores import evaluate
 from prunebench.records import Recipe
 from prunebench.trial.training import fit
 from prunebench_datasets.images import Part, Parts, splits_of
@@ -32,6 +32,7 @@ from torchvision import transforms
 
 RECIPE = Recipe(epochs=1, lr=1e-3, batch_size=100)
 CLASS_COUNT = 26
+BATCH = 256
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
