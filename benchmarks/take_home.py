@@ -87,7 +87,10 @@ def cell(network: str, method: str, installed: Installed, folder: Path) -> dict[
     except PruneBenchError as error:
         return {**found, "saved": said(error, 300), **dict.fromkeys(PROVIDERS, "not exported")}
     with torch.no_grad():
-        torch.save((x, pruned(x)), f"{path}.x")
+        wanted, again = pruned(x), pruned(x)
+    torch.save((x, wanted), f"{path}.x")
+    if not torch.equal(wanted, again):
+        found["own"] = float((wanted.double() - again.double()).abs().max())  # of a network that draws
     return {**found, "saved": UNSAVED, **answered(path, pruned, made, x, found["batch"])}
 
 

@@ -81,14 +81,13 @@ def harness(rows: list[Row]) -> str:
     """Where the CPU time of a timing goes."""
     if not any("harness" in row for row in rows):
         return "Not measured yet."
-    heads = ["network", "runtime", "timing, CPU s", "in calls", "in new sessions", "the harness itself"]
+    heads = ["network", "runtime", "once, CPU s", "timing, CPU s", "in calls", "in new sessions", "the harness itself"]
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for row in rows:
         if "harness" in row:
             shares = (f"{row[name] / row['timing']:.1%}" for name in ("calls", "sessions", "rest"))
-            lines.append(
-                f"| {row['harness']} | {RUNTIMES[row['runtime']]} | {row['timing']:.2f} | {' | '.join(shares)} |"
-            )
+            seconds = f"{row['export']:.2f} | {row['timing']:.2f}"
+            lines.append(f"| {row['harness']} | {RUNTIMES[row['runtime']]} | {seconds} | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 
@@ -98,7 +97,7 @@ def taken_home(rows: list[Row]) -> str:
         return "Not tried yet."
     methods = ", ".join(f"`{name}`" for name in sorted({row["method"] for row in rows}))
     summary = runpy.run_path(str(MAKE / "take_home.py"))["table"](rows)  # by path: a benchmark has the module's name
-    return f"{summary.strip()}\n\nTried so far: {methods}."
+    return f"{summary.strip()}\n\nMethods: {methods}."
 
 
 PARTS: dict[str, tuple[str, Callable[[list[Row]], str]]] = {

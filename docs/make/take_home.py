@@ -32,7 +32,8 @@ def apart(row: dict[str, Any]) -> str:
     """What of a cell is not within the tolerance; empty where all is."""
     found = {words: row[key] for key, words in PLACES.items() if key in row and not is_near(row[key])}
     why = "; ".join(f"{words}: {value if isinstance(value, str) else f'{value:.2g}'}" for words, value in found.items())
-    return f"- `{row['method']}` on `{row['network']}`: {why}" if found else ""
+    own = f"two calls of its own differ by {row['own']:.2g}; " if "own" in row else ""
+    return f"- `{row['method']}` on `{row['network']}`: {own}{why}" if found else ""
 
 
 def is_near(value: float | str) -> bool:

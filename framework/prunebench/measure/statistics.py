@@ -165,10 +165,9 @@ def _root(rising: Callable[[float], float]) -> float:
     low, high = 0.0, 1.0
     while rising(high) < 0:
         high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
+    while low < (middle := (low + high) / 2) < high:  # until no number lies between them
         low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return (low + high) / 2
+    return middle
 
 
 def _beta(a: float, b: float, x: float) -> float:

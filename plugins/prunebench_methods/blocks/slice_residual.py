@@ -43,6 +43,8 @@ class SliceResidual(_Slice):
     whole stream, where the paper has one for each place and a matrix more for each crossing: no matrix is added, and
     a model of the same kind stays. Each place counts alike in it, its inputs as the norm has them. A tied head is
     untied, for norms are folded into it: a network with a large vocabulary can have more parameters than before.
+    There is no `allocation`: what one block adds to the stream all later ones read, so that blocks have one width
+    unless a matrix stands at each crossing, or unless the stream stays as wide as its widest block needs.
     """
 
     name = "slice_residual"

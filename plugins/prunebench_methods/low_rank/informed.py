@@ -87,7 +87,7 @@ class InformedProduct(Method):
 
     @abstractmethod
     def product(self, weight: Tensor, gram: Gram, importance: Importance, seed: int = 0) -> Product:
-        """The best products of all ranks at once, from the dense weight (m, n) in float64; `seed` is for a control."""
+        """The best products of all ranks at once, from the dense weight (m, n); `seed` is for a control."""
 
     def refused(self, shapes: Sequence[LayerShape]) -> dict[str, str]:
         """Layer -> why it may not be changed, whatever the rank."""

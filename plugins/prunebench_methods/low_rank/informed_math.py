@@ -14,7 +14,7 @@ import torch
 from prunebench import NotApplicable, Task
 from torch import Tensor, nn
 
-from prunebench_methods.low_rank.pivots import product_layer
+from prunebench_methods.low_rank.pivots import Elimination, product_layer
 from prunebench_methods.low_rank.shares import shared_parameters
 from prunebench_methods.shared.allocation_math import Sites, shares_of
 from prunebench_methods.shared.gain import too_slow
@@ -41,6 +41,10 @@ class Product:
     energies: Tensor
     total: float
 
+    def to(self, dtype: torch.dtype) -> Product:
+        """With factors of this dtype; decompositions are float64 inside, and layers no better than their weights."""
+        return replace(self, left=self.left.to(dtype), right=self.right.to(dtype))
+
     def cut(self, rank: int, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Factors of this rank, each of one length; where data gave fewer, the largest of what is left of W follow."""
         left, right = self.left[:, :rank], self.right[:rank]
@@ -63,15 +67,23 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
     layers: dict[str, Layer] = {name: network.get_submodule(name) for name in names}  # type: ignore[misc]
 
     def found(name: str) -> Product:
-        weight = flattened(layers[name]).double()
+        weight = flattened(layers[name])
         key = (method.name, method.key, name)
         seed = task.generator.initial_seed() + names.index(name)  # layers of one shape have directions of their own
-        return task.once(key, lambda: method.product(weight, grams[name], worth[name], seed))
+        return task.once(key, lambda: method.product(weight, grams[name], worth[name], seed).to(weight.dtype))
+
+    def eliminated(name: str, product: Product) -> Elimination | None:
+        known = product.left.shape[1]
+        if method.form != "pivot" or not ranks[name] <= known <= len(product.left):
+            return None
+        return task.once(("pivots", method.name, method.key, name), lambda: Elimination.of(product.left))
 
     ranks, reasons = spread_ranks(method, Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n])), found)
     shapes = shapes_by_name(task)
     for name, layer in select_layers(network, task, reasons).items():
-        new = product_layers(layer, found(name), ranks[name], grams[name] if method.is_centred else None, method.form)
+        product = found(name)
+        left, right, bias = product_factors(layer, product, ranks[name], grams[name] if method.is_centred else None)
+        new = product_layer(layer, left, right, bias, method.form, eliminated(name, product))
         if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
             reasons[name] = why
             task.layer(name, left_alone=why)
@@ -110,16 +122,18 @@ def spread_ranks(
     return ranks, {s.name: refused[s.name] or own[s.name].reasons([s])[s.name] for s in shapes}
 
 
-def product_layers(layer: Layer, product: Product, rank: int, gram: Gram | None, form: str) -> nn.Module:
-    """The layer as the product of this rank; its bias answers the inputs' mean as before where `gram` is given."""
-    weight = flattened(layer).double()
+def product_factors(
+    layer: Layer, product: Product, rank: int, gram: Gram | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Factors of this rank, and the bias, which answers the inputs' mean as before where `gram` is given."""
+    weight = flattened(layer)
     left, right = product.cut(rank, weight)
-    bias = None if layer.bias is None else layer.bias.detach().double()
+    bias = None if layer.bias is None else layer.bias.detach().to(weight.dtype)
     if gram is not None:
-        mean = gram.mean[0]
+        mean = gram.mean[0].to(weight.dtype)
         change = weight @ mean - left @ (right @ mean)
         bias = change if bias is None else bias + change
-    return product_layer(layer, left, right, bias, form)
+    return left, right, bias
 
 
 def answers(weight: Tensor, gram: Gram, *, centred: bool) -> tuple[Tensor, bool]:
@@ -130,9 +144,12 @@ def answers(weight: Tensor, gram: Gram, *, centred: bool) -> tuple[Tensor, bool]
     factor = gram.factor(0, centred=centred)
     if factor is not None:
         return weight @ factor.T, False
-    moment = gram.second(0, centred=centred)
     if weight.shape[0] <= weight.shape[1]:
-        return weight @ moment @ weight.T, True
+        return gram.through(weight, centred=centred), True
+    moment = gram.second(0, centred=centred)
+    triangle, failed = torch.linalg.cholesky_ex(moment)  # any root will do: an eigenproblem is ten times the work
+    if not int(failed):
+        return weight @ triangle, False
     values, vectors = torch.linalg.eigh(moment)
     return weight @ (vectors * values.clamp_min(0).sqrt()), False
 
@@ -141,9 +158,9 @@ def principal_product(weight: Tensor, gram: Gram, importance: Importance, *, cen
     """The product that loses least: W projected on the principal directions of its answers.
 
     With a root R of S they are those of R W C W' R, and their energies what each adds to tr S W C W'. This is the
-    whitened decomposition without an inverse of C; S is damped, so that its roots exist.
+    whitened decomposition without an inverse of C; S is damped, so that its roots exist. Factors have W's dtype.
     """
-    found, is_moment = answers(weight, gram, centred=centred)
+    found, is_moment = answers(weight.double(), gram, centred=centred)
     found = importance.times(found, 0.5)
     if is_moment:
         found = importance.times(found.T, 0.5)
@@ -156,11 +173,13 @@ def principal_product(weight: Tensor, gram: Gram, importance: Importance, *, cen
     total = float(energies.clamp_min(0).sum())
     seen = energies > SEEN * energies[-1]
     basis, energies = vectors[:, seen].flip(1), energies[seen].flip(0)
-    return Product(importance.times(basis, -0.5), importance.times(basis, 0.5).T @ weight, energies, total)
+    right = importance.times(basis, 0.5).to(weight.dtype).T @ weight
+    return Product(importance.times(basis, -0.5).to(weight.dtype), right, energies, total)
 
 
 def scaled_product(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Product:
     """The singular value decomposition of W with its rows (m,) and columns (n,) multiplied, divided again after."""
+    weight = weight.double()
     rows = torch.ones_like(weight[:, 0]) if rows is None else rows
     columns = torch.ones_like(weight[0]) if columns is None else columns
     left, values, right = torch.linalg.svd(rows[:, None] * weight * columns, full_matrices=False)
@@ -170,6 +189,7 @@ def scaled_product(weight: Tensor, rows: Tensor | None, columns: Tensor | None) 
 
 def random_product(weight: Tensor, seed: int) -> Product:
     """W projected on random orthonormal directions of its outputs, or of its inputs where it has fewer of those."""
+    weight = weight.double()
     rows, columns = weight.shape
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(min(rows, columns), min(rows, columns), generator=generator, dtype=weight.dtype)

@@ -6,36 +6,60 @@ holds the coefficients: rows p[r:] of A are T times rows p[:r].
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from prunebench_methods.shared.layers import geometry, new_conv, new_linear, two_layers
 from prunebench_methods.shared.replace import Layer
 
-LARGEST = 1.1  # a coefficient beyond it has its rows exchanged
+LARGEST = 10.0  # a coefficient beyond it has its rows exchanged; eliminations of orthonormal columns stay at about 2
 EXCHANGES = 2  # times r exchanges at most
 
 
-def pivot_rows(left: Tensor) -> tuple[Tensor, Tensor]:
-    """p (m,) and T (m - r, r) of a left factor (m, r), r at most m.
+@dataclass(frozen=True)
+class Elimination:
+    """Gaussian elimination with row exchanges of a left factor (m, k), k at most m, for its first r columns at once.
 
-    Gaussian elimination with row exchanges starts it; then rows are exchanged while a coefficient is above 1.1, each
-    time of which the volume of the chosen rows grows by that factor (Goreinov, Oseledets, Savostyanov, Tyrtyshnikov,
-    Zamarashkin, 2010). Exists for every factor, dependent columns included.
+    Its first r steps see the first r columns alone, so that one elimination serves every rank up to k.
     """
-    rows, rank = left.shape
-    packed, swaps = torch.linalg.lu_factor_ex(left)[:2]
-    order = torch.arange(rows, device=left.device)
-    for place, other in enumerate((swaps - 1).tolist()):
-        order[[place, other]] = order[[other, place]]
-    unit = packed[:rank].tril(-1) + torch.eye(rank, dtype=left.dtype, device=left.device)
-    others = torch.linalg.solve_triangular(unit, packed[rank:], upper=False, left=False, unitriangular=True)
-    return _exchanged(order, others)
+
+    packed: Tensor  # (m, k): the multipliers below the diagonal, rows in their new order
+    order: Tensor  # (m,)
+
+    @classmethod
+    def of(cls, left: Tensor) -> Elimination:
+        """Of this factor; the lengths of its columns play no part."""
+        packed, swaps = torch.linalg.lu_factor_ex(left)[:2]
+        order = list(range(len(left)))
+        for place, other in enumerate((swaps - 1).tolist()):
+            order[place], order[other] = order[other], order[place]
+        return cls(packed, torch.tensor(order, device=left.device))
+
+    def rows(self, rank: int) -> tuple[Tensor, Tensor]:
+        """p (m,) and T (m - r, r) of the first r columns, before any exchange."""
+        unit = self.packed[:rank, :rank]  # the solver takes the diagonal as ones and reads nothing above it
+        below = self.packed[rank:, :rank]
+        others = torch.linalg.solve_triangular(unit, below, upper=False, left=False, unitriangular=True)
+        return self.order.clone(), others
+
+
+def pivot_rows(left: Tensor, elimination: Elimination | None = None) -> tuple[Tensor, Tensor]:
+    """p (m,) and T (m - r, r) of a left factor (m, r), r at most m; `elimination` is one of these columns and more.
+
+    Elimination starts it; then rows are exchanged while a coefficient is above 10, each time of which the volume of
+    the chosen rows grows by that factor (Goreinov, Oseledets, Savostyanov, Tyrtyshnikov, Zamarashkin, 2010). Exists
+    for every factor, dependent columns included.
+    """
+    return _exchanged(*(elimination or Elimination.of(left)).rows(left.shape[1]))
 
 
 def _exchanged(order: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     rank = others.shape[1]
-    for _ in range(EXCHANGES * rank if others.numel() else 0):
+    if not others.numel() or max(abs(float(end)) for end in others.aminmax()) <= LARGEST:
+        return order, others
+    for _ in range(EXCHANGES * rank):
         at = int(others.abs().argmax())
         row, column = divmod(at, rank)
         pivot = float(others[row, column])
@@ -49,13 +73,15 @@ def _exchanged(order: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return order, others
 
 
-def product_layer(layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None, form: str) -> nn.Module:
+def product_layer(
+    layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None, form: str, elimination: Elimination | None = None
+) -> nn.Module:
     """`layer` as left (m, r) times right (r, n), in the form that is asked for; one layer where r is m or more."""
     if form == "factors":
         return two_layers(layer, left, right, bias)
     if left.shape[1] >= left.shape[0]:  # every row is a row of its own
         return _whole(layer, left @ right, bias)
-    return pivot_layers(layer, left, right, bias)
+    return pivot_layers(layer, left, right, bias, elimination)
 
 
 def _whole(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
@@ -65,10 +91,12 @@ def _whole(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
     return new_conv(layer, weight.reshape(layer.weight.shape), bias, **geometry(layer))
 
 
-def pivot_layers(layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None) -> nn.Module:
+def pivot_layers(
+    layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None, elimination: Elimination | None = None
+) -> nn.Module:
     """`layer` as the rows of left (m, r) times right (r, n) that make the others, and those; r below m."""
     rank = left.shape[1]
-    order, others = pivot_rows(left)
+    order, others = pivot_rows(left, elimination)
     rows = left[order[:rank]] @ right
     biases: tuple[Tensor | None, Tensor | None] = (None, None)
     if bias is not None:

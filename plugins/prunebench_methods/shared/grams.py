@@ -82,6 +82,13 @@ class Gram:
         mean = self.mean[group]
         return moment - torch.outer(mean, mean) if centred else moment
 
+    def through(self, weight: Tensor, *, centred: bool = False) -> Tensor:
+        """(m, m) of a weight (m, n) in float64: W C W', C as `second` has it of the first group; copies no C."""
+        assert self.products is not None
+        moment: Tensor = weight @ self.products[0] @ weight.T / self.count
+        mean = weight @ self.mean[0]
+        return moment - torch.outer(mean, mean) if centred else moment
+
 
 def sum_of_squares(rows: Iterable[Tensor]) -> Tensor:
     """Over the rows (k, g, n) of all parts: (g, n) in float64."""

@@ -139,6 +139,13 @@ def test_once_the_time_is_over_rounds_have_one_pair(move_seconds: float) -> None
     assert (made.move, made.pairs, made.least_rounds) == ("stay", 1, 3)
 
 
+@pytest.mark.parametrize(("move_seconds", "rounds"), [(0.05, 10), (0.2, 10), (0.5, 4), (0.9, 0)])
+def test_sides_that_are_built_anew_move_in_fewer_rounds(move_seconds: float, rounds: int) -> None:
+    made = plan(warmed(6.0, 6.0), CpuClock(), 20, 3.0, "copy", move_seconds, rebuilt=True)
+    assert (made.move, made.least_rounds) == (("copy", rounds) if rounds else ("stay", made.least_rounds))
+    assert made.least_rounds * made.pairs >= 40 or rounds
+
+
 class Timed:
     """A clock whose calls take wall time: `ms` of the processor, stretched as the machine gets busier."""
 

@@ -64,21 +64,71 @@ class Branching(Svd):
         return x if x.sum() > 0 else self.layer(x)
 
 
-def test_openvino_compiles_a_network_once_for_a_shape(dense, x, monkeypatch):
+def test_openvino_compiles_a_network_a_few_times_for_a_shape(dense, x, monkeypatch):
     compiled, make = [], artifact._openvino_compiled
     monkeypatch.setattr(artifact, "_openvino_compiled", lambda *given: compiled.append(given) or make(*given))
     one = Artifact(onnx_bytes(exported(dense, x)), "openvino", None)
     runners = [one.runner(x[:count], 1, False) for count in (2, 3, 2)]
-    again = copy.deepcopy(runners[0])
-    assert len(compiled) == 2 and torch.equal(again.outputs()[0], runners[2].outputs()[0])
+    assert len(compiled) == 2 * artifact.FORMS
+    copies = [runners[0]]
+    for _ in range(artifact.FORMS):
+        copies.append(copy.deepcopy(copies[-1]))
+    assert len(compiled) == 2 * artifact.FORMS and copies[0].setup.data is copies[-1].setup.data
+    assert len({id(runner.setup.data) for runner in copies}) == artifact.FORMS, "each is a side's in turn"
+    for runner in copies:
+        torch.testing.assert_close(runner.outputs()[0], runners[2].outputs()[0])
+    monkeypatch.setattr(artifact, "FORMS_BYTES", 1)
+    Artifact(one.data, "openvino", None).runner(x, 1, False)
+    assert len(compiled) == 2 * artifact.FORMS + 1
 
 
 def test_a_copy_in_onnx_runtime_makes_one_session(dense, x, monkeypatch):
     made, make = [], artifact._session
     monkeypatch.setattr(artifact, "_session", lambda setup: made.append(setup.fixed) or make(setup))
-    runner = Artifact(onnx_bytes(exported(dense, x)), "onnxruntime", None).runner(x[:2], 1, False)
+    one = Artifact(onnx_bytes(exported(dense, x)), "onnxruntime", None)
+    runner = one.runner(x[:2], 1, False)
     assert made[0] == () and len(made) == 2 and len(made[1]) == 1
     assert torch.equal(copy.deepcopy(runner).outputs()[0], runner.outputs()[0]) and len(made) == 3
+    one.runner(x[:3], 1, False)
+    assert len(made) == 4 and made[3] == made[1], "the name of the batch size is looked up once"
+
+
+@pytest.mark.parametrize("runtime", FILES)
+def test_a_second_trial_pays_for_its_own_network_alone(dense, x, monkeypatch, runtime):
+    """Exports, compilations, answers of torch and comparisons of the dense network are those of the first trial."""
+    first, others = network(), [network(), network()]
+    counted = dict.fromkeys(("exported", "onnx_bytes", "_wanted", "_apart"), 0)
+    for name in counted:
+        monkeypatch.setattr(pair, name, _counting(counted, name, getattr(pair, name)))
+    sessions = []
+    kind = artifact.OnnxRuntimeRunner if runtime == "onnxruntime" else artifact.OpenVinoRunner
+    start = kind.__init__
+    monkeypatch.setattr(kind, "__init__", lambda self, setup: sessions.append(setup) or start(self, setup))
+    protocol = replace(QUICK, batch=(3,), runtime=runtime)
+    ready(Given(first, first), Given(others[0], others[0]), x[:3], protocol, torch.device("cpu"))
+    assert set(counted.values()) == {2} and len(sessions) == 2
+    ready(Given(first, first), Given(others[1], others[1]), x[:3], protocol, torch.device("cpu"))
+    assert set(counted.values()) == {3} and len(sessions) == 3
+    ready(Given(first, first), Given(others[1], others[1]), x[1:4], protocol, torch.device("cpu"))  # other samples
+    assert (counted["exported"], counted["_wanted"], counted["_apart"]) == (3, 5, 5)
+
+
+def _counting(counted, name, original):
+    def called(*given):
+        counted[name] += 1
+        return original(*given)
+
+    return called
+
+
+def test_a_network_whose_weights_have_changed_is_compared_anew(dense, x):
+    other = copy.deepcopy(dense)
+    protocol = replace(QUICK, batch=(3,), runtime="onnxruntime")
+    given = Given(dense, dense), Given(other, dense), x[:3], protocol, torch.device("cpu")
+    assert ready(*given).flags == ()
+    with torch.no_grad():
+        other[3].bias.add_(1e-3)
+    assert ready(*given).flags == ("outputs-differ",)
 
 
 def test_a_signal_after_openvino_does_not_end_the_process(dense, x):

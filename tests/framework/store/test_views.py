@@ -16,6 +16,7 @@ import store_samples as samples
 from prunebench.records import Choice, LatencyProtocol, LayerRecord, Result, decode, encode
 from prunebench.store import Results, Store
 from prunebench.store import database as db
+from prunebench.store.catalog import open_catalog
 from prunebench.store.schema import schema_markdown
 from prunebench.store.views import column_comments, view_statements
 from scipy import stats
@@ -440,3 +441,18 @@ def test_a_view_of_an_empty_run_has_columns_and_no_rows(store: Store, results: R
         frame = results.query(f"select * from {view}")
         assert frame.columns
         assert len(frame) == (1 if view == "runs" else 0)
+
+
+@pytest.mark.parametrize("run_id", ["", "run-1"])
+def test_no_view_multiplies_all_methods_by_all_models(fill: Any, run_id: str) -> None:
+    """Narrowed to a run, labels were once looked up in a product of all dimensions: 300 times the work."""
+    store = fill(*(samples.result(samples.trial(rank)) for rank in range(1, 9)), run=samples.run("run-1"))
+    connection = db.connect()
+    open_catalog(connection, store.path, run_id)
+    products = set()
+    for view in ("labelled_trials", *view_statements()):
+        (_, plan) = connection.execute(f"explain select * from {view}").fetchone() or ("", "")
+        if "CROSS_PRODUCT" in plan or "Cross Product" in plan:
+            products.add(view)
+    connection.close()
+    assert products == {"sides"}  # dense and pruned: two rows from each

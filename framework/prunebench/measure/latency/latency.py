@@ -24,6 +24,7 @@ from prunebench.measure.latency.fresh_processes import NotPortable, in_fresh_pro
 from prunebench.measure.latency.in_turns import Waiting
 from prunebench.measure.latency.odd_calls import FRESH_INPUTS, REMEMBERS, has_uneven_calls, times_longer_when_new
 from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
+from prunebench.measure.latency.schedule import ROUNDS
 from prunebench.measure.latency.sides import Comparison, quiet
 from prunebench.measure.runtimes.artifact import PROVIDERS
 from prunebench.measure.runtimes.exporting import Unexportable
@@ -195,7 +196,8 @@ def _record(
     protocol, batch = asked.protocol, samples.count(asked.x)
     clock = clock_for(asked.device, protocol.threads)
     dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
-    speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index, by_rounds=protocol.rounds > 1)
+    is_by_rounds = protocol.rounds > 1 or _are_few(blocks, protocol)
+    speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index, by_rounds=is_by_rounds)
     contention = _contention(blocks, clock)
     middle = median(pruned_ms)
     return Latency(
@@ -228,6 +230,11 @@ def _record(
         flags=(*flags, *_flags(blocks, clock, contention, conditions)),
         conditions=conditions,
     )
+
+
+def _are_few(blocks: Blocks, protocol: LatencyProtocol) -> bool:
+    """Whether another runtime's sessions are too few to tell from pairs of blocks what each has of its own."""
+    return protocol.runtime in PROVIDERS and len(set(blocks.round_index)) < ROUNDS
 
 
 def _column(blocks: list[Block], name: str) -> tuple[float, ...]:

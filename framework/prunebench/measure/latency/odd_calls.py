@@ -19,6 +19,7 @@ import torch
 from prunebench import samples
 from prunebench.measure.latency.blocks import Block, Clock, Side
 from prunebench.measure.latency.sides import Comparison, Way, ready_input
+from prunebench.measure.runtimes.artifact import Runner
 from prunebench.measure.statistics import faster_half, t_interval
 from prunebench.samples import Tree
 
@@ -41,8 +42,11 @@ def times_longer_when_new(comparison: Comparison, sides: tuple[Side, Side], cloc
     """How much longer dense and pruned take for an input that is new to them than for the same one at once again.
 
     By the quickest and by the middle of several calls, whichever is less. 1 where all samples are alike, so that no
-    input is new. To be called in inference mode, after the timing proper.
+    input is new, and in a runtime that has its input bound, which no call can change. To be called in inference mode,
+    after the timing proper.
     """
+    if isinstance(sides[0].network, Runner):
+        return 1.0, 1.0
     first, second = (
         _times_longer(side, x, way, clock, comparison)
         for side, x, way in zip(sides, comparison.inputs, comparison.ways, strict=True)

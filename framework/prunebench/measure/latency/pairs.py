@@ -112,7 +112,8 @@ def time_pair(
     else:  # so slow that the first calls have taken the time
         warmed = Warmed(first[0].ms, first[0].wall_ms), Warmed(first[1].ms, first[1].wall_ms)
     pair, move, move_seconds = _first_move(pair, warmed, compiled)
-    schedule = plan(warmed, pair.clock, groups, start + seconds - time.perf_counter(), move, move_seconds)
+    left, rebuilt = start + seconds - time.perf_counter(), places.is_rebuilt(pair.dense)
+    schedule = plan(warmed, pair.clock, groups, left, move, move_seconds, rebuilt)
     blocks = Blocks(cold_ms=(cold[0].wall_ms, cold[1].wall_ms), calls=schedule.calls)
     pair = replace(pair, lead=schedule.lead, rest=schedule.rest)
     blocks.stopped = _rounds(pair, blocks, schedule, start + seconds, precision)

@@ -13,6 +13,7 @@ WARM_CALLS = 10
 AGREEMENT = 0.05  # between two warm-up blocks
 MOVE_SHARE = 0.5  # of the time for one batch size, at most, for moving; networks that would need more stay in place,
 MOVE_PAIRS = 4.0  # if it also takes longer than so many pairs of blocks
+REBUILT_SHARE = 0.75  # of the time, at most, to build sides anew from a file: fewer rounds tell more than one place
 BOUND_PAIRS = 0.25  # above it calls are bound by memory, and rounds of one pair in place would say what memory is like
 ROUNDS = 10  # at least, where the time allows
 LEAST_ROUNDS = 3  # however short the time: two can agree by chance
@@ -64,9 +65,18 @@ def lost(warmed: tuple[Warmed, Warmed]) -> float:
 
 
 def plan(
-    warmed: tuple[Warmed, Warmed], clock: Clock, groups: int, seconds: float, move: Move, move_seconds: float
+    warmed: tuple[Warmed, Warmed],
+    clock: Clock,
+    groups: int,
+    seconds: float,
+    move: Move,
+    move_seconds: float,
+    rebuilt: bool = False,
 ) -> Schedule:
-    """Ten rounds or more of up to eight groups; rounds of one pair where the time is short."""
+    """Ten rounds or more of up to eight groups; rounds of one pair where the time is short.
+
+    Fewer rounds where both sides are `rebuilt` by another runtime, and that takes long.
+    """
     calls = _calls((warmed[0].ms, warmed[1].ms), clock.block_ms)
     unequal, short = calls[0] != calls[1], max(side.ms for side in warmed) < LEAD_MS
     lead = short and (unequal or min(calls) >= LEAD_CALLS)
@@ -75,13 +85,18 @@ def plan(
     pair_seconds = sum(side.wall_ms * (count + lead) for side, count in zip(warmed, calls, strict=True)) / 1000
     pair_seconds += 2 * REST_SECONDS * rest
     can_pay = ROUNDS * move_seconds <= MOVE_SHARE * seconds or move_seconds <= MOVE_PAIRS * pair_seconds
+    rounds = ROUNDS
+    if rebuilt and not can_pay and seconds > 0:
+        fewer = int(REBUILT_SHARE * seconds / move_seconds)
+        can_pay = fewer >= LEAST_ROUNDS
+        rounds = min(ROUNDS, fewer) if can_pay else ROUNDS
     overhead = (move_seconds + pair_seconds) * can_pay  # a round: both move, and are called once untimed
-    affordable = (seconds / ROUNDS - overhead) / pair_seconds
+    affordable = (seconds / rounds - overhead) / pair_seconds
     pairs = 1 if affordable < 2 else 2 * min(PAIRS // 2, int(affordable / 2))
     is_bound = move_seconds > BOUND_PAIRS * pair_seconds and move != "exchange"
     if pairs == 1 and can_pay and is_bound and seconds > 0:  # where the time is over, no more than it must be
         pairs = 2
-    least = max(ROUNDS if pairs > 1 else LEAST_ROUNDS, math.ceil(2 * groups / pairs))
+    least = max(rounds if pairs > 1 else LEAST_ROUNDS, math.ceil(2 * groups / pairs))
     moved = can_pay and (pairs > 1 or move == "exchange")
     return Schedule(pairs, least, calls, lead, rest, move if moved else "stay")
 

@@ -22,6 +22,8 @@ from prunebench.samples import Tree
 Runtime = Literal["onnxruntime", "openvino"]
 PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU"}
 OPENVINO = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+FORMS = 4  # compilations of a network by OpenVINO, which orders a network's operations anew each time,
+FORMS_BYTES = 64 << 20  # as long as they take no more than that together
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -32,18 +34,22 @@ class Artifact(nn.Module):
         super().__init__()
         self.data, self.runtime, self.batch, self.quantizer = data, runtime, batch, quantizer
         self.file_bytes = file_bytes(data, runtime)
-        self._compiled: dict[Any, bytes] = {}  # by shapes, threads and openness: what every copy is built from
+        self._compiled: dict[Any, tuple[bytes, ...]] = {}  # by shapes, threads and openness: what copies are built from
+        self._fixed: dict[bool, tuple[str, ...]] = {}  # by openness: the names of an ONNX file's batch size
 
     def runner(self, x: Tree, threads: int, dynamic: bool) -> Runner:
         """What runs it on a copy of `x`; `dynamic` leaves the batch size open. Raises `Unexportable`."""
         inputs = tuple(leaf.detach().cpu().contiguous().clone() for leaf in samples.leaves(x))
         try:
             if self.runtime == "onnxruntime":
-                return OnnxRuntimeRunner(_Setup(self.data, inputs, threads, dynamic))
+                if dynamic not in self._fixed:  # once: to make a session takes longer than many a run
+                    self._fixed[dynamic] = () if dynamic else _free_dimensions(self.data, threads)
+                return OnnxRuntimeRunner(_Setup(self.data, inputs, threads, self._fixed[dynamic]))
             key = (tuple(x.shape for x in inputs), threads, dynamic)
             if key not in self._compiled:
-                self._compiled[key] = _openvino_compiled(self.data, inputs, threads, dynamic)
-            return OpenVinoRunner(_Setup(self._compiled[key], inputs, threads, dynamic))
+                self._compiled[key] = _openvino_forms(self.data, inputs, threads, dynamic)
+            forms = self._compiled[key]
+            return OpenVinoRunner(_Setup(forms[0], inputs, threads, forms=forms))
         except Exception as error:  # the border: a runtime raises whatever it met
             raise Unexportable(f"{self.runtime} refuses the network: {said(error, 300)}") from None
 
@@ -53,8 +59,13 @@ class _Setup:
     data: bytes
     inputs: tuple[Tensor, ...]
     threads: int
-    dynamic: bool
-    fixed: tuple[str, ...] | None = None  # the names of an ONNX file's open batch size; None: not looked up yet
+    fixed: tuple[str, ...] = ()  # the names of an ONNX file's open batch size, which gets that of the inputs
+    forms: tuple[bytes, ...] = ()  # where there are several of `data`: a copy is made of the next one
+
+    def again(self) -> _Setup:
+        """For a copy, with inputs of its own."""
+        forms = self.forms[1:] + self.forms[:1]
+        return replace(self, data=(forms or (self.data,))[0], inputs=copy.deepcopy(self.inputs), forms=forms)
 
 
 class Runner(nn.Module):
@@ -71,7 +82,7 @@ class Runner(nn.Module):
         raise NotImplementedError
 
     def __deepcopy__(self, memo: Any) -> Runner:
-        return type(self)(replace(self.setup, inputs=copy.deepcopy(self.setup.inputs)))
+        return type(self)(self.setup.again())
 
     @property
     def byte_count(self) -> int:
@@ -89,9 +100,6 @@ class OnnxRuntimeRunner(Runner):
     def __init__(self, setup: _Setup) -> None:
         import onnxruntime
 
-        if setup.fixed is None:  # once: to make a session takes longer than many a run
-            names = () if setup.dynamic else _free_dimensions(_session(replace(setup, fixed=())))
-            setup = replace(setup, fixed=tuple(names))
         super().__init__(setup)
         session = _session(setup)
         self._bound = session.io_binding()
@@ -116,14 +124,14 @@ def _session(setup: _Setup) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = setup.threads, 1
     options.log_severity_level = 3
-    for name in setup.fixed or ():
+    for name in setup.fixed:
         options.add_free_dimension_override_by_name(name, len(setup.inputs[0]))
     return onnxruntime.InferenceSession(setup.data, options, providers=[PROVIDERS["onnxruntime"]])
 
 
-def _free_dimensions(session: Any) -> list[str]:
-    first = [given.shape[0] for given in session.get_inputs() if given.shape]
-    return sorted({name for name in first if isinstance(name, str)})
+def _free_dimensions(data: bytes, threads: int) -> tuple[str, ...]:
+    first = [given.shape[0] for given in _session(_Setup(data, (), threads)).get_inputs() if given.shape]
+    return tuple(sorted({name for name in first if isinstance(name, str)}))
 
 
 @functools.cache
@@ -136,6 +144,13 @@ def _openvino() -> Any:
     import openvino
 
     return openvino.Core()
+
+
+def _openvino_forms(data: bytes, inputs: tuple[Tensor, ...], threads: int, dynamic: bool) -> tuple[bytes, ...]:
+    """Several compilations of a small network: what one of them has of its own must not stay with a side for good."""
+    first = _openvino_compiled(data, inputs, threads, dynamic)
+    count = max(1, min(FORMS, FORMS_BYTES // len(first)))
+    return first, *(_openvino_compiled(data, inputs, threads, dynamic) for _ in range(count - 1))
 
 
 def _openvino_compiled(data: bytes, inputs: tuple[Tensor, ...], threads: int, dynamic: bool) -> bytes:
