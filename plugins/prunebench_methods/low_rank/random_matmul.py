@@ -23,8 +23,9 @@ class RandomMatmul(Method):
     every drawn term by the number of samples and its probability, which the printed algorithm forgets
     (`variant = "as_printed"`); without replacement it is priority sampling (Duffield et al., 2007). "top_norm" takes
     the columns of the largest norms and draws nothing. The norms are taken over a whole batch, so an answer depends on
-    the other samples of its batch. Departs from the authors' code in multiplying a layer exactly that has no more
-    columns than samples are asked for. Nothing is stored less: the number of parameters stays.
+    the other samples of its batch. A layer that has no more columns than samples are asked for is multiplied exactly,
+    which costs less; the authors' code draws there too (`oversample`). Nothing is stored less: the number of parameters
+    stays.
     """
 
     name = "random_matmul"
@@ -37,13 +38,18 @@ class RandomMatmul(Method):
     samples_ratio: float | None = param(None, "columns drawn, as a share of a layer's", above=0, at_most=1)
     variant: str = param("unbiased", "the estimator", choices=("unbiased", "as_printed", "top_norm"))
     replacement: bool = param(True, "whether a column can be drawn twice; only for the unbiased variant")
+    oversample: bool = param(
+        False, "draw also where a layer has no more columns than samples, as the authors' code does", additive=True
+    )
     section: str = param("auto", SECTION_DOC + '; "auto": convolutions if there are any', choices=("auto", *SECTIONS))
 
     def check(self) -> None:
-        """Exactly one number of samples."""
+        """Exactly one number of samples, and draws that can be made."""
         require_one(samples=self.samples, samples_ratio=self.samples_ratio)
         if not self.replacement and self.variant != "unbiased":
             raise ValueError(f"replacement = false is for variant 'unbiased', got {self.variant!r}")
+        if self.oversample and (not self.replacement or self.variant == "top_norm"):
+            raise ValueError("oversample = true draws columns again: it needs replacement = true and no 'top_norm'")
 
     def prune(self, network: nn.Module, task: Task) -> nn.Module:
         """Layers replaced by sampling ones, each with a seed of its own."""
@@ -63,7 +69,11 @@ class RandomMatmul(Method):
 
     def _exact(self, shape: LayerShape) -> str:
         samples, columns = self.samples_of(shape), matrix_shape(shape)[1]
-        return "" if samples < columns else f"{samples} samples of {columns} columns: multiplied exactly"
+        return (
+            ""
+            if samples < columns or self.oversample
+            else f"{samples} samples of {columns} columns: multiplied exactly"
+        )
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts]:
         """All parameters, and c·m multiply-accumulates a position."""

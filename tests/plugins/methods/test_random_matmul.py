@@ -27,9 +27,9 @@ def products(samples: int, **settings: object) -> tuple[Tensor, Tensor, Tensor]:
     return batch, network[1].weight.detach(), found
 
 
-@pytest.mark.parametrize("samples", [2, 8, 20])
-def test_the_variance_follows_the_law_of_the_estimator(samples: int) -> None:
-    batch, weight, found = products(samples)
+@pytest.mark.parametrize(("samples", "oversample"), [(2, False), (8, False), (20, False), (60, True)])
+def test_the_variance_follows_the_law_of_the_estimator(samples: int, oversample: bool) -> None:
+    batch, weight, found = products(samples, oversample=oversample)
     exact = batch @ weight.T
     norms = batch.norm(dim=0) * weight.norm(dim=0)
     expected = (norms.sum() ** 2 - exact.square().sum()) / samples
@@ -44,6 +44,12 @@ def test_the_mean_over_many_draws_is_the_exact_product(replacement: bool, sample
     exact = batch @ weight.T
     spread = float((found - exact).square().sum((1, 2)).mean())
     assert float((found.mean(0) - exact).square().sum()) < 3 * spread / DRAWS
+
+
+def test_what_cannot_be_drawn_again_is_not_oversampled() -> None:
+    for settings in ({"replacement": False}, {"variant": "top_norm"}):
+        with pytest.raises(ValueError, match="oversample = true draws columns again"):
+            RandomMatmul(samples=60, oversample=True, **settings).check()
 
 
 def test_without_replacement_the_error_is_smaller() -> None:
