@@ -99,3 +99,18 @@ def test_the_shuffled_batches_hold_every_sample_once(splits):
     numbered = TensorSplit(torch.arange(10.0).reshape(10, 1, 1, 1), torch.arange(10))
     seen = torch.cat([labels for _, labels in numbered.batches(3, generator=generator)])
     assert sorted(seen.tolist()) == list(range(10)) and seen.tolist() != list(range(10))
+
+
+@pytest.mark.parametrize(("channels", "stride", "is_last"), [(4, 2, False), (4, 1, True), (16, 2, True)])
+def test_a_layout_whose_gradients_overrun_is_left(splits, channels, stride, is_last):
+    net = nn.Sequential(
+        nn.Conv2d(1, channels, 3, padding=1), nn.Conv2d(channels, 8, 1, stride), nn.Flatten(), nn.LazyLinear(4)
+    )
+    net(splits.train.images[:1])
+    seen: set[bool] = set()
+
+    def look() -> None:
+        seen.add(net[1].weight.stride() == (channels, 1, channels, channels))
+
+    fitted(net, splits, Recipe(epochs=1, batch_size=60), after_step=look)
+    assert seen == {is_last} and net[1].weight.stride() == (channels, 1, 1, 1)

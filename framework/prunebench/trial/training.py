@@ -24,11 +24,14 @@ from prunebench.trial.averaging import Average
 from prunebench.trial.losses import Losses
 from prunebench.trial.schedules import DTYPES, Stepper, optimizer_of, schedule_of
 
+BLOCK = 16  # channels that a kernel of AVX-512 takes at once; AVX2 takes 8
+
 
 @contextlib.contextmanager
 def channels_last(network: nn.Module) -> Iterator[None]:
     """Hold convolutions' weights in the layout that kernels like best; back in the usual one at the end."""
-    if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    if not convolutions or any(map(_overruns, convolutions)):
         yield
         return
     network._apply(_channels_last)
@@ -36,6 +39,12 @@ def channels_last(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.to(memory_format=torch.contiguous_format)
+
+
+def _overruns(layer: nn.Conv2d) -> bool:
+    """Whether its gradient in that layout writes past its memory on a CPU (oneDNN, issue 6035), killing the process."""
+    is_strided = max(layer.kernel_size) == 1 and max(layer.stride) > 1
+    return is_strided and layer.in_channels // layer.groups < BLOCK and layer.weight.device.type == "cpu"
 
 
 def _channels_last(values: Tensor) -> Tensor:
