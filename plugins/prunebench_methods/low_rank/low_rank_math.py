@@ -15,7 +15,14 @@ from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.grams import grams_of, grouped_weight
 from prunebench_methods.shared.layers import two_layers
 from prunebench_methods.shared.numerics import Svd, flattened, layer_svd, like
-from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
+from prunebench_methods.shared.replace import (
+    Layer,
+    nothing_left,
+    replace_module,
+    replace_modules,
+    select_layers,
+    shapes_by_name,
+)
 from prunebench_methods.shared.selection import full_rank, rounded_up
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
     """Every selected layer as two, of the rank that the method's settings or the layer's energy decide."""
     shapes = shapes_by_name(task)
     own, reasons = _by_layer(method, network, task)
+    successors: dict[str, nn.Module] = {}
     for name, layer in select_layers(network, task, reasons).items():
         found = layer_svd(task, name, layer)
         rank = own[name].rank_of(shapes[name])
@@ -40,11 +48,11 @@ def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
             reasons[name] = why
             task.layer(name, left_alone=why)
             continue
-        network = replace_module(network, name, factors)
+        successors[name] = factors
         task.layer(name, rank=rank, weight_error=found.relative_error(rank))
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))
-    return network
+    return replace_modules(network, successors)
 
 
 def _by_layer(method: LowRank, network: nn.Module, task: Task) -> tuple[dict[str, LowRank], dict[str, str]]:
