@@ -29,7 +29,7 @@ CAUSES = {
 HEAD = """# Published and ours
 
 Made by `python docs/make/ledger.py > docs/ledger.md` from the papers' `ledger.csv` and from verdicts that were stored
-when the grids ran (`bench run --grid benchmarks/founding_mnist.toml --data-dir DIR --db mnist.duckdb`, 183 trials on
+when the grids ran (`bench run --grid benchmarks/founding_mnist.toml --data-dir DIR --db mnist.duckdb`, 1,220 trials on
 MNIST; `benchmarks/founding_mnist_large.toml`, 31 trials of one seed; then `python docs/make/ledger.py mnist.duckdb`).
 `bench ledger` makes the same table from your own results.
 
