@@ -189,7 +189,7 @@ def test_one_task_eliminates_once_for_all_shares(monkeypatch: pytest.MonkeyPatch
     whole = Elimination.of
     monkeypatch.setattr(Elimination, "of", lambda left: made.append(left.shape) or whole(left))
     task = fake_task(small_fcn(), (1, 8, 8), count=100)
-    for rank in (3, 6, 8):
+    for rank in (3, 6, 7):  # factors of rank 8 would leave the last layer alone
         some, fewer = (pruned(WhitenedSvd(rank=rank, form=form), task) for form in ("factors", "pivot"))
         with torch.no_grad():
             torch.testing.assert_close(fewer(task.calibration), some(task.calibration), rtol=1e-3, atol=1e-4)
