@@ -261,8 +261,8 @@ def test_compiled_networks_are_timed_alike_without_the_compiling() -> None:
             assert found.cold_dense_ms > 20 * found.dense_latency_ms
             assert found.calls_per_block > 1, "blocks were planned by the call that compiled"
             speedups.append(found.speedup)
-    assert max(speedups) > 1.5, "20 layers against 2, in the quietest of five moments"
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2, "nothing was compiled"
+    assert max(speedups) > 1.5, "20 layers against 2, in the quietest of five moments"
 
 
 class Scaled(Repeated):
