@@ -15,6 +15,7 @@ import torch
 from prunebench import DataError
 from torchvision import datasets
 
+from prunebench_datasets.fetching import reason_of
 from prunebench_datasets.image_split import Labelled
 from prunebench_datasets.places import CIFAR, CifarSource
 
@@ -118,8 +119,7 @@ def _fetch(name: str, source: CifarSource, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         kind(folder, download=True)
     except (OSError, RuntimeError, EOFError, zlib.error) as error:
-        reason = str(getattr(error, "reason", error)).strip().splitlines()[-1]
         raise DataError(
-            f"{name} is not in {folder} and could not be fetched ({reason}): put {source.url} there, "
+            f"{name} is not in {folder} and could not be fetched ({reason_of(error)}): put {source.url} there, "
             f"or name its folder with --data-dir"
         ) from error

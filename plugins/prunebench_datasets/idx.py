@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import math
 import socket
@@ -17,6 +16,7 @@ from prunebench import DataError
 from torch import Tensor
 from torchvision import datasets
 
+from prunebench_datasets.fetching import one_process, reason_of
 from prunebench_datasets.images import Part, Parts
 from prunebench_datasets.places import MNIST, Source
 
@@ -74,9 +74,7 @@ def parse_idx(data: bytes) -> Tensor:
 def _fetch(source: Source, folder: Path) -> None:
     """Let torchvision download and unpack, one process at a time."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".fetching").open("w") as lock, _timeout(PATIENCE_SECONDS):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _timeout(PATIENCE_SECONDS), one_process(folder):
             if source.is_here(folder):
                 return
             if source is MNIST:
@@ -84,8 +82,7 @@ def _fetch(source: Source, folder: Path) -> None:
             else:
                 datasets.EMNIST(folder, split="letters", download=True)
     except (OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
-        reason = str(getattr(error, "reason", error)).strip().splitlines()[-1]
-        raise DataError(_way_out(source, folder, f"could not be fetched ({reason})")) from error
+        raise DataError(_way_out(source, folder, f"could not be fetched ({reason_of(error)})")) from error
 
 
 def _way_out(source: Source, folder: Path, why: str) -> str:

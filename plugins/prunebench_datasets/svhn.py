@@ -9,6 +9,7 @@ import torch
 from prunebench import DataError
 from torchvision import datasets
 
+from prunebench_datasets.fetching import reason_of
 from prunebench_datasets.image_split import Labelled
 from prunebench_datasets.places import svhn_files
 
@@ -50,8 +51,7 @@ def _fetch(folder: Path) -> None:
         for split in ("train", "test"):
             datasets.SVHN(folder, split=split, download=True)
     except (OSError, RuntimeError, EOFError) as error:
-        reason = str(getattr(error, "reason", error)).strip().splitlines()[-1]
-        raise DataError(_missing(folder, f"could not be fetched ({reason})")) from error
+        raise DataError(_missing(folder, f"could not be fetched ({reason_of(error)})")) from error
 
 
 def _missing(folder: Path, why: str) -> str:

@@ -69,11 +69,9 @@ class RandomMatmul(Method):
 
     def _exact(self, shape: LayerShape) -> str:
         samples, columns = self.samples_of(shape), matrix_shape(shape)[1]
-        return (
-            ""
-            if samples < columns or self.oversample
-            else f"{samples} samples of {columns} columns: multiplied exactly"
-        )
+        if self.oversample or samples < columns:
+            return ""
+        return f"{samples} samples of {columns} columns: multiplied exactly"
 
     def counts(self, shapes: Sequence[LayerShape]) -> list[LayerCounts]:
         """All parameters, and c·m multiply-accumulates a position."""
