@@ -156,10 +156,10 @@ def first_input(args: tuple[Any, ...], options: Mapping[str, Any]) -> Tensor:
 
 def layer_shapes(network: nn.Module, example_input: Tree) -> tuple[LayerShape, ...]:
     """The linear layers and 2-D convolutions that one sample passes, in the order in which it first passes them."""
-    calls: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    calls: dict[str, list[tuple[torch.Size, torch.Size]]] = {}
 
     def note(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
-        calls.setdefault(name, []).append((x, y))
+        calls.setdefault(name, []).append((x.shape, y.shape))
 
     with _hooked(network, is_layer, note):
         run(network, example_input)
@@ -172,7 +172,7 @@ def layer_shapes(network: nn.Module, example_input: Tree) -> tuple[LayerShape, .
     )
 
 
-def _shape(name: str, module: nn.Module, calls: list[tuple[Tensor, Tensor]], tied: bool) -> LayerShape:
+def _shape(name: str, module: nn.Module, calls: list[tuple[torch.Size, torch.Size]], tied: bool) -> LayerShape:
     x, y = calls[0]
     if isinstance(module, nn.Linear):
         positions = sum(output.numel() for _, output in calls) // max(1, module.out_features)
@@ -194,8 +194,8 @@ def _shape(name: str, module: nn.Module, calls: list[tuple[Tensor, Tensor]], tie
         sum(output.numel() for _, output in calls) // max(1, module.out_channels),
         len(calls),
         tied,
-        _pair(x.shape[-2:]) if once else None,
-        _pair(y.shape[-2:]) if once else None,
+        _pair(x[-2:]) if once else None,
+        _pair(y[-2:]) if once else None,
     )
 
 

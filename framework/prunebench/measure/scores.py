@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prunebench import samples
 from prunebench.errors import InvalidOutput
+from prunebench.measure.heap import give_back_free
 from prunebench.measure.statistics import pack_bits, pack_values
 from prunebench.measure.unchanged import Kept
 from prunebench.plugins.contracts import Objective
@@ -21,6 +22,8 @@ from prunebench.splits import Split
 __all__ = ["InvalidOutput", "Scores", "evaluate", "judged_batches"]
 
 Judged = dict[str, Tensor]
+
+LARGE_BYTES = 16 << 20  # of one batch's outputs
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,13 @@ def judged_batches(
         breathe()
         inputs, targets = samples.rows(inputs, slice(left)), samples.rows(targets, slice(left))
         count = samples.count(targets)
-        yield checked_batch(objective, objective.judge(samples.call(network, inputs), targets), count)
+        outputs = samples.call(network, inputs)
+        is_large = samples.byte_count(outputs) > LARGE_BYTES
+        judged = checked_batch(objective, objective.judge(outputs, targets), count)
+        del outputs
+        if is_large and torch.device(device).type == "cpu":
+            give_back_free()  # else the heap grows batch by batch: what comes next breaks up what was freed
+        yield judged
         left -= count
         if left <= 0:
             return

@@ -17,6 +17,7 @@ from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
 from prunebench.grid.plan import instance, measuring
 from prunebench.measure.counts import Counts, block_counts, counting_notes, counts
 from prunebench.measure.environment import provenance
+from prunebench.measure.heap import give_back_free
 from prunebench.measure.latency.decoding import decode_latency, is_text
 from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency.latency import latency
@@ -50,6 +51,7 @@ from prunebench.trial.training import Course, epochs_done, fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
 
 DETAIL_LIMIT = 20_000
+LARGE_BYTES = 128 << 20  # of weights as float32
 HALVED = "fine-tuned in batches of half the size, because memory did not suffice"
 
 
@@ -140,12 +142,15 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
     with bench.turn.working(), settled(trial.protocol.threads), bench.guard.watching(loaded):
         dense = bench.dense(trial)
         short = require_room(dense, trial.protocol.finetune, bench.device, bench.memory)
+        _tidied(dense)
         bench.progress("prune", None)
         pruned = pruned_network(bench, trial, dense)
         pruned.notes += short
+        _tidied(dense)
         before = _finetuned(trial, bench, dense, pruned)
         bench.progress("measure", None)
         scores = _scored(trial, bench, dense, pruned)
+        _tidied(dense)
         facts = _facts(trial, bench, dense, pruned)
         facts["metrics"], declined = all_readings(
             measuring(bench.installed, trial.protocol),
@@ -159,6 +164,12 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
     timings = _timings(trial, bench, dense, pruned)
     curve = (*(dense.curve if trial.method.use == "dense" else ()), *pruned.curve)
     return _measurement(scores, before, facts, timings, curve, dense, pruned)
+
+
+def _tidied(dense: DenseNetwork) -> None:
+    """Of a large network, what its loading, pruning or scoring has freed does not add to what comes next."""
+    if 4 * dense.counts.parameter_count > LARGE_BYTES:
+        give_back_free()
 
 
 def made(trial: Trial, bench: Workbench) -> tuple[DenseNetwork, Pruned, Scores]:

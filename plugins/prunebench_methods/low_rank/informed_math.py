@@ -21,7 +21,8 @@ from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
 from prunebench_methods.shared.importance import ALIKE, Importance, importances
 from prunebench_methods.shared.numerics import flattened, svd
-from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
+from prunebench_methods.shared.replace import Layer, Places, emptied, nothing_left, select_layers, shapes_by_name
+from prunebench_methods.shared.shelf import Kept, kept
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.informed import InformedProduct
@@ -65,30 +66,44 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
     worth = importances(network, task, names) if method.weighs_outputs else dict.fromkeys(names, ALIKE)
     worth = {name: importance.damped_by(method.damping) for name, importance in worth.items()}
     layers: dict[str, Layer] = {name: network.get_submodule(name) for name in names}  # type: ignore[misc]
+    places = Places(network)
 
     def found(name: str) -> Product:
         weight = flattened(layers[name])
         key = (method.name, method.key, name)
         seed = task.generator.initial_seed() + names.index(name)  # layers of one shape have directions of their own
-        return task.once(key, lambda: method.product(weight, grams[name], worth[name], seed).to(weight.dtype))
+
+        def compute() -> tuple[Kept, float]:
+            made = method.product(weight, grams[name], worth[name], seed).to(weight.dtype)
+            return kept(task, (made.left, made.right, made.energies)), made.total
+
+        parts, total = task.once(key, compute)
+        left, right, energies = parts.read()
+        return Product(left, right, energies, total)
 
     def eliminated(name: str, product: Product) -> Elimination | None:
         known = product.left.shape[1]
         if method.form != "pivot" or not ranks[name] <= known <= len(product.left):
             return None
-        return task.once(("pivots", method.name, method.key, name), lambda: Elimination.of(product.left))
+
+        def compute() -> Kept:
+            made = Elimination.of(product.left)
+            return kept(task, (made.packed, made.order))
+
+        return Elimination(*task.once(("pivots", method.name, method.key, name), compute).read())
 
     ranks, reasons = spread_ranks(method, Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n])), found)
     shapes = shapes_by_name(task)
-    for name, layer in select_layers(network, task, reasons).items():
+    for name, layer in emptied(select_layers(network, task, reasons)):
         product = found(name)
+        del layers[name]
         left, right, bias = product_factors(layer, product, ranks[name], grams[name] if method.is_centred else None)
-        new = product_layer(layer, left, right, bias, method.form, eliminated(name, product))
+        new = product_layer(layer, left, right, bias, method.form, eliminated(name, product), fresh=True)
         if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
             reasons[name] = why
             task.layer(name, left_alone=why)
             continue
-        network = replace_module(network, name, new)
+        network = places.put(name, new)
         task.layer(name, rank=ranks[name])
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))

@@ -17,9 +17,10 @@ from prunebench_methods.shared.layers import two_layers
 from prunebench_methods.shared.numerics import Svd, flattened, layer_svd, like
 from prunebench_methods.shared.replace import (
     Layer,
+    Places,
+    emptied,
     nothing_left,
     replace_module,
-    replace_modules,
     select_layers,
     shapes_by_name,
 )
@@ -33,8 +34,8 @@ def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
     """Every selected layer as two, of the rank that the method's settings or the layer's energy decide."""
     shapes = shapes_by_name(task)
     own, reasons = _by_layer(method, network, task)
-    successors: dict[str, nn.Module] = {}
-    for name, layer in select_layers(network, task, reasons).items():
+    places = Places(network)
+    for name, layer in emptied(select_layers(network, task, reasons)):
         found = layer_svd(task, name, layer)
         rank = own[name].rank_of(shapes[name])
         if method.energy is not None:
@@ -43,16 +44,16 @@ def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
                 reasons[name] = why
                 task.layer(name, left_alone=why)
                 continue
-        factors = product_layer(layer, *found.factors(rank), layer.bias, method.form)
+        factors = product_layer(layer, *found.factors(rank), layer.bias, method.form, fresh=True)
         if why := too_slow(layer, factors, shapes[name], method.min_gain, method.gain_batch):
             reasons[name] = why
             task.layer(name, left_alone=why)
             continue
-        successors[name] = factors
+        network = places.put(name, factors)
         task.layer(name, rank=rank, weight_error=found.relative_error(rank))
     if all(reasons.values()):
         raise NotApplicable(nothing_left(reasons))
-    return replace_modules(network, successors)
+    return network
 
 
 def _by_layer(method: LowRank, network: nn.Module, task: Task) -> tuple[dict[str, LowRank], dict[str, str]]:

@@ -74,11 +74,21 @@ def _exchanged(order: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def product_layer(
-    layer: Layer, left: Tensor, right: Tensor, bias: Tensor | None, form: str, elimination: Elimination | None = None
+    layer: Layer,
+    left: Tensor,
+    right: Tensor,
+    bias: Tensor | None,
+    form: str,
+    elimination: Elimination | None = None,
+    *,
+    fresh: bool = False,
 ) -> nn.Module:
-    """`layer` as left (m, r) times right (r, n), in the form that is asked for; one layer where r is m or more."""
+    """`layer` as left (m, r) times right (r, n), in the form that is asked for; one layer where r is m or more.
+
+    `fresh` says that nobody else has the factors: they become weights without being copied.
+    """
     if form == "factors":
-        return two_layers(layer, left, right, bias)
+        return two_layers(layer, left, right, bias, fresh=fresh)
     if left.shape[1] >= left.shape[0]:  # every row is a row of its own
         return _whole(layer, left @ right, bias)
     return pivot_layers(layer, left, right, bias, elimination)

@@ -160,14 +160,16 @@ def run_calibration(network: nn.Module, task: Task, *, until: str = "") -> None:
 
     It ends before the module called `until`, where one is named: the head of a language model costs a fifth of a pass.
     """
-    with _ending_before(network, until), layer_by_layer():
+    with ending_before(network, until), layer_by_layer():
         for inputs in batches_of(task):
             with contextlib.suppress(Reached):
                 samples.call(network, inputs)
 
 
 @contextmanager
-def _ending_before(network: nn.Module, name: str) -> Iterator[None]:
+def ending_before(network: nn.Module, name: str) -> Iterator[None]:
+    """While it lasts, passes end before the module of this name; of "" nothing is changed."""
+
     def stop(module: nn.Module, inputs: object) -> None:
         raise Reached
 

@@ -20,7 +20,10 @@ from prunebench_methods.shared.numerics import flattened, working
 from prunebench_methods.shared.patches import chosen_positions, patches
 from prunebench_methods.shared.replace import Layer, linear_and_conv_layers, shapes_by_name
 from prunebench_methods.shared.selection import section_holds, too_wide
+from prunebench_methods.shared.shelf import Kept, Shelf, shelf_of
+from prunebench_methods.shared.walking import OutOfOrder, run_blocks
 
+SQUARED = 256  # rows that are copied in float64 at once
 SLICE = 4096  # rows that are multiplied in one precision before their sum is added up in float64
 
 
@@ -32,10 +35,16 @@ class Gram:
     total: Tensor | None = None  # (g, n), sum of x
     products: Tensor | None = None  # (g, n, n), sum of x x'
     rows: list[Tensor] = field(default_factory=list)  # of (k, g, n), instead of products
+    away: Kept | None = None  # products or rows, where they wait on a shelf
+    is_multiplied: bool = False  # then whether they are products
+    squares: Tensor | None = None  # then what `diagonal` answers
 
     def add(self, rows: Tensor) -> None:
         """Take in rows (k, g, n): multiplied in float32 or better a slice at a time, added up in float64."""
         rows = working(rows)
+        if self.away is not None:
+            self.products, self.rows = self.held()
+            self.away = self.squares = None
         self.count += len(rows)
         total = rows.sum(0, dtype=torch.float64)
         self.total = total if self.total is None else self.total + total
@@ -52,6 +61,20 @@ class Gram:
             product = torch.bmm(side.transpose(1, 2), side)
         self.products = product.double() if self.products is None else self.products.add_(product)
 
+    def put_away(self, shelf: Shelf) -> None:
+        """Products or rows onto the shelf, from where each question reads them."""
+        if self.away is None:
+            self.squares = self.diagonal().clone()
+            self.away = shelf.put(self.rows if self.products is None else (self.products,))
+            self.is_multiplied, self.products, self.rows = self.products is not None, None, []
+
+    def held(self) -> tuple[Tensor | None, list[Tensor]]:
+        """Products, or rows instead of them."""
+        if self.away is None:
+            return self.products, self.rows
+        found = self.away.read()
+        return (found[0], []) if self.is_multiplied else (None, list(found))
+
     @property
     def mean(self) -> Tensor:
         """(g, n)"""
@@ -60,15 +83,17 @@ class Gram:
 
     def diagonal(self) -> Tensor:
         """(g, n): mean squares of the inputs."""
+        if self.squares is not None:
+            return self.squares
         if self.products is not None:
             return self.products.diagonal(dim1=1, dim2=2) / self.count
         return sum_of_squares(self.rows) / self.count
 
     def factor(self, group: int, *, centred: bool = False) -> Tensor | None:
         """(N, n) in float64 whose F' F is `second`, where the rows are held; None where their products are."""
-        if self.products is not None:
+        if self.is_multiplied or self.products is not None:
             return None
-        rows = torch.cat([part[:, group] for part in self.rows]).double()
+        rows = torch.cat([part[:, group] for part in self.held()[1]]).double()
         result: Tensor | None = (rows - rows.mean(0) if centred else rows) / self.count**0.5
         return result
 
@@ -77,31 +102,38 @@ class Gram:
         factor = self.factor(group, centred=centred)
         if factor is not None:
             return factor.T @ factor
-        assert self.products is not None
-        moment = self.products[group] / self.count
+        products = self.held()[0]
+        assert products is not None
+        moment = products[group] / self.count
         mean = self.mean[group]
         return moment - torch.outer(mean, mean) if centred else moment
 
     def through(self, weight: Tensor, *, centred: bool = False) -> Tensor:
         """(m, m) of a weight (m, n) in float64: W C W', C as `second` has it of the first group; copies no C."""
-        assert self.products is not None
-        moment: Tensor = weight @ self.products[0] @ weight.T / self.count
+        products = self.held()[0]
+        assert products is not None
+        moment: Tensor = weight @ products[0] @ weight.T / self.count
         mean = weight @ self.mean[0]
         return moment - torch.outer(mean, mean) if centred else moment
 
 
 def sum_of_squares(rows: Iterable[Tensor]) -> Tensor:
     """Over the rows (k, g, n) of all parts: (g, n) in float64."""
-    return torch.stack([part.double().square().sum(0) for part in rows]).sum(0)
+    return torch.stack([few.double().square().sum(0) for part in rows for few in part.split(SQUARED)]).sum(0)
 
 
 def input_grams(network: nn.Module, task: Task, section: str = "all") -> Mapping[str, Gram]:
     """Layer -> the Gram matrix of its inputs over the calibration data, a convolution's from its unfolded patches.
 
-    Of all layers of the section whose inputs are not too many; see `grams_of`.
+    Of all layers of the section that a method may change and whose inputs are not too many; see `grams_of`.
     """
-    names = (s.name for s in task.shapes if section_holds(section, s) and s.weight_count and not too_wide(s))
-    return grams_of(network, task, names)
+    names = tuple(
+        s.name
+        for s in task.shapes
+        if section_holds(section, s) and s.weight_count and not too_wide(s) and not s.left_alone
+    )
+    head = task.anatomy.head if task.anatomy is not None else ""
+    return grams_of(network, task, names, until="" if head in names else head)
 
 
 def grams_of(network: nn.Module, task: Task, names: Iterable[str], *, until: str = "") -> Mapping[str, Gram]:
@@ -109,7 +141,8 @@ def grams_of(network: nn.Module, task: Task, names: Iterable[str], *, until: str
 
     One pass of the dense network for all modules that no method has asked for yet, kept for every method; it ends
     before the module `until`, where one is named. Layers that read the same tensor in the same way share one. Raises
-    `NotApplicable` without calibration data, or where a module is not called or its inputs are not finite.
+    `NotApplicable` without calibration data, or where a module is not called or its inputs are not finite. Those of a
+    large network wait on a shelf, and are taken block by block, so that a block's alone are held.
     """
     names = tuple(dict.fromkeys(names))
     if not samples.count(task.calibration):
@@ -129,16 +162,31 @@ def grams_of(network: nn.Module, task: Task, names: Iterable[str], *, until: str
 
 
 def _grams_of(network: nn.Module, task: Task, names: tuple[str, ...], until: str) -> dict[str, Gram]:
-    for shares in (True, False):
-        collector = _Collector(network, task, shares)
-        with entered(network, names, collector.see):
-            run_calibration(network, task, until="" if until in names else until)
-        if collector.is_consistent:
-            break
+    shelf, until = shelf_of(task), "" if until in names else until
+    try:
+        collector = _collected(network, task, names, until, None if task.anatomy is None else shelf)
+    except OutOfOrder:
+        collector = _collected(network, task, names, until, None)
+    if shelf is not None:
+        collector.put_away(shelf)
     missing = [name for name in names if name not in collector.found]
     if missing:
         raise NotApplicable(f"the calibration samples never reach {missing[0]!r}")
     return collector.found
+
+
+def _collected(network: nn.Module, task: Task, names: tuple[str, ...], until: str, shelf: Shelf | None) -> _Collector:
+    """After one pass, block by block where there is a shelf; after two where layers share an input not always."""
+    for shares in (True, False):
+        collector = _Collector(network, task, shares)
+        if shelf is None:
+            with entered(network, names, collector.see):
+                run_calibration(network, task, until=until)
+        else:
+            run_blocks(network, task, names, collector.see, partial(collector.put_away, shelf), until=until)
+        if collector.is_consistent:
+            break
+    return collector
 
 
 class _Collector:
@@ -162,6 +210,12 @@ class _Collector:
             return
         self.seen[name] = (weakref.ref(inputs), inputs._version)
         self.found[name].add(self._rows(name, inputs))
+
+    def put_away(self, shelf: Shelf) -> None:
+        """All that were added up by now onto the shelf; one that goes on takes its sums back."""
+        for gram in self.found.values():
+            gram.put_away(shelf)
+        shelf.trim()
 
     def _leader(self, name: str, inputs: Tensor) -> str:
         if not self.shares or not self._is_called_once(name):

@@ -61,8 +61,25 @@ def _canonical_order(lengths: Symbols) -> list[int]:
 
 def huffman_byte_count(counts: Symbols) -> int:
     """Bytes of `encode` for a stream with these counts, without coding it."""
-    bits = int((code_lengths(counts) * counts).sum())
-    return len(counts) + -(-bits // 8)
+    return len(counts) + -(-stream_bits(counts) // 8)
+
+
+def stream_bits(counts: Symbols) -> int:
+    """Bits of an optimal prefix code's stream with these counts: the sum of all merged counts.
+
+    All counts up to the sum of the two least are merged in pairs at once, since no merged one comes between them. So
+    there are some rounds per doubling of the counts, where `code_lengths` takes a step per symbol.
+    """
+    left = np.sort(counts[counts > 0])
+    if len(left) == 1:
+        return int(left[0])
+    bits = 0
+    while len(left) > 1:
+        many = int(np.searchsorted(left, left[0] + left[1], side="right")) // 2 * 2
+        merged = left[:many:2] + left[1:many:2]
+        bits += int(merged.sum())
+        left = np.sort(np.concatenate([left[many:], merged]), kind="stable")
+    return bits
 
 
 def encode(symbols: Symbols, symbol_count: int) -> Coded:

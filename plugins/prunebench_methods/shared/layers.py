@@ -11,10 +11,18 @@ from prunebench_methods.shared.numerics import like
 New = TypeVar("New", nn.Linear, nn.Conv2d)
 
 
-def new_linear(layer: nn.Module, weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
-    """A linear layer of this weight (out, in), in the dtype and on the device of `layer`."""
-    new = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    return _filled(new, layer, weight, bias)
+class _Unfilled(nn.Linear):
+    """Draws no numbers that are thrown away."""
+
+    def reset_parameters(self) -> None:
+        """Nothing."""
+
+
+def new_linear(layer: nn.Module, weight: Tensor, bias: Tensor | None = None, *, fresh: bool = False) -> nn.Linear:
+    """A linear layer of this weight (out, in), in the dtype and on the device of `layer`; see `like` for `fresh`."""
+    new: nn.Linear = _Unfilled(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    new.__class__ = nn.Linear
+    return _filled(new, layer, weight, bias, fresh=fresh)
 
 
 def new_conv(layer: nn.Module, weight: Tensor, bias: Tensor | None = None, **geometry: Any) -> nn.Conv2d:
@@ -36,14 +44,23 @@ def geometry(layer: nn.Conv2d) -> dict[str, Any]:
 
 
 def two_layers(
-    layer: nn.Linear | nn.Conv2d, left: Tensor, right: Tensor, bias: Tensor | None, inner_bias: Tensor | None = None
+    layer: nn.Linear | nn.Conv2d,
+    left: Tensor,
+    right: Tensor,
+    bias: Tensor | None,
+    inner_bias: Tensor | None = None,
+    *,
+    fresh: bool = False,
 ) -> nn.Sequential:
     """`layer` as two: first `right` (r, n), for a convolution with its kernel and geometry, then `left` (m, r).
 
-    For a grouped convolution both have the groups in front: (g, m/g, r) and (g, r, n).
+    For a grouped convolution both have the groups in front: (g, m/g, r) and (g, r, n). `fresh` as in `like`: of a
+    linear layer `left` and `right`.
     """
     if isinstance(layer, nn.Linear):
-        return nn.Sequential(new_linear(layer, right, inner_bias), new_linear(layer, left, bias))
+        return nn.Sequential(
+            new_linear(layer, right, inner_bias, fresh=fresh), new_linear(layer, left, bias, fresh=fresh)
+        )
     groups, rank = layer.groups, right.shape[-2]
     kernel = right.reshape(groups * rank, layer.in_channels // groups, *layer.kernel_size)
     point = left.reshape(layer.out_channels, rank, 1, 1)
@@ -51,8 +68,8 @@ def two_layers(
     return nn.Sequential(first, new_conv(layer, point, bias, groups=groups))
 
 
-def _filled(new: New, layer: nn.Module, weight: Tensor, bias: Tensor | None) -> New:
-    new.weight = like(weight, layer)
+def _filled(new: New, layer: nn.Module, weight: Tensor, bias: Tensor | None, *, fresh: bool = False) -> New:
+    new.weight = like(weight, layer, fresh=fresh)
     if bias is not None:
         new.bias = like(bias, layer)
     return new

@@ -9,6 +9,8 @@ import torch
 from prunebench import Task
 from torch import Tensor, nn
 
+from prunebench_methods.shared.shelf import kept
+
 # The route through the Gram matrix wins for long matrices and for large ones, and truncates within 1e-5 of the best
 # error (benchmarks/sweep_low_rank.py), unless more than a few directions are too weak for float32.
 GRAM_ASPECT = 2.0
@@ -42,11 +44,14 @@ def working(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def like(values: Tensor, layer: nn.Module) -> nn.Parameter:
-    """A new parameter with the numbers, in the dtype and on the device of the layer's weight."""
+def like(values: Tensor, layer: nn.Module, *, fresh: bool = False) -> nn.Parameter:
+    """A new parameter with the numbers, in the dtype and on the device of the layer's weight.
+
+    `fresh` numbers were made for it and are nobody else's: they are copied only where their type or place is another.
+    """
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    copy = values.detach().to(dtype=weight.dtype, device=weight.device, copy=True)
+    copy = values.detach().to(dtype=weight.dtype, device=weight.device, copy=not fresh)
     return nn.Parameter(copy.contiguous(), requires_grad=weight.requires_grad)
 
 
@@ -91,7 +96,7 @@ def _sign_fixed(found: Svd) -> Svd:
 def layer_svd(task: Task, name: str, layer: nn.Linear | nn.Conv2d) -> Svd:
     """The decomposition of the layer's flattened weight, one per group where it is grouped; once for a whole sweep."""
     key: Hashable = ("svd", name)
-    return task.once(key, lambda: svd(flattened(layer)))
+    return Svd(*task.once(key, lambda: kept(task, svd(flattened(layer)))).read())
 
 
 def flattened(layer: nn.Linear | nn.Conv2d) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from prunebench import LayerShape, NotApplicable, Task
@@ -57,6 +57,12 @@ def select_layers(network: nn.Module, task: Task, reasons: Mapping[str, str]) ->
     return chosen
 
 
+def emptied(layers: dict[str, Layer]) -> Iterator[tuple[str, Layer]]:
+    """Each name and layer in turn, taken out: what is replaced meanwhile is nobody's any more, and its memory free."""
+    for name in list(layers):
+        yield name, layers.pop(name)
+
+
 def select_convolutions(network: nn.Module, task: Task, reasons: Mapping[str, str]) -> dict[str, nn.Conv2d]:
     """`select_layers` where the reasons leave every linear layer alone."""
     chosen = select_layers(network, task, reasons)
@@ -81,21 +87,27 @@ def replace_module(network: nn.Module, name: str, new: nn.Module) -> nn.Module:
 
     The new module takes over training mode and the old one's hooks.
     """
-    return replace_modules(network, {name: new})
+    return Places(network).put(name, new)
 
 
-def replace_modules(network: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
-    """As `replace_module` for each name, none inside another, in one walk through the network."""
-    olds = {name: network.get_submodule(name) for name in new}
-    for name, old in olds.items():
-        new[name].train(old.training)
+class Places:
+    """Where the modules of a network stand, looked up once: a layer that is replaced at once leaves no second copy."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self._parents: dict[int, list[tuple[nn.Module, str]]] = {}
+        for parent in network.modules():
+            for child_name, child in parent._modules.items():  # named_children() lists a shared child once
+                self._parents.setdefault(id(child), []).append((parent, child_name))
+
+    def put(self, name: str, new: nn.Module) -> nn.Module:
+        """As `replace_module`; no name may lie inside another that was put."""
+        old = self.network.get_submodule(name)
+        new.train(old.training)
         for hooks in HOOKS:
-            getattr(new[name], hooks).update(getattr(old, hooks))
-    if "" in new:
-        return new[""]
-    successors = {id(old): new[name] for name, old in olds.items()}
-    for parent in list(network.modules()):
-        for child_name, child in list(parent._modules.items()):  # named_children() lists a shared child once
-            if id(child) in successors:
-                setattr(parent, child_name, successors[id(child)])
-    return network
+            getattr(new, hooks).update(getattr(old, hooks))
+        if not name:
+            self.network = new
+        for parent, child_name in self._parents.pop(id(old), ()):
+            setattr(parent, child_name, new)
+        return self.network

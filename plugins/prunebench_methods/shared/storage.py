@@ -24,6 +24,7 @@ from prunebench_methods.shared.sparse import CONV_INDEX_BITS, FC_INDEX_BITS, gap
 
 MAX_CODEBOOK = 1 << 16
 SAMPLE = 4 * MAX_CODEBOOK  # weights that are looked at first, since most networks share nothing
+PIECE = 1 << 20  # of the others, that are looked at together
 HEADER_BYTES = 80  # name, type, shape and place of a tensor, as safetensors has them
 SHARED_FORMATS = ("codebook", "huffman")
 FORMATS = ("bitmap", "relative", "codebook", "huffman")
@@ -77,17 +78,31 @@ def as_vector(weight: Tensor) -> NDArray[np.generic]:
     return values.to(torch.promote_types(values.dtype, torch.float32)).flatten().numpy()
 
 
+def distinct(flat: NDArray[np.generic], most: int) -> tuple[NDArray[np.generic], NDArray[np.int64]] | None:
+    """The distinct values, ascending, and how often each comes; None where there are more than `most`.
+
+    Piece by piece: sorted whole, the embedding of a language model would be copied.
+    """
+    values, counts = np.unique(flat[:SAMPLE], return_counts=True)
+    for start in range(SAMPLE, len(flat), PIECE):
+        if len(values) > most:
+            break
+        own = np.unique(flat[start : start + PIECE], return_counts=True)
+        values, places = np.unique(np.concatenate((values, own[0])), return_inverse=True)
+        counts = np.bincount(places, weights=np.concatenate((counts, own[1]))).astype(np.int64)
+    return None if len(values) > most else (values, counts)
+
+
 def _shared_byte_counts(flat: NDArray[np.generic], gaps: NDArray[np.int64], bits: int, width: int) -> dict[str, int]:
     """Bytes with a codebook, with and without Huffman coding; nothing when the weights share too few values.
 
     `gaps` are those of relative indices: how often each comes.
     """
     most = min(MAX_CODEBOOK, int(np.count_nonzero(flat)) // 2)  # values come twice, or they are not shared
-    if len(np.unique(flat[:SAMPLE])) > most:
+    found = distinct(flat, most)
+    if found is None:
         return {}
-    values, counts = np.unique(flat, return_counts=True)
-    if len(values) > most:
-        return {}
+    values, counts = found
     codes = index_bits(len(values))
     every = packed_byte_count(len(flat), codes)
     entries = int(gaps.sum())

@@ -17,7 +17,19 @@ import torch
 from prunebench import Task, samples
 from torch import Tensor, nn
 
-from prunebench_methods.shared.calibration import Reached, batches_of, first_input, input_of, layer_by_layer
+from prunebench_methods.shared.calibration import (
+    Reached,
+    batches_of,
+    ending_before,
+    entered,
+    first_input,
+    input_of,
+    layer_by_layer,
+)
+
+
+class OutOfOrder(RuntimeError):
+    """Layers are reached in another order than the one they are asked for in, or not at all."""
 
 
 class Gate(nn.Module):
@@ -57,6 +69,12 @@ class Walk:
         self.wanted = place
         return [each.go_on() for each in self.passes]
 
+    def run_out(self) -> None:
+        """Let all passes come to their end."""
+        self.wanted = ""
+        for each in self.passes:
+            each.advance()
+
     def halt(self, place: str, seen: Callable[[], Tensor]) -> None:
         """Called inside a pass: waits where `place` is wanted."""
         own = getattr(_OWN, "walked", None)
@@ -79,27 +97,44 @@ class _Pass:
         self.walk, self.batch = walk, batch
         self.may_go, self.has_halted = threading.Semaphore(0), threading.Semaphore(0)
         self.seen: Tensor | None = None
+        self.outside: Callable[[], None] | None = None  # what is to be done by the thread that waits for it
         self.error: BaseException | None = None
         self.is_over = self.is_given_up = False
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def go_on(self) -> Tensor:
-        """What is seen at the next halt; raises what the network raises."""
+        """What is seen at the next halt; raises what the network raises, and `OutOfOrder` where it comes to its end."""
+        self.advance()
+        if self.seen is None:
+            raise OutOfOrder(f"the calibration samples do not reach {self.walk.wanted!r} in the order of the layers")
+        return self.seen
+
+    def advance(self) -> None:
+        """On to the next halt or the end; raises what the network raises."""
         self.seen = None
         if not self.thread.ident:
             self.thread.start()
-        if not self.is_over:
+        while not self.is_over:
             self.may_go.release()
             self.has_halted.acquire()
+            if self.outside is None:
+                break
+            action, self.outside = self.outside, None
+            action()
         if self.error is not None:
             raise self.error
-        if self.seen is None:
-            raise RuntimeError(f"the calibration samples do not reach {self.walk.wanted!r} in the order of the layers")
-        return self.seen
 
     def wait(self, seen: Tensor) -> None:
         """Called inside: show `seen`, and wait."""
         self.seen = seen
+        self.has_halted.release()
+        self.may_go.acquire()
+        if self.is_given_up:
+            raise Reached
+
+    def ask(self, action: Callable[[], None]) -> None:
+        """Called inside: have `action` done outside, and wait: what a thread allocates, its heap keeps."""
+        self.outside = action
         self.has_halted.release()
         self.may_go.acquire()
         if self.is_given_up:
@@ -143,6 +178,37 @@ def walking(network: nn.Module, batches: Iterable[samples.Tree], names: Iterable
         for name, gate in gates.items():
             if network.get_submodule(name) is gate:
                 network.set_submodule(name, gate.layer)
+
+
+def run_blocks(
+    network: nn.Module,
+    task: Task,
+    names: Iterable[str],
+    see: Callable[[str, Tensor], None],
+    between: Callable[[], None],
+    *,
+    until: str = "",
+) -> None:
+    """As `run_calibration`, `entered` by names, but every batch goes through one block before any enters the next.
+
+    `between` is called each time. Raises `OutOfOrder` where blocks are not called in the order of the anatomy.
+    """
+
+    def shown(name: str, x: Tensor) -> None:
+        _OWN.walked.ask(lambda: see(name, x))
+
+    assert task.anatomy is not None
+    blocks = [block.name for block in task.anatomy.blocks]
+    walk = Walk(network, list(batches_of(task)))
+    halts = entered(network, blocks, lambda name, x: walk.halt(name, lambda: x))
+    try:
+        with ending_before(network, until), entered(network, names, shown), halts, layer_by_layer():
+            for name in blocks:
+                walk.inputs(name)
+                between()
+            walk.run_out()
+    finally:
+        walk.end()
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from executor_toys import toy
 from prunebench.engine.executors.events import RetryPolicy
 from prunebench.engine.executors.schedule import Job, Schedule
-from prunebench.records import Status
+from prunebench.records import Recipe, Status, Trial
 
 STATUSES: list[Status] = ["ok", "failed", "killed", "oom", "timeout"]
 
@@ -16,6 +17,11 @@ def schedule_of(*networks: int, retries: RetryPolicy = RetryPolicy()) -> Schedul
     for index, network in enumerate(networks):
         schedule.add(toy("fine", network, index=index))
     return schedule
+
+
+def made(width: int, index: int, epochs: int) -> Trial:
+    trial = toy("fine", width, index=index)
+    return replace(trial, protocol=replace(trial.protocol, train=Recipe(epochs=epochs)))
 
 
 def network(job: Job | None) -> int | None:
@@ -126,7 +132,7 @@ def test_every_trial_ends_once_and_no_closed_network_is_in_two_slots(seed: int) 
     draw = random.Random(seed)
     slots = [f"s{index}" for index in range(draw.randint(1, 5))]
     schedule = Schedule()
-    arriving = [toy("fine", draw.randint(0, 4), index=index) for index in range(draw.randint(0, 30))]
+    arriving = [made(draw.randint(0, 4), index, epochs=seed % 2) for index in range(draw.randint(0, 30))]
     count, running, ended, known = len(arriving), dict[str, Job](), list[str](), set[str]()
     while arriving or running or schedule.waiting_count:
         if arriving and draw.random() < 0.5:
@@ -156,3 +162,30 @@ def test_a_network_that_is_through_is_forgotten() -> None:
         assert schedule.settle(job, "ok") is None
     schedule.leave("a")
     assert schedule._groups == {}  # a run of a million networks would grow with every one
+
+
+def trained_by(epochs: int, *networks: int) -> Schedule:
+    schedule = Schedule()
+    for index, width in enumerate(networks):
+        schedule.add(made(width, index, epochs))
+    return schedule
+
+
+def test_the_last_network_is_trained_before_others_go_on() -> None:
+    schedule = trained_by(1, *[0, 1, 2] * 4)
+    first, second = taken(schedule, "a"), taken(schedule, "b")
+    schedule.settle(first, "ok")
+    third = taken(schedule, "a")
+    schedule.settle(second, "ok")
+    assert [network(job) for job in (first, second, third)] == [0, 1, 2]
+    assert [network(schedule.take("b")) for _ in range(4)] == [1, 1, 1, 0]
+    schedule.settle(third, "ok")
+    assert [network(schedule.take("a")) for _ in range(3)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("epochs", "networks"), [(1, 4), (0, 3)], ids=["enough are left", "nothing is trained"])
+def test_a_network_is_not_left_for_another_without_need(epochs: int, networks: int) -> None:
+    schedule = trained_by(epochs, *list(range(networks)) * 2)
+    for slot in "ab":
+        schedule.settle(taken(schedule, slot), "ok")
+    assert [network(schedule.take(slot)) for slot in "ab"] == [0, 1]

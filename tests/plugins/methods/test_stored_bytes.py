@@ -9,8 +9,16 @@ from fake_task import small_cnn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prunebench.measure.storage import sizes
+from prunebench_methods.shared import storage
 from prunebench_methods.shared.exact import index_bits, packed_byte_count
-from prunebench_methods.shared.huffman import canonical_codes, code_lengths, decode, encode, huffman_byte_count
+from prunebench_methods.shared.huffman import (
+    canonical_codes,
+    code_lengths,
+    decode,
+    encode,
+    huffman_byte_count,
+    stream_bits,
+)
 from prunebench_methods.shared.sparse import gap_counts, packed, relative, restored, unpacked
 from prunebench_methods.shared.storage import dense_byte_count, storage_formats, weight_byte_counts
 from torch import nn
@@ -155,3 +163,30 @@ def test_no_format_saves_on_a_weight_that_is_not_stored() -> None:
     network = nn.Sequential(nn.utils.weight_norm(nn.Linear(200, 100, bias=False)))
     network[0].weight = torch.zeros(100, 200)
     assert storage_formats(network) == {"dense": 8 + 2 * 80 + 4 * (200 * 100 + 100)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bits_of_a_stream_are_those_of_its_codes(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    ladder = [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]  # the deepest code there is
+    drawn = draw.geometric(0.1, size=int(draw.integers(1, 400))) - 1
+    for counts in (
+        drawn,
+        draw.integers(0, 3, 300),
+        np.array(ladder),
+        np.array([7]),
+        np.array([0, 5, 0]),
+        np.array([0]),
+    ):
+        assert stream_bits(counts) == int((code_lengths(counts) * counts).sum())
+
+
+def test_distinct_values_are_counted_across_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "SAMPLE", 50)
+    monkeypatch.setattr(storage, "PIECE", 30)
+    flat = np.random.default_rng(0).integers(-9, 9, 1000).astype(np.float32)
+    found = storage.distinct(flat, 18)
+    assert found is not None
+    for own, wanted in zip(found, np.unique(flat, return_counts=True), strict=True):
+        np.testing.assert_array_equal(own, wanted)
+    assert storage.distinct(flat, 17) is None

@@ -2,11 +2,14 @@
 
 Trials of one dense network form a group, and a group stays in one slot, where its checkpoint, its data and its shared
 decompositions are warm. Until the first trial of a group has come back no other slot may touch it, so no network is
-trained twice at once; from then on slots with nothing else to do help out where most is left.
+trained twice at once; from then on slots with nothing else to do help out where most is left. Where fewer networks wait
+to be trained than there are slots, they are trained before the trials of others go on: else slots would have nothing to
+do while the last one is.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -32,6 +35,11 @@ class Group:
     waiting: deque[Job] = field(default_factory=deque)
     slot_count: int = 0
     is_queued: bool = False  # in line for a first slot
+
+    @property
+    def is_trained_first(self) -> bool:
+        """Whether the first of its trials trains the network, by the protocol."""
+        return self.waiting[0].trial.protocol.train.trains
 
 
 class Schedule:
@@ -59,6 +67,8 @@ class Schedule:
         group = self._at.get(slot)
         if group is None or not group.waiting:
             group = self._from_queue() or self._to_help()
+        elif group.network_id in self._trained:
+            group = self._one_of_the_last_to_train() or group
         if group is None:
             return None
         self._move(slot, group)
@@ -119,6 +129,16 @@ class Schedule:
         group = self._queue.popleft()
         group.is_queued = False
         return group
+
+    def _one_of_the_last_to_train(self) -> Group | None:
+        """The first in line that has yet to be trained, where those are fewer than the slots at work."""
+        to_train = (group for group in self._queue if group.network_id not in self._trained and group.is_trained_first)
+        first = list(itertools.islice(to_train, len(self._at)))
+        if not first or len(first) == len(self._at):
+            return None
+        self._queue.remove(first[0])
+        first[0].is_queued = False
+        return first[0]
 
     def _to_help(self) -> Group | None:
         """Of the trained networks that slots are at, the one with the most trials waiting for each slot."""

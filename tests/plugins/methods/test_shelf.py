@@ -1,0 +1,149 @@
+"""What is kept of large networks waits on disk: the same numbers, none of them held meanwhile, places used again."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+from prunebench import Method
+from prunebench.testing.bench import task as made_task
+from prunebench.trial.task import Memory, TrialTask
+from prunebench_methods.low_rank.low_rank import LowRank
+from prunebench_methods.low_rank.whitened import WhitenedSvd
+from prunebench_methods.masks.wanda import Wanda
+from prunebench_methods.quantization.gptq import GPTQ
+from prunebench_methods.shared import grams, shelf
+from prunebench_methods.shared.grams import Gram, input_grams
+from prunebench_methods.shared.shelf import Shelf
+from test_walking import decoder, task_for
+from torch import Tensor, nn
+
+METHODS = [
+    LowRank(rank_ratio=0.4, even_if_larger=True),
+    WhitenedSvd(keep=0.6),
+    WhitenedSvd(keep=0.8, form="pivot"),
+    Wanda(keep=0.5),
+    GPTQ(bits=4, group=8),
+]
+
+
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on every network counts as large."""
+    monkeypatch.setattr(shelf, "LARGE_BYTES", 0)
+
+
+def state_after(method: Method, task: TrialTask) -> dict[str, Tensor]:
+    return method.prune(decoder(), task).state_dict()
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_a_shelf_changes_no_weight_of_two_settings(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = state_after(method, task_for(decoder(), walks=True))
+    large(monkeypatch)
+    task = task_for(decoder(), walks=True)
+    found = [state_after(method, task), state_after(method, task)]  # the second reads what the first has put away
+    for state in found:
+        torch.testing.assert_close(state, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_grams_taken_block_by_block_are_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = input_grams(decoder(), task_for(decoder(), walks=True))
+    large(monkeypatch)
+    held: list[int] = []
+    put_away = grams._Collector.put_away
+
+    def counted(self: grams._Collector, on: Shelf) -> None:
+        held.append(len({id(gram) for gram in self.found.values() if gram.away is None}))
+        put_away(self, on)
+
+    monkeypatch.setattr(grams._Collector, "put_away", counted)
+    found = input_grams(decoder(), task_for(decoder(), walks=True))
+    assert held == [0, 4, 4, 4]  # of q, k and v; of the output; of gate and up; of down
+    assert found.keys() == wanted.keys() and "lm_head" not in found
+    for name, gram in found.items():
+        assert gram.products is None and not gram.rows
+        torch.testing.assert_close(gram.second(0, centred=True), wanted[name].second(0, centred=True))
+        torch.testing.assert_close(gram.diagonal(), wanted[name].diagonal())
+    assert found["model.layers.1.self_attn.q_proj"] is found["model.layers.1.self_attn.v_proj"]
+
+
+def test_blocks_in_another_order_than_said_are_read_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    large(monkeypatch)
+    task = task_for(decoder(), walks=True)
+    assert task.anatomy is not None
+    object.__setattr__(task.anatomy, "blocks", task.anatomy.blocks[::-1])
+    found = input_grams(decoder(), task)
+    wanted = input_grams(decoder(), task_for(decoder(), walks=True))
+    assert all(torch.equal(gram.second(0), wanted[name].second(0)) for name, gram in found.items())
+
+
+def test_sums_that_were_put_away_go_on_where_more_comes() -> None:
+    rows = torch.randn(40, 1, 8, generator=torch.Generator().manual_seed(0))
+    whole, parted = Gram(), Gram()
+    whole.add(rows)
+    for part in (rows[:4], rows[4:20], rows[20:]):  # the first is held as rows
+        parted.add(part)
+        parted.put_away(Shelf())
+        parted.put_away(Shelf())
+    torch.testing.assert_close(parted.second(0), whole.second(0), rtol=1e-5, atol=1e-6)
+    assert parted.count == 40
+
+
+def test_tensors_come_back_from_the_shelf_as_they_were() -> None:
+    on = Shelf()
+    numbers = torch.arange(24.0).view(4, 6)
+    tensors = (numbers.T, numbers.double()[1:], numbers.bfloat16(), numbers.int(), torch.zeros(0, 3), torch.tensor(2.5))
+    kept = on.put(tensors)
+    found = kept.read()
+    assert [(one.dtype, one.shape) for one in found] == [(one.dtype, one.shape) for one in tensors]
+    assert all(map(torch.equal, found, tensors))
+    found[0].zero_()
+    assert torch.equal(kept.read()[0], numbers.T)
+
+
+def test_a_place_is_used_again_only_when_nobody_refers_to_it() -> None:
+    on = Shelf()
+    first, second = on.put([torch.ones(100)]), on.put([torch.full((100,), 2.0)])
+    end = on._end
+    del first
+    gc.collect()
+    third = on.put([torch.full((100,), 3.0)])
+    assert on._end == end
+    assert float(second.read()[0].mean()) == 2 and float(third.read()[0].mean()) == 3
+
+
+def test_without_room_on_the_disk_tensors_stay_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shelf.tempfile, "TemporaryFile", full)
+    numbers = torch.ones(3)
+    assert Shelf().put([numbers]).read()[0] is numbers
+
+
+def test_memory_counts_and_drops_what_lies_on_the_shelf() -> None:
+    memory, on = Memory(limit_bytes=1000), Shelf()
+    for name in "abc":
+        memory.get(name, lambda: on.put([torch.ones(100)]))
+    assert list(memory.kept) == ["b", "c"]
+    gc.collect()
+    assert on._end == 1200 and on._free[400] == [0]
+
+
+def test_a_layer_that_was_replaced_is_held_by_nobody() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 40), nn.ReLU(), nn.Linear(40, 5))
+    task = made_task(copy.deepcopy(network))
+    alive: list[bool] = []
+    olds = [weakref.ref(network[place].weight) for place in (1, 3)]
+    record = task.layer
+
+    def seen(name: str, **facts: object) -> None:
+        alive.append(olds[0]() is not None)
+        record(name, **facts)
+
+    task.layer = seen  # type: ignore[method-assign]
+    LowRank(rank_ratio=0.5, even_if_larger=True).prune(network, task)
+    assert alive == [True, False]  # while the first is written down its own loop still has it
