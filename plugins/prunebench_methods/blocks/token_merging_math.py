@@ -112,7 +112,8 @@ class MergingBlock(nn.Module):
     def _pairs(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         if self.order is None or self.targets is None:
             return matched(keys, self.prefix)
-        return self.order.expand(len(keys), -1), self.targets.expand(len(keys), -1)
+        batch = keys.shape[0]  # len() would fix it in an exported program
+        return self.order.expand(batch, -1), self.targets.expand(batch, -1)
 
 
 def halves(x: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
