@@ -128,8 +128,9 @@ def _answer(network: nn.Module, x: Tree) -> _Answer:
 
 def _state(network: nn.Module) -> tuple[Any, ...]:
     """Changes when a weight does: torch counts what is done to a tensor in place."""
-    every = [*network.named_parameters(), *network.named_buffers()]
-    return tuple((name, id(t), object() if t.is_inference() else t._version) for name, t in every)  # not counted there
+    own = [(*module._parameters.values(), *module._buffers.values()) for module in network.modules()]
+    every = [t for tensors in own for t in tensors if t is not None]
+    return tuple((id(t), object() if t.is_inference() else t._version) for t in every)  # not counted there
 
 
 def _equal(one: Tree, other: Tree) -> bool:
