@@ -57,8 +57,11 @@ def fresh_process(path: Path, inputs: Any, folder: Path) -> dict[str, int]:
 
 
 def _as_bytes(inputs: Any, for_onnx: bool) -> memoryview:
-    """By way of memory: where the disk is full, torch's own writer ends the process."""
-    made = io.BytesIO()
+    """By way of memory: where the disk is full, torch's own writer ends the process.
+
+    Of a copy, for torch writes all of the storage that a few rows are a part of.
+    """
+    made, inputs = io.BytesIO(), samples.mapped(torch.Tensor.clone, inputs)
     if for_onnx:
         import numpy as np
 
