@@ -224,7 +224,8 @@ def harness(name: str, runtime: Runtime, seconds: float, installed: Installed) -
     found = {"export": exported, "timing": whole, "calls": spent.calls, "sessions": spent.sessions, "ends": spent.ends}
     found["rest"] = rest
     told = {key: round(value, 3) for key, value in found.items()}
-    return {"harness": name, "runtime": runtime, **told, "share": round(rest / whole, 4)}
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"harness": name, "runtime": runtime, **told, "share": round(rest / whole, 4), "date": date}
 
 
 def rows_in(path: Path) -> list[Row]:

@@ -46,6 +46,7 @@ def trained() -> nn.Module:
 
 def main(folder: Path, runtimes: bool) -> None:
     """Compare, draw, save, load, run again."""
+    torch.set_num_threads(1)  # more make a network as small as this no faster
     network = trained()
     latency = {"batch": [64], "max_seconds": 1.0}
     if runtimes:
