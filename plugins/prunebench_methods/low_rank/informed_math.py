@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,8 +21,8 @@ from prunebench_methods.shared.allocation_math import Sites, shares_of
 from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
 from prunebench_methods.shared.importance import ALIKE, Importance, importances
-from prunebench_methods.shared.numerics import flattened, svd
-from prunebench_methods.shared.replace import Layer, nothing_left, replace_module, select_layers, shapes_by_name
+from prunebench_methods.shared.numerics import flattened, gram_of_columns, svd, times_triangle
+from prunebench_methods.shared.replace import Layer, nothing_left, replace_modules, select_layers, shapes_by_name
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.informed import InformedProduct
@@ -47,12 +48,18 @@ class Product:
 
     def cut(self, rank: int, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Factors of this rank, each of one length; where data gave fewer, the largest of what is left of W follow."""
-        left, right = self.left[:, :rank], self.right[:rank]
+        lengths = self._lengths[:rank]
+        left, right = self.left[:, :rank] * lengths, self.right[:rank] / lengths[:, None]
         if rank > left.shape[1]:
             more = svd((weight - left @ right).float()).factors(rank - left.shape[1])
             left, right = torch.cat((left, more[0].to(left)), 1), torch.cat((right, more[1].to(right)))
-        lengths = (right.norm(dim=1) / left.norm(dim=0).clamp_min(1e-30)).sqrt().clamp_min(1e-30)
-        return left * lengths, right / lengths[:, None]
+        return left, right
+
+    @cached_property
+    def _lengths(self) -> Tensor:
+        """(k,) that a column of `left` is multiplied by, and a row of `right` divided by; once for all ranks."""
+        lengths = self.right.norm(dim=1) / self.left.norm(dim=0).clamp_min(1e-30)
+        return lengths.sqrt().clamp_min(1e-30)
 
 
 def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) -> nn.Module:
@@ -80,6 +87,7 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
 
     ranks, reasons = spread_ranks(method, Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n])), found)
     shapes = shapes_by_name(task)
+    made: dict[str, nn.Module] = {}
     for name, layer in select_layers(network, task, reasons).items():
         product = found(name)
         left, right, bias = product_factors(layer, product, ranks[name], grams[name] if method.is_centred else None)
@@ -88,11 +96,11 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
             reasons[name] = why
             task.layer(name, left_alone=why)
             continue
-        network = replace_module(network, name, new)
+        made[name] = new
         task.layer(name, rank=ranks[name])
-    if all(reasons.values()):
+    if not made:
         raise NotApplicable(nothing_left(reasons))
-    return network
+    return replace_modules(network, made)
 
 
 def spread_ranks(
@@ -149,7 +157,7 @@ def answers(weight: Tensor, gram: Gram, *, centred: bool) -> tuple[Tensor, bool]
     moment = gram.second(0, centred=centred)
     triangle, failed = torch.linalg.cholesky_ex(moment)  # any root will do: an eigenproblem is ten times the work
     if not int(failed):
-        return weight @ triangle, False
+        return times_triangle(weight, triangle), False
     values, vectors = torch.linalg.eigh(moment)
     return weight @ (vectors * values.clamp_min(0).sqrt()), False
 
@@ -166,13 +174,13 @@ def principal_product(weight: Tensor, gram: Gram, importance: Importance, *, cen
         found = importance.times(found.T, 0.5)
         energies, vectors = torch.linalg.eigh((found + found.T) / 2)
     elif found.shape[0] <= found.shape[1]:
-        energies, vectors = torch.linalg.eigh(found @ found.T)
+        energies, vectors = torch.linalg.eigh(gram_of_columns(found.T))
     else:
-        energies, vectors = torch.linalg.eigh(found.T @ found)
+        energies, vectors = torch.linalg.eigh(gram_of_columns(found))
         vectors = found @ (vectors / energies.clamp_min(1e-300).sqrt())
     total = float(energies.clamp_min(0).sum())
-    seen = energies > SEEN * energies[-1]
-    basis, energies = vectors[:, seen].flip(1), energies[seen].flip(0)
+    unseen = int((energies <= SEEN * energies[-1]).sum())  # they ascend
+    basis, energies = vectors[:, unseen:].flip(1), energies[unseen:].flip(0)
     right = importance.times(basis, 0.5).to(weight.dtype).T @ weight
     return Product(importance.times(basis, -0.5).to(weight.dtype), right, energies, total)
 

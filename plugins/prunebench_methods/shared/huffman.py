@@ -61,8 +61,43 @@ def _canonical_order(lengths: Symbols) -> list[int]:
 
 def huffman_byte_count(counts: Symbols) -> int:
     """Bytes of `encode` for a stream with these counts, without coding it."""
-    bits = int((code_lengths(counts) * counts).sum())
-    return len(counts) + -(-bits // 8)
+    return len(counts) + -(-coded_bit_count(counts) // 8)
+
+
+def coded_bit_count(counts: Symbols) -> int:
+    """Bits of a stream with these counts in an optimal prefix code: the weights of all inner nodes of its tree, summed.
+
+    Nodes of one weight are paired in one step. So the work grows with the number of different counts, and tens of
+    thousands of symbols take no longer than a few.
+    """
+    weights, times = np.unique(counts[counts > 0], return_counts=True)
+    if times.sum() == 1:
+        return int(weights[0])  # a single symbol needs one bit
+    left = dict(zip(weights.tolist(), times.tolist(), strict=True))  # nodes by weight
+    heap = list(left)  # sorted, so a heap
+    bits = 0
+    while heap:
+        weight = heap[0]
+        pairs, is_odd = divmod(left.pop(weight), 2)
+        heapq.heappop(heap)
+        if pairs:
+            bits += _joined(left, heap, 2 * weight, pairs)
+        if is_odd and heap:
+            partner = heap[0]
+            left[partner] -= 1
+            if not left[partner]:
+                del left[partner]
+                heapq.heappop(heap)
+            bits += _joined(left, heap, weight + partner, 1)
+    return bits
+
+
+def _joined(left: dict[int, int], heap: list[int], weight: int, nodes: int) -> int:
+    """Add `nodes` inner nodes of this weight; the bits that they stand for."""
+    if weight not in left:
+        heapq.heappush(heap, weight)
+    left[weight] = left.get(weight, 0) + nodes
+    return weight * nodes
 
 
 def encode(symbols: Symbols, symbol_count: int) -> Coded:

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prunebench.measure.storage import sizes
 from prunebench_methods.shared.exact import index_bits, packed_byte_count
-from prunebench_methods.shared.huffman import canonical_codes, code_lengths, decode, encode, huffman_byte_count
+from prunebench_methods.shared.huffman import (
+    canonical_codes,
+    code_lengths,
+    coded_bit_count,
+    decode,
+    encode,
+    huffman_byte_count,
+)
 from prunebench_methods.shared.sparse import gap_counts, packed, relative, restored, unpacked
 from prunebench_methods.shared.storage import dense_byte_count, storage_formats, weight_byte_counts
 from torch import nn
@@ -43,6 +50,13 @@ def test_no_huffman_code_begins_another(counts: list[int]) -> None:
     codes = [f"{code:0{length}b}" for code, length in zip(canonical_codes(lengths), lengths, strict=True)]
     assert not any(a != b and b.startswith(a) for a in codes for b in codes)
     assert sum(2.0 ** -int(length) for length in lengths) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 12) | st.integers(0, 10**9), max_size=60))
+def test_bits_are_counted_as_the_code_has_them(counts: list[int]) -> None:
+    each = np.array(counts, dtype=np.int64)
+    assert coded_bit_count(each) == (code_lengths(each) * each).sum()
 
 
 def test_the_textbook_code_comes_out() -> None:
