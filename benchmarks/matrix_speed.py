@@ -8,7 +8,9 @@ file is needed, and no figure depends on what the weights are. One thread. Lines
 
 - grams: float32 products X' X of the blocks' inputs alone, over the same added up in float64 as methods do (1 is none
   lost); and CPU seconds of all Gram matrices, forward passes included.
-- decompositions: CPU seconds of `whitened_svd` at a first share with Gram matrices at hand, and at a further one.
+- decompositions: CPU seconds of `whitened_svd` at a first share with Gram matrices at hand, and at further ones; pivot
+  rows twice, since the first share of them eliminates. Before them, what this machine does with products and
+  eigenproblems at the same time: seconds on another machine, or beside other work, are to be read by those.
 - solvers: CPU seconds of SparseGPT and GPTQ over all layers, Gram matrices at hand.
 - forms: how many times as fast as dense its blocks are, a window of 512 tokens (of the first five blocks) and one token
   behind 512 others (of all): two factors and pivot rows.
@@ -99,12 +101,29 @@ def grams(given: Given) -> Iterator[str]:
 def decompositions(given: Given) -> Iterator[str]:
     """One share, then another."""
     input_grams(given.network, given.task)
-    layers = len(given.task.shapes)
-    _, first = given.pruned(WhitenedSvd(keep=given.keep[0]))
-    yield f"whitened_svd of {layers} layers, the first share: {first:.1f} CPU s"
-    for keep, form in ((given.keep[1], "factors"), (given.keep[1], "pivot")):
-        _, further = given.pruned(WhitenedSvd(keep=keep, form=form))
-        yield f"whitened_svd of {layers} layers, a further share, {form}: {further:.2f} CPU s"
+    layers, (low, high) = len(given.task.shapes), given.keep
+    yield rates(given.sizes.width)
+    shares = {
+        "the first share, factors": WhitenedSvd(keep=low),
+        "a further share, factors": WhitenedSvd(keep=high),
+        "the first share of pivot rows": WhitenedSvd(keep=high, form="pivot"),
+        "a further share of pivot rows": WhitenedSvd(keep=low, form="pivot"),
+    }
+    for told, method in shares.items():
+        yield f"whitened_svd of {layers} layers, {told}: {given.pruned(method)[1]:.2f} CPU s"
+    yield rates(given.sizes.width)
+
+
+def rates(side: int) -> str:
+    """What the machine does now with square matrices of this side."""
+    wide = torch.randn(side, side, dtype=torch.float64)
+    single, moment = wide.float(), wide @ wide.T
+    half, whole = (2 * side**3 / seconds(lambda a=a: a @ a) / 1e9 for a in (single, wide))
+    eigen = seconds(lambda: torch.linalg.eigh(moment))
+    return (
+        f"products of {side} by {side}: {half:.0f} GFLOP/s in float32, {whole:.0f} in float64; "
+        f"an eigenproblem in float64: {1e3 * eigen:.0f} ms"
+    )
 
 
 def solvers(given: Given) -> Iterator[str]:

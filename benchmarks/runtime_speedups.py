@@ -163,10 +163,10 @@ def cells(args: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[Row]
 
 
 class Spent:
-    """CPU seconds of this process in a runtime's own calls, and in making new sessions, counted where they happen."""
+    """CPU seconds of this process in a runtime's own calls, in making sessions and in ending them, counted there."""
 
     def __init__(self) -> None:
-        self.calls = self.sessions = 0.0
+        self.calls = self.sessions = self.ends = 0.0
 
 
 @contextmanager
@@ -191,13 +191,20 @@ def watched() -> Iterator[Spent]:
 
         return made
 
+    def ended(self: Any) -> None:
+        start = time.process_time()
+        self.__dict__.clear()
+        spent.ends += time.process_time() - start
+
     for kind, original in originals:
         kind.__init__ = counting(original)  # type: ignore[method-assign]
+        kind.__del__ = ended
     try:
         yield spent
     finally:
         for kind, original in originals:
             kind.__init__ = original  # type: ignore[method-assign]
+            del kind.__del__
 
 
 def harness(name: str, runtime: Runtime, seconds: float, installed: Installed) -> Row:
@@ -213,10 +220,12 @@ def harness(name: str, runtime: Runtime, seconds: float, installed: Installed) -
         start = time.process_time()
         latency(*sides, x, protocol, "cpu", 0)
         whole = time.process_time() - start
-    rest = whole - spent.calls - spent.sessions
-    found = {"export": exported, "timing": whole, "calls": spent.calls, "sessions": spent.sessions, "rest": rest}
+    rest = whole - spent.calls - spent.sessions - spent.ends
+    found = {"export": exported, "timing": whole, "calls": spent.calls, "sessions": spent.sessions, "ends": spent.ends}
+    found["rest"] = rest
     told = {key: round(value, 3) for key, value in found.items()}
-    return {"harness": name, "runtime": runtime, **told, "share": round(rest / whole, 4)}
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"harness": name, "runtime": runtime, **told, "share": round(rest / whole, 4), "date": date}
 
 
 def rows_in(path: Path) -> list[Row]:

@@ -21,6 +21,7 @@ RUNTIMES = {
     "torch_export": "exported",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
+    "executorch": "ExecuTorch",
 }
 HIDDEN = 0.3  # share of the wall time that others took, above which the page says so
 
@@ -61,8 +62,6 @@ def reasons(rows: list[Row]) -> Iterator[str]:
 
 def ran_on(rows: list[Row]) -> str:
     """Days, machine, versions, and how much of the time others took."""
-    days, machines = (sorted({row[name] for row in rows}) for name in ("date", "processor"))
-    versions = sorted({f"torch {r['torch']}, ONNX Runtime {r['onnxruntime']}, OpenVINO {r['openvino']}" for r in rows})
     busy = sum(row["contention"] > HIDDEN for row in rows)
     load = (
         f" The machine was busy: in {busy} of {len(rows)} timings others had more than 30 % of the time."
@@ -70,25 +69,42 @@ def ran_on(rows: list[Row]) -> str:
         else ""
     )
     return (
-        f"By `python benchmarks/runtime_speedups.py`, {' and '.join(days)}, {'; '.join(machines)}; "
-        f"{'; '.join(versions)}. "
+        f"By `python benchmarks/runtime_speedups.py`, {days_and_machines(rows)}. "
         "Torchvision's networks with random weights, 224 × 224, one thread; in brackets 95 % intervals; ÷ is how "
         f"many times fewer multiply-accumulates are left.{load}"
     )
 
 
+def days_and_machines(rows: list[Row]) -> str:
+    """And versions."""
+    days, machines = (sorted({row[name] for row in rows}) for name in ("date", "processor"))
+    versions = sorted({f"torch {r['torch']}, ONNX Runtime {r['onnxruntime']}, OpenVINO {r['openvino']}" for r in rows})
+    return f"{' and '.join(days)}, {'; '.join(machines)}; {'; '.join(versions)}"
+
+
 def harness(rows: list[Row]) -> str:
     """Where the CPU time of a timing goes."""
-    if not any("harness" in row for row in rows):
+    rows = [row for row in rows if "harness" in row]
+    if not rows:
         return "Not measured yet."
-    heads = ["network", "runtime", "once, CPU s", "timing, CPU s", "in calls", "in new sessions", "the harness itself"]
+    heads = [
+        "network",
+        "runtime",
+        "once, CPU s",
+        "timing, CPU s",
+        "in calls",
+        "new sessions",
+        "their ends",
+        "the harness itself",
+    ]
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for row in rows:
-        if "harness" in row:
-            shares = (f"{row[name] / row['timing']:.1%}" for name in ("calls", "sessions", "rest"))
-            seconds = f"{row['export']:.2f} | {row['timing']:.2f}"
-            lines.append(f"| {row['harness']} | {RUNTIMES[row['runtime']]} | {seconds} | {' | '.join(shares)} |")
-    return "\n".join(lines)
+        shares = (f"{row[name] / row['timing']:.1%}" for name in ("calls", "sessions", "ends", "rest"))
+        seconds = f"{row['export']:.2f} | {row['timing']:.2f}"
+        lines.append(f"| {row['harness']} | {RUNTIMES[row['runtime']]} | {seconds} | {' | '.join(shares)} |")
+    return "\n".join(
+        [*lines, "", f"By `python benchmarks/runtime_speedups.py --harness`, {days_and_machines(rows)}; one thread."]
+    )
 
 
 def taken_home(rows: list[Row]) -> str:

@@ -105,7 +105,7 @@ class Choice:
         return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 
-Runtime = Literal["torch", "torch_compile", "torch_export", "onnxruntime", "openvino"]
+Runtime = Literal["torch", "torch_compile", "torch_export", "onnxruntime", "openvino", "executorch"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from prunebench import NotApplicable, samples
 from torch import nn
 
 POWERCAP = Path("/sys/class/powercap")
-VALID = 0.1  # of what a network adds: by as much the power of the two rests may differ
+VALID = 0.1  # of what a network adds: by less the power of its two runs must differ, and that of the two rests
 
 
 class Counter(Protocol):
@@ -121,6 +121,9 @@ class Segment:
         return self.joules / self.seconds
 
 
+Halves = tuple[Segment, Segment]
+
+
 def compared(network: nn.Module, dense: nn.Module, x: Any, counter: Counter, seconds: float) -> Mapping[str, float]:
     """The numbers of `Energy`, from two runs of each network between two rests."""
     half = seconds / 2
@@ -134,19 +137,22 @@ def compared(network: nn.Module, dense: nn.Module, x: Any, counter: Counter, sec
         before = rest(counter, half)
         first, second, third, fourth = (run(each) for each in (network, dense, dense, network))
         behind = rest(counter, half)
-    return numbers(first + fourth, second + third, before, behind)
+    return numbers((first, fourth), (second, third), (before, behind))
 
 
-def numbers(pruned: Segment, dense: Segment, before: Segment, behind: Segment) -> Mapping[str, float]:
+def numbers(pruned: Halves, dense: Halves, rests: Halves) -> Mapping[str, float]:
     """Joules per sample, idle subtracted; raises `NotApplicable` where a network adds nothing to the idle power."""
-    idle = (before + behind).watts
-    added = [run.watts - idle for run in (pruned, dense)]
+    runs = (pruned[0] + pruned[1], dense[0] + dense[1])
+    idle = (rests[0] + rests[1]).watts
+    if not any(run.joules for run in runs):
+        raise NotApplicable(f"the energy counter stood still for {sum(run.seconds for run in runs):.1f} s")
+    added = [run.watts - idle for run in runs]
     if min(added) <= 0:
         raise NotApplicable("the machine used as much energy at rest as under load: other programs are running")
-    own, other = (watts * run.seconds / run.count for watts, run in zip(added, (pruned, dense), strict=True))
-    is_valid = abs(before.watts - behind.watts) < VALID * min(added)
+    own, other = (watts * run.seconds / run.count for watts, run in zip(added, runs, strict=True))
     facts = {"joules": own, "dense_joules": other, "times_less": other / own, "idle_watts": idle}
-    return {**facts, "valid": float(is_valid)}
+    apart = zip((pruned, dense, rests), (*added, min(added)), strict=True)
+    return {**facts, "valid": float(all(abs(a.watts - b.watts) < VALID * watts for (a, b), watts in apart))}
 
 
 def measured(call: Callable[[], Any], batch: int, counter: Counter, seconds: float) -> Segment:

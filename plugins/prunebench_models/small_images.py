@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prunebench import Model, param
 
 if TYPE_CHECKING:
+    from prunebench import Anatomy
     from torch import nn
 
 
@@ -118,6 +119,11 @@ class SmallVit(Model):
         return VisionTransformer(
             class_count, self.channels, self.patch, side * side, self.width, self.depth, self.heads, hidden
         )
+
+    def anatomy(self, network: nn.Module) -> Anatomy | None:
+        from prunebench_models.small_vit_layers import anatomy_of
+
+        return anatomy_of(network)
 
 
 MODELS: list[type[Model]] = [CifarResNet, CifarVgg16, WideResNet, CifarMobileNetV2, SmallVit]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from prunebench import Anatomy, Block, Mlp, Part
+from prunebench import Attention as AttentionParts
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,14 +14,17 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.num_heads = heads
+        self.head_dim = width // heads
         self.q = nn.Linear(width, width)
         self.k = nn.Linear(width, width)
         self.v = nn.Linear(width, width)
         self.o = nn.Linear(width, width)
 
     def _split(self, x: Tensor) -> Tensor:
-        result: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)  # (B, T, width) -> (B, heads, T, head_dim)
+        result: Tensor = x.unflatten(-1, (self.num_heads, -1)).transpose(
+            -3, -2
+        )  # (B, T, width) -> (B, heads, T, head_dim)
         return result
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,7 +34,7 @@ class Attention(nn.Module):
         return result
 
 
-class Block(nn.Module):
+class EncoderBlock(nn.Module):
     """Attention and a two-layer network, each behind a layer norm and added to what came in."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
@@ -58,7 +63,7 @@ class VisionTransformer(nn.Module):
         self.token = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(torch.empty(1, patches + 1, width))
         nn.init.trunc_normal_(self.positions, std=0.02)
-        self.blocks = nn.Sequential(*(Block(width, heads, hidden) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(EncoderBlock(width, heads, hidden) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, class_count)
 
@@ -67,3 +72,37 @@ class VisionTransformer(nn.Module):
         x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], dim=1) + self.positions
         result: Tensor = self.head(self.norm(self.blocks(x))[:, 0])
         return result
+
+
+def anatomy_of(network: nn.Module) -> Anatomy | None:
+    """The parts of a `VisionTransformer`, or of what is left of one; None for anything else."""
+    if not isinstance(network, VisionTransformer) or not isinstance(network.blocks, nn.Sequential):
+        return None
+    if not all(isinstance(block, EncoderBlock) for block in network.blocks):
+        return None
+    blocks = tuple(_block(f"blocks.{place}", block) for place, block in network.blocks.named_children())
+    return Anatomy(blocks, final_norm="norm", head="head")
+
+
+def _block(name: str, block: nn.Module) -> Block:
+    assert isinstance(block, EncoderBlock)
+    up, down = _part(f"{name}.up", block.up), _part(f"{name}.down", block.down)
+    mlp = None if up is None or down is None else Mlp(up, down, block.down.in_features)
+    norms, writers = (f"{name}.norm1", f"{name}.norm2"), (f"{name}.attention.o", f"{name}.down")
+    return Block(name, _attention(f"{name}.attention", block.attention), mlp, norms, writers)
+
+
+def _attention(name: str, attention: nn.Module) -> AttentionParts | None:
+    if not isinstance(attention, Attention):
+        return None
+    layers = ("q", "k", "v", "o")
+    query, key, value, output = (_part(f"{name}.{layer}", getattr(attention, layer)) for layer in layers)
+    if query is None or key is None or value is None or output is None:
+        return None
+    heads, size = attention.num_heads, attention.head_dim
+    return AttentionParts(name, query, key, value, output, heads, heads, size, causal=False)
+
+
+def _part(name: str, layer: nn.Module) -> Part | None:
+    """A linear layer; None for what a method has put in its place."""
+    return Part(name, bias="" if layer.bias is None else "bias") if type(layer) is nn.Linear else None

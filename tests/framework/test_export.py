@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import prunebench
@@ -16,6 +17,7 @@ from prunebench.cli import main
 from prunebench.engine.executors.here import HereExecutor
 from prunebench.engine.session import Outcome, against, execute
 from prunebench.errors import PruneBenchError
+from prunebench.export.memory import _as_bytes
 from prunebench.export.packing import pack, unpack
 from prunebench.export.rebuild import differences
 from prunebench.export.save import save
@@ -149,10 +151,21 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
         for name in ("net.safetensors", "net.pt2", "net"):
             with pytest.raises(PruneBenchError, match="No space left on device; nothing is left"):
                 save(nn.Sequential(nn.Linear(2, 2)), torch.randn(4, 2), tmp_path / name, {})
-    monkeypatch.setattr("prunebench.export.save.os.replace", full)
+
+    def full_at_the_end(source, target):
+        Path(source).rename(target) if str(target).endswith(".card.json") else full()
+
+    monkeypatch.setattr("prunebench.export.save.os.replace", full_at_the_end)
     with pytest.raises(PruneBenchError, match="No space left on device; nothing is left"):
         save(nn.Sequential(nn.Linear(2, 2)), torch.randn(4, 2), tmp_path / "net.safetensors", {})
     assert not list(tmp_path.iterdir())
+
+
+def test_of_a_few_inputs_no_more_is_written_than_they_are():
+    many = torch.arange(40_000.0).reshape(1000, 40)
+    for for_onnx in (False, True):
+        assert len(_as_bytes(many[:1], for_onnx)) < 4000
+    assert torch.equal(torch.load(BytesIO(_as_bytes({"x": many[3:4]}, False)))["x"], many[3:4])
 
 
 def mask(weight):

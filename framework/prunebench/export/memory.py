@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -41,12 +42,7 @@ def fresh_process(path: Path, inputs: Any, folder: Path) -> dict[str, int]:
     `inputs` is the batch that is run, written to `folder`; raises `PruneBenchError` where the process fails.
     """
     place = folder / ("inputs.npz" if path.suffix == ".onnx" else "inputs.pt")
-    if path.suffix == ".onnx":
-        import numpy as np
-
-        np.savez(place, *(leaf.numpy() for leaf in samples.leaves(inputs)))
-    else:
-        torch.save(inputs if isinstance(inputs, dict) else tuple(samples.leaves(inputs)), place)
+    place.write_bytes(_as_bytes(inputs, path.suffix == ".onnx"))
     code = ONNX if path.suffix == ".onnx" else TORCH
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
     paths["PRUNEBENCH_DISABLE_PLUGINS"] = "all"
@@ -58,6 +54,21 @@ def fresh_process(path: Path, inputs: Any, folder: Path) -> dict[str, int]:
         raise PruneBenchError(f"a fresh process cannot run {path.name}: {last}")
     imported, peak = (kilobytes * _unit() for kilobytes in json.loads(done.stdout.splitlines()[-1]))
     return {"peak_bytes": peak, "above_imports_bytes": peak - imported, "batch": samples.count(inputs)}
+
+
+def _as_bytes(inputs: Any, for_onnx: bool) -> memoryview:
+    """By way of memory: where the disk is full, torch's own writer ends the process.
+
+    Of a copy, for torch writes all of the storage that a few rows are a part of.
+    """
+    made, inputs = io.BytesIO(), samples.mapped(torch.Tensor.clone, inputs)
+    if for_onnx:
+        import numpy as np
+
+        np.savez(made, *(leaf.numpy() for leaf in samples.leaves(inputs)))
+    else:
+        torch.save(inputs if isinstance(inputs, dict) else tuple(samples.leaves(inputs)), made)
+    return made.getbuffer()
 
 
 def _unit() -> int:

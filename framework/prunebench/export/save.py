@@ -73,10 +73,21 @@ def _saved(
         one = samples.rows(inputs, slice(1 if card.get("batch", "any") == "any" else int(card["batch"])))
         card["fresh_process"] = fresh_process(place, one, folder)
         _write_card(place, card)
-    if not place.is_dir():  # the card first: a network without one is not loaded, and a card alone is no network
-        os.replace(card_path(place), card_path(path))
-    os.replace(place, path)
+    _put(place, path)
     return card
+
+
+def _put(place: Path, path: Path) -> None:
+    """Both files to where they belong, or neither: the card first, for a network without one is not loaded."""
+    if place.is_dir():
+        os.replace(place, path)
+        return
+    os.replace(card_path(place), card_path(path))
+    try:
+        os.replace(place, path)
+    except BaseException:
+        card_path(path).unlink(missing_ok=True)
+        raise
 
 
 def _write_card(place: Path, card: dict[str, Any]) -> None:

@@ -218,7 +218,7 @@ def _check_runtime(latency: LatencyProtocol) -> None:
         for key in ("memory_format", "in_place", "compile", "decode")
         if getattr(latency, key) != getattr(usual, key)
     ]
-    if latency.runtime in ("onnxruntime", "openvino") and latency.dtype != "float32":
+    if latency.runtime in ("onnxruntime", "openvino", "executorch") and latency.dtype != "float32":
         asked.append("dtype")
     if latency.runtime == "torch_compile":
         asked = [key for key in asked if key in ("compile", "decode")]

@@ -74,20 +74,24 @@ def sums_of(value: Tensor) -> Sums:
     """The sums of a plain tensor, taken where it lies; it is copied only where it is not contiguous."""
     flat = value.detach().contiguous().reshape(-1)
     raw = flat.as_strided(flat.shape, (1,)).view(torch.uint8)  # of one element the stride may be anything
-    found = [_sums(piece) for piece in raw.split(8 * PIECE_WORDS)]
-    sums = torch.stack(found, 1) if found else torch.zeros(2, 0, dtype=torch.int64)
+    pieces = raw.split(8 * PIECE_WORDS) if len(raw) else ()
+    sums = torch.zeros(2, len(pieces), dtype=torch.int64, device=raw.device)
+    product = torch.empty(min(PIECE_WORDS, -(-len(raw) // 8)), dtype=torch.int64, device=raw.device)
+    for place, piece in enumerate(pieces):  # small results between large ones that come and go would break up the heap
+        _sum_into(sums[:, place], piece, product)
     return Sums(value.dtype, value.shape, sums)
 
 
-def _sums(raw: Tensor) -> Tensor:
+def _sum_into(sums: Tensor, raw: Tensor, product: Tensor) -> None:
     """(2,) of the bytes of one piece; what lacks to a whole word is zeros."""
     if len(raw) % 8:
         raw = torch.cat([raw, raw.new_zeros(-len(raw) % 8)])
     elif raw.data_ptr() % 8 or raw.storage_offset() % 8:
         raw = raw.clone()
     words = raw.view(torch.int64)
-    odd = _odd_numbers(words.device)[: len(words)]
-    return torch.stack([(words * odd).sum(), ((words >> 32) * odd).sum()])
+    odd, product = _odd_numbers(words.device)[: len(words)], product[: len(words)]
+    sums[0] = torch.mul(words, odd, out=product).sum()
+    sums[1] = torch.bitwise_right_shift(words, 32, out=product).mul_(odd).sum()
 
 
 @lru_cache(maxsize=4)

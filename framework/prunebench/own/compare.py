@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from prunebench.splits import Splits
 
 COLUMNS = (
-    *("trial_id", "method_label", "seed", "status", "score", "score_loss", "top1_accuracy", "accuracy_drop", "loss"),
-    *("compression_ratio", "theoretical_speedup", "stored_bytes", "speedup", "batch", "reason"),
-)  # of the view `trials`, as far as it has them
+    *("trial_id", "method_label", "runtime", "seed", "status", "score", "score_loss", "top1_accuracy", "accuracy_drop"),
+    *("loss", "compression_ratio", "theoretical_speedup", "stored_bytes", "speedup", "batch", "reason"),
+)  # of the view `trials`, as far as it has them, and what ran the networks
 
 
 class Comparison(Results):
@@ -47,10 +47,15 @@ class Comparison(Results):
     @property
     def frame(self) -> pl.DataFrame:
         """A row per trial, in the order asked, without columns that say nothing here; all others are in `query`."""
-        rows = self.query(f"select * from trials where trial_id in (select trial_id from ({self._mine}))")
+        rows = self.query(
+            "select trials.*, runtimes.runtime from trials left join runtimes using (trial_id, batch) "
+            f"where trial_id in (select trial_id from ({self._mine}))"
+        )
         order = {trial.id: place for place, trial in enumerate(self.trials)}
         places = [order[trial_id] for trial_id in rows["trial_id"]]
         told = [name for name in COLUMNS if name in rows.columns and rows[name].null_count() < len(rows)]
+        if rows["runtime"].n_unique() == 1:
+            told = [name for name in told if name != "runtime"]
         return rows.select(told)[sorted(range(len(places)), key=places.__getitem__)]
 
     def chart(self, name: Any = "accuracy_compression", **options: Any) -> Any:
@@ -66,6 +71,13 @@ class Comparison(Results):
         return save_trial(
             row_of(self.path, trial), workbench(self.path, device=device, installed=self.installed), Path(path)
         )
+
+    def repro(self, trial: str, device: str = "cpu") -> list[str]:
+        """Run the trial again, untimed, as `bench repro` does; what came out otherwise, in words."""
+        from prunebench.export.rebuild import repeated, row_of
+
+        bench = workbench(self.path, device=device, installed=self.installed)
+        return repeated(row_of(self.path, trial), bench)[1]
 
     @property
     def _mine(self) -> str:

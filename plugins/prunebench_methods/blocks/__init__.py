@@ -1,4 +1,4 @@
-"""Coupled parts of transformers, found by their anatomy: whole blocks, attention heads, the inner width of MLPs."""
+"""Coupled parts of transformers, found by their anatomy: blocks, heads, widths, tokens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prunebench_methods.blocks.heads import Heads, HeadsRandom
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 from prunebench_methods.blocks.modegpt import AttentionRandom, AttentionSvd, ModeGpt, ModeGptRandom
 from prunebench_methods.blocks.slice_residual import SliceResidual, SliceResidualRandom
+from prunebench_methods.blocks.token_merging import TokenMerging, TokenMergingRandom
 
 METHODS: list[type[Method]] = [
     MlpWidth,
@@ -23,4 +24,6 @@ METHODS: list[type[Method]] = [
     AttentionRandom,
     SliceResidual,
     SliceResidualRandom,
+    TokenMerging,
+    TokenMergingRandom,
 ]

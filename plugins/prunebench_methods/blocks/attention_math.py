@@ -174,7 +174,8 @@ def reason(network: nn.Module, attention: Attention) -> str:
         return "only a part of its dimensions is rotated, or in another order"
     if attention.rotary and not isinstance(getattr(module, "rotary_base", None), float):
         return "the angles of its rotation are not known"
-    is_plain = attention.rotary > 0 or hasattr(module, "qkv")
+    reads_images = not attention.causal and attention.query.called and not attention.query.rows
+    is_plain = attention.rotary > 0 or hasattr(module, "qkv") or reads_images
     return "" if is_plain or isinstance(module, nn.MultiheadAttention) else "the way it is called is not known"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,9 +21,9 @@ from prunebench_methods.shared.allocation_math import Sites, shares_of
 from prunebench_methods.shared.gain import too_slow
 from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
 from prunebench_methods.shared.importance import ALIKE, Importance, importances
-from prunebench_methods.shared.numerics import flattened, svd
+from prunebench_methods.shared.numerics import flattened, gram_of_columns, svd, times_triangle
 from prunebench_methods.shared.replace import Layer, Places, emptied, nothing_left, select_layers, shapes_by_name
-from prunebench_methods.shared.shelf import Kept, kept
+from prunebench_methods.shared.shelf import Kept, kept, shelf_of
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.informed import InformedProduct
@@ -48,12 +49,19 @@ class Product:
 
     def cut(self, rank: int, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Factors of this rank, each of one length; where data gave fewer, the largest of what is left of W follow."""
-        left, right = self.left[:, :rank], self.right[:rank]
+        lengths = self._lengths[:rank]
+        left, right = self.left[:, :rank] * lengths, self.right[:rank] / lengths[:, None]
         if rank > left.shape[1]:
             more = svd((weight - left @ right).float()).factors(rank - left.shape[1])
             left, right = torch.cat((left, more[0].to(left)), 1), torch.cat((right, more[1].to(right)))
-        lengths = (right.norm(dim=1) / left.norm(dim=0).clamp_min(1e-30)).sqrt().clamp_min(1e-30)
-        return left * lengths, right / lengths[:, None]
+        return left, right
+
+    @cached_property
+    def _lengths(self) -> Tensor:
+        """(k,) that a column of `left` is multiplied by, and a row of `right` divided by; once for all ranks."""
+        lengths = self.right.norm(dim=1) / self.left.norm(dim=0).clamp_min(1e-30)
+        result: Tensor = lengths.sqrt().clamp_min(1e-30)
+        return result
 
 
 def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) -> nn.Module:
@@ -73,13 +81,17 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
         key = (method.name, method.key, name)
         seed = task.generator.initial_seed() + names.index(name)  # layers of one shape have directions of their own
 
-        def compute() -> tuple[Kept, float]:
+        def compute() -> Product | tuple[Kept, float]:
             made = method.product(weight, grams[name], worth[name], seed).to(weight.dtype)
+            if shelf_of(task) is None:
+                return made
             return kept(task, (made.left, made.right, made.energies)), made.total
 
-        parts, total = task.once(key, compute)
-        left, right, energies = parts.read()
-        return Product(left, right, energies, total)
+        known = task.once(key, compute)
+        if isinstance(known, Product):
+            return known
+        left, right, energies = known[0].read()
+        return Product(left, right, energies, known[1])
 
     def eliminated(name: str, product: Product) -> Elimination | None:
         known = product.left.shape[1]
@@ -94,6 +106,7 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
 
     ranks, reasons = spread_ranks(method, Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n])), found)
     shapes = shapes_by_name(task)
+    has_any = False
     for name, layer in emptied(select_layers(network, task, reasons)):
         product = found(name)
         del layers[name]
@@ -103,9 +116,9 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
             reasons[name] = why
             task.layer(name, left_alone=why)
             continue
-        network = places.put(name, new)
+        network, has_any = places.put(name, new), True
         task.layer(name, rank=ranks[name])
-    if all(reasons.values()):
+    if not has_any:
         raise NotApplicable(nothing_left(reasons))
     return network
 
@@ -164,7 +177,7 @@ def answers(weight: Tensor, gram: Gram, *, centred: bool) -> tuple[Tensor, bool]
     moment = gram.second(0, centred=centred)
     triangle, failed = torch.linalg.cholesky_ex(moment)  # any root will do: an eigenproblem is ten times the work
     if not int(failed):
-        return weight @ triangle, False
+        return times_triangle(weight, triangle), False
     values, vectors = torch.linalg.eigh(moment)
     return weight @ (vectors * values.clamp_min(0).sqrt()), False
 
@@ -177,19 +190,19 @@ def principal_product(weight: Tensor, gram: Gram, importance: Importance, *, cen
     """
     found, is_moment = answers(weight.double(), gram, centred=centred)
     found = importance.times(found, 0.5)
-    if is_moment:
+    if is_moment and importance is not ALIKE:
         found = importance.times(found.T, 0.5)
-        energies, vectors = torch.linalg.eigh((found + found.T) / 2)
-    elif found.shape[0] <= found.shape[1]:
-        energies, vectors = torch.linalg.eigh(found @ found.T)
-    else:
-        energies, vectors = torch.linalg.eigh(found.T @ found)
-        vectors = found @ (vectors / energies.clamp_min(1e-300).sqrt())
+        found = (found + found.T) / 2
+    is_long = not is_moment and found.shape[0] > found.shape[1]
+    energies, vectors = torch.linalg.eigh(found if is_moment else gram_of_columns(found if is_long else found.T))
     total = float(energies.clamp_min(0).sum())
-    seen = energies > SEEN * energies[-1]
-    basis, energies = vectors[:, seen].flip(1), energies[seen].flip(0)
-    right = importance.times(basis, 0.5).to(weight.dtype).T @ weight
-    return Product(importance.times(basis, -0.5).to(weight.dtype), right, energies, total)
+    unseen = int((energies <= SEEN * energies[-1]).sum())  # they ascend
+    basis, energies = vectors[:, unseen:].flip(1), energies[unseen:].flip(0)
+    if is_long:
+        basis = found @ (basis / energies.sqrt())
+    left = importance.times(basis, -0.5).to(weight.dtype)
+    back = left if importance is ALIKE else importance.times(basis, 0.5).to(weight.dtype)
+    return Product(left, back.T @ weight, energies, total)
 
 
 def scaled_product(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Product:

@@ -10,19 +10,25 @@ from torch import nn
 from prunebench_methods.quantization.grids import attach
 from prunebench_methods.shared.grams import grouped_weight, input_grams
 from prunebench_methods.shared.masking import writable_layers
+from prunebench_methods.shared.shelf import tidy
 
 if TYPE_CHECKING:
     from prunebench_methods.quantization.bits import Bits
+
+
+TIDIED = 8  # layers after which a large network's freed work goes back to the system
 
 
 def quantize_layers(method: Bits, network: nn.Module, task: Task) -> nn.Module:
     """`network` with every selected layer's weight on the grid that the method chooses, in place."""
     layers = writable_layers(network, task, method.reasons(task.shapes))
     grams = input_grams(network, task, method.section) if method.reads_inputs else {}
-    for name, layer in layers.items():
+    for place, (name, layer) in enumerate(layers.items()):
+        if place % TIDIED == 0:
+            tidy(task)
         had_zeros = not bool(layer.weight.detach().all())
         weights, gram = grouped_weight(layer), grams.get(name)
-        found = [method.grid(weight, gram, place) for place, weight in enumerate(weights)]
+        found = [method.grid(weight, gram, group) for group, weight in enumerate(weights)]
         attach(layer, [grid for grid, _ in found], [codes for _, codes in found])
         if had_zeros and not method.keeps_zeros:
             task.note(f"{name}: weights that were zero are not kept zero by {method.name}")

@@ -16,7 +16,7 @@ from prunebench import NotApplicable, Task, samples
 from torch import Tensor, nn
 
 from prunebench_methods.shared.calibration import channel_rows, entered, run_calibration
-from prunebench_methods.shared.numerics import flattened, working
+from prunebench_methods.shared.numerics import flattened, times_symmetric, working
 from prunebench_methods.shared.patches import chosen_positions, patches
 from prunebench_methods.shared.replace import Layer, linear_and_conv_layers, shapes_by_name
 from prunebench_methods.shared.selection import section_holds, too_wide
@@ -112,7 +112,7 @@ class Gram:
         """(m, m) of a weight (m, n) in float64: W C W', C as `second` has it of the first group; copies no C."""
         products = self.held()[0]
         assert products is not None
-        moment: Tensor = weight @ products[0] @ weight.T / self.count
+        moment = times_symmetric(weight, products[0]) / self.count
         mean = weight @ self.mean[0]
         return moment - torch.outer(mean, mean) if centred else moment
 

@@ -61,25 +61,43 @@ def _canonical_order(lengths: Symbols) -> list[int]:
 
 def huffman_byte_count(counts: Symbols) -> int:
     """Bytes of `encode` for a stream with these counts, without coding it."""
-    return len(counts) + -(-stream_bits(counts) // 8)
+    return len(counts) + -(-coded_bit_count(counts) // 8)
 
 
-def stream_bits(counts: Symbols) -> int:
-    """Bits of an optimal prefix code's stream with these counts: the sum of all merged counts.
+def coded_bit_count(counts: Symbols) -> int:
+    """Bits of a stream with these counts in an optimal prefix code: the weights of all inner nodes of its tree, summed.
 
-    All counts up to the sum of the two least are merged in pairs at once, since no merged one comes between them. So
-    there are some rounds per doubling of the counts, where `code_lengths` takes a step per symbol.
+    Nodes of one weight are paired in one step. So the work grows with the number of different counts, and tens of
+    thousands of symbols take no longer than a few.
     """
-    left = np.sort(counts[counts > 0])
-    if len(left) == 1:
-        return int(left[0])
+    weights, times = np.unique(counts[counts > 0], return_counts=True)
+    if times.sum() == 1:
+        return int(weights[0])  # a single symbol needs one bit
+    left = dict(zip(weights.tolist(), times.tolist(), strict=True))  # nodes by weight
+    heap = list(left)  # sorted, so a heap
     bits = 0
-    while len(left) > 1:
-        many = int(np.searchsorted(left, left[0] + left[1], side="right")) // 2 * 2
-        merged = left[:many:2] + left[1:many:2]
-        bits += int(merged.sum())
-        left = np.sort(np.concatenate([left[many:], merged]), kind="stable")
+    while heap:
+        weight = heap[0]
+        pairs, is_odd = divmod(left.pop(weight), 2)
+        heapq.heappop(heap)
+        if pairs:
+            bits += _joined(left, heap, 2 * weight, pairs)
+        if is_odd and heap:
+            partner = heap[0]
+            left[partner] -= 1
+            if not left[partner]:
+                del left[partner]
+                heapq.heappop(heap)
+            bits += _joined(left, heap, weight + partner, 1)
     return bits
+
+
+def _joined(left: dict[int, int], heap: list[int], weight: int, nodes: int) -> int:
+    """Add `nodes` inner nodes of this weight; the bits that they stand for."""
+    if weight not in left:
+        heapq.heappush(heap, weight)
+    left[weight] = left.get(weight, 0) + nodes
+    return weight * nodes
 
 
 def encode(symbols: Symbols, symbol_count: int) -> Coded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ GRAM_ASPECT = 2.0
 GRAM_SIZE = 512  # of the smaller side
 WEAK = 1e-5  # share of the largest eigenvalue below which a direction is weak
 WEAK_SHARE = 0.05  # of directions; with more the Gram matrix is formed in float64
+STRIPS, STRIP_SIZE = 4, 256  # parts of a matrix whose halves are equal or zero, and the side below which it is whole
 
 
 class Svd(NamedTuple):
@@ -105,3 +107,39 @@ def flattened(layer: nn.Linear | nn.Conv2d) -> Tensor:
     groups = getattr(layer, "groups", 1)
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
     return matrix if groups > 1 else matrix[0]
+
+
+def strips(size: int) -> list[tuple[int, int]]:
+    """Bounds of a few equal parts of so many rows; one where there are few rows."""
+    count = STRIPS if size >= STRIP_SIZE else 1
+    edges = [size * place // count for place in range(count + 1)]
+    return list(itertools.pairwise(edges))
+
+
+def times_triangle(matrix: Tensor, triangle: Tensor) -> Tensor:
+    """matrix (m, n) times a lower triangle (n, n), whose zeros are not multiplied."""
+    found = torch.empty(len(matrix), triangle.shape[1], dtype=matrix.dtype, device=matrix.device)
+    for first, last in strips(len(triangle)):
+        torch.mm(matrix[:, first:], triangle[first:, first:last], out=found[:, first:last])
+    return found
+
+
+def gram_of_columns(matrix: Tensor) -> Tensor:
+    """matrix' matrix (n, n), of which one half is computed and the other one is its mirror image."""
+    side = matrix.shape[1]
+    found = torch.empty(side, side, dtype=matrix.dtype, device=matrix.device)
+    for first, last in strips(side):
+        torch.mm(matrix[:, first:last].T, matrix[:, first:], out=found[first:last, first:])
+        found[last:, first:last] = found[first:last, last:].T
+    return found
+
+
+def times_symmetric(matrix: Tensor, moment: Tensor) -> Tensor:
+    """matrix (m, n) · moment · matrix' for a symmetric moment (n, n), of which only the upper half is multiplied."""
+    half = torch.empty_like(matrix)
+    for first, last in strips(len(moment)):
+        part = half[:, first:last]
+        torch.addmm(part, matrix[:, first:last], moment[first:last, first:last], beta=0, alpha=0.5, out=part)
+        part.addmm_(matrix[:, :first], moment[:first, first:last])
+    found = half @ matrix.T
+    return found + found.T

@@ -78,6 +78,12 @@ class Shelf:
             left = left[count:]
 
 
+def tidy(task: Task) -> None:
+    """`trim` where the network is large."""
+    if shelf_of(task) is not None:
+        trim()
+
+
 def trim() -> None:
     """Free pages in the midst of the heap, too, go back to the system; nothing where there is no glibc."""
     if sys.platform == "linux":

@@ -22,7 +22,9 @@ from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
 from prunebench_methods.blocks.mlp_width_math import choose, refitted
 from prunebench_methods.blocks.parts import grams_of_parts
 from prunebench_methods.shared.influence import distances
-from prunebench_models.decoder import Decoder, Sizes, initialised
+from prunebench_models import small_vit_layers
+from prunebench_models.decoder import Decoder, Sizes, anatomy_of, initialised
+from prunebench_models.small_vit_layers import VisionTransformer
 from torch import Tensor, nn
 
 TOKENS = torch.randint(19, (12, 16), generator=torch.Generator().manual_seed(3))
@@ -68,7 +70,13 @@ def vision() -> nn.Module:
     return network.eval()
 
 
-MADE = {"decoder": own_decoder, "vision": vision} | {
+def small_vit() -> nn.Module:
+    torch.manual_seed(0)
+    network = VisionTransformer(5, 3, patch=8, patches=4, width=24, depth=3, heads=2, hidden=40)
+    return network.eval()
+
+
+MADE = {"decoder": own_decoder, "vision": vision, "small_vit": small_vit} | {
     name: lambda name=name: of_transformers(name) for name in ("Qwen2", "OPT", "GPT2", "GPTNeoX")
 }
 IMAGES = torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(3))
@@ -80,9 +88,7 @@ def task_for(network: nn.Module, inputs: Tensor, seed: int = 0) -> TrialTask:
     task.calibration, task.anatomy, task.memory = inputs, recognised(network), Memory()
     task.example_input = inputs[:1]
     if task.anatomy is None:
-        from prunebench_models.decoder import anatomy_of
-
-        task.anatomy = anatomy_of(network)
+        task.anatomy = anatomy_of(network) or small_vit_layers.anatomy_of(network)
     return task
 
 
@@ -282,18 +288,18 @@ def test_half_precision_comes_back_as_it_went_in():
     assert answers(narrow, TOKENS).isfinite().all()
 
 
-@pytest.mark.parametrize("kind", ["decoder", "Qwen2", "OPT"])
+@pytest.mark.parametrize("kind", ["decoder", "Qwen2", "OPT", "small_vit"])
 def test_heads_that_are_not_read_are_free(kind: str):
-    network = MADE[kind]()
-    task = task_for(network, TOKENS)
+    network, inputs = MADE[kind](), inputs_of_kind(kind)
+    task = task_for(network, inputs)
     groups = task.anatomy.blocks[0].attention.key_value_heads
     for block in task.anatomy.blocks:
         with torch.no_grad():  # the second half of the heads is not read
             network.get_submodule(block.attention.output.module).weight[:, 12:].zero_()
-    fewer = pruned(Heads(keep=0.5), network, TOKENS)
-    torch.testing.assert_close(answers(fewer, TOKENS), answers(network, TOKENS), rtol=1e-4, atol=1e-4)
-    assert task_for(fewer, TOKENS).anatomy.blocks[0].attention.key_value_heads == groups // 2
-    assert torch.equal(answers(pruned(Heads(keep=1.0), network, TOKENS), TOKENS), answers(network, TOKENS))
+    fewer = pruned(Heads(keep=0.5), network, inputs)
+    torch.testing.assert_close(answers(fewer, inputs), answers(network, inputs), rtol=1e-4, atol=1e-4)
+    assert task_for(fewer, inputs).anatomy.blocks[0].attention.key_value_heads == groups // 2
+    assert torch.equal(answers(pruned(Heads(keep=1.0), network, inputs), inputs), answers(network, inputs))
 
 
 def test_the_refit_of_heads_is_that_of_least_squares():
@@ -328,11 +334,11 @@ def test_heads_in_one_matrix_are_declined(kind: str):
 
 
 def inputs_of_kind(kind: str) -> Tensor:
-    return IMAGES if kind == "vision" else TOKENS
+    return IMAGES if kind in ("vision", "small_vit") else TOKENS
 
 
-# the kit's transformer has heads in one matrix, and its embeddings are not known
-SEPARATE = [cls for cls in METHODS if "heads" not in cls.name and "slice" not in cls.name]
+# the kit's transformer has heads in one matrix, its embeddings are not known, and its head reads all positions
+SEPARATE = [cls for cls in METHODS if not any(word in cls.name for word in ("heads", "slice", "token"))]
 
 
 @pytest.mark.parametrize("cls", SEPARATE, ids=lambda cls: cls.name)

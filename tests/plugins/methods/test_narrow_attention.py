@@ -21,7 +21,17 @@ from prunebench_methods.blocks.attention_math import (
 from prunebench_methods.blocks.modegpt import AttentionSvd, ModeGpt
 from prunebench_methods.blocks.narrow_attention import NarrowAttention
 from prunebench_methods.shared.grams import Gram, grams_of
-from test_blocks import TOKENS, answers, inputs_of_kind, of_transformers, own_decoder, pruned, task_for, vision
+from test_blocks import (
+    TOKENS,
+    answers,
+    inputs_of_kind,
+    of_transformers,
+    own_decoder,
+    pruned,
+    small_vit,
+    task_for,
+    vision,
+)
 from torch import nn
 
 
@@ -32,7 +42,7 @@ def torch_encoder() -> nn.Module:
     return transformer().eval()
 
 
-KINDS = {"decoder": own_decoder, "vision": vision, "encoder": torch_encoder}
+KINDS = {"decoder": own_decoder, "vision": vision, "encoder": torch_encoder, "small_vit": small_vit}
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fake_task import fake_task, small_cnn
 from prunebench import LayerShape, NotApplicable
-from prunebench_methods.shared.numerics import svd
+from prunebench_methods.shared.numerics import gram_of_columns, strips, svd, times_symmetric, times_triangle
 from prunebench_methods.shared.replace import linear_and_conv_layers, replace_module, select_layers
 from prunebench_methods.shared.selection import break_even, refusal, refusals, rounded_up
 from torch import nn
@@ -121,3 +121,16 @@ def test_weights_that_are_not_finite_are_declined_by_name(value: float) -> None:
     task = fake_task(network, (3, 12, 12))
     with pytest.raises(NotApplicable, match="weight of layer '3' holds values that are not finite"):
         select_layers(network, task, refusals(task.shapes))
+
+
+@pytest.mark.parametrize(("rows", "side"), [(7, 5), (40, 259), (259, 40)])
+def test_half_a_product_and_its_mirror_image_are_the_whole(rows: int, side: int):
+    """At sizes that are one part, and parts that are not equal."""
+    assert [last for _, last in strips(side)][-1] == side and len(strips(259)) > 1
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(rows, side, generator=generator, dtype=torch.float64)
+    square = torch.randn(side, side, generator=generator, dtype=torch.float64)
+    moment = square @ square.T
+    torch.testing.assert_close(times_triangle(matrix, square.tril()), matrix @ square.tril())
+    torch.testing.assert_close(gram_of_columns(matrix), matrix.T @ matrix)
+    torch.testing.assert_close(times_symmetric(matrix, moment), matrix @ moment @ matrix.T)

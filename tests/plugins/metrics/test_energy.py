@@ -59,12 +59,18 @@ def test_what_may_not_be_read_is_said_in_one_line(tmp_path, monkeypatch):
 
 
 def test_idle_power_is_taken_off_and_a_restless_machine_is_not_valid():
-    pruned, dense = Segment(60, 2, 100), Segment(100, 2, 50)  # 30 W and 50 W
-    found = numbers(pruned, dense, Segment(10, 1), Segment(10, 1))
+    rests = Segment(10, 1), Segment(10, 1)
+    pruned, dense = (Segment(30, 1, 50), Segment(30, 1, 50)), (Segment(50, 1, 25), Segment(50, 1, 25))  # 30 W and 50 W
+    found = numbers(pruned, dense, rests)
     assert found == {"joules": 0.4, "dense_joules": 1.6, "times_less": 4.0, "idle_watts": 10.0, "valid": 1.0}
-    assert numbers(pruned, dense, Segment(8, 1), Segment(12, 1))["valid"] == 0.0
+    assert numbers(pruned, dense, (Segment(8, 1), Segment(12, 1)))["valid"] == 0.0
+    disturbed = numbers((Segment(28, 1, 50), Segment(32, 1, 50)), dense, rests)
+    assert disturbed["joules"] == found["joules"] and disturbed["valid"] == 0.0
     with pytest.raises(NotApplicable, match="other programs are running"):
-        numbers(pruned, dense, Segment(30, 1), Segment(30, 1))
+        numbers(pruned, dense, (Segment(30, 1), Segment(30, 1)))
+    still = Segment(0, 1, 50), Segment(0, 1, 50)
+    with pytest.raises(NotApplicable, match=r"the energy counter stood still for 4\.0 s"):
+        numbers(still, still, (Segment(0, 1), Segment(0, 1)))
 
 
 def test_a_machine_that_counts_calls_gives_their_joules(monkeypatch):

@@ -135,7 +135,7 @@ def test_timm_builds_by_name_and_reads_safetensors(tmp_path) -> None:
 
 TORCHVISION = (
     "alexnet resnet18 resnet50 mobilenet_v2 vgg16_bn efficientnet_b0 squeezenet1_1 shufflenet_v2_x1_0 mnasnet1_0 "
-    "convnext_tiny wide_resnet50_2 resnext50_32x4d"
+    "convnext_tiny wide_resnet50_2 resnext50_32x4d densenet121 vit_b_16 swin_t"
 )
 
 

@@ -73,7 +73,8 @@ def elsewhere(dense: Side, pruned: Side, move: Move, rng: random.Random) -> tupl
 def _copy(side: Side, rng: random.Random) -> Side:
     """A copy behind memory of random size, given back at once."""
     padding = [_padding(rng, samples.leaves(side.x)[0].device) for _ in range(8)]
-    made = Side(copy.deepcopy(side.network), samples.mapped(Tensor.clone, side.x))
+    x = side.x if is_rebuilt(side) else samples.mapped(Tensor.clone, side.x)  # a session has its input bound
+    made = Side(copy.deepcopy(side.network), x)
     del padding
     return made
 

@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import io
 import tempfile
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +20,9 @@ from prunebench.errors import said
 from prunebench.measure.runtimes.exporting import Unexportable
 from prunebench.samples import Tree
 
-Runtime = Literal["onnxruntime", "openvino"]
-PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU"}
+Runtime = Literal["onnxruntime", "openvino", "executorch"]
+PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU", "executorch": "XnnpackBackend"}
+EXTRAS = {"executorch": "executorch"}  # of prunebench, what is not in `runtimes`
 OPENVINO = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
 FORMS = 4  # compilations of a network by OpenVINO, which orders a network's operations anew each time,
 FORMS_BYTES = 64 << 20  # as long as they take no more than that together
@@ -28,12 +30,16 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class Artifact(nn.Module):
-    """A network's ONNX file for one runtime; a module only so that it can stand where a network does."""
+    """A network's file for one runtime; a module only so that it can stand where a network does.
+
+    It is ONNX but for ExecuTorch, which has a format of its own.
+    """
 
     def __init__(self, data: bytes, runtime: Runtime, batch: int | None, quantizer: str = "") -> None:
         super().__init__()
         self.data, self.runtime, self.batch, self.quantizer = data, runtime, batch, quantizer
         self.file_bytes = file_bytes(data, runtime)
+        self.left: tuple[str, ...] = ()  # operators that no kernel of the provider runs, where that is known
         self._compiled: dict[Any, tuple[bytes, ...]] = {}  # by shapes, threads and openness: what copies are built from
         self._fixed: dict[bool, tuple[str, ...]] = {}  # by openness: the names of an ONNX file's batch size
 
@@ -45,6 +51,8 @@ class Artifact(nn.Module):
                 if dynamic not in self._fixed:  # once: to make a session takes longer than many a run
                     self._fixed[dynamic] = () if dynamic else _free_dimensions(self.data, threads)
                 return OnnxRuntimeRunner(_Setup(self.data, inputs, threads, self._fixed[dynamic]))
+            if self.runtime == "executorch":
+                return ExecuTorchRunner(_Setup(self.data, inputs, threads))
             key = (tuple(x.shape for x in inputs), threads, dynamic)
             if key not in self._compiled:
                 self._compiled[key] = _openvino_forms(self.data, inputs, threads, dynamic)
@@ -187,17 +195,46 @@ class OpenVinoRunner(Runner):
         return [torch.from_numpy(tensor.data.copy()) for tensor in self._request.output_tensors]
 
 
-def require(runtime: Runtime) -> None:
+class ExecuTorchRunner(Runner):
+    """ExecuTorch on the CPU, by XNNPACK's kernels where it has them."""
+
+    def __init__(self, setup: _Setup) -> None:
+        super().__init__(setup)
+        self._program = _executorch(setup.threads).load_program(setup.data)
+        self._run = functools.partial(self._program.load_method("forward").execute, setup.inputs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run()
+
+    def outputs(self) -> list[Tensor]:
+        """Of one run."""
+        return [answer.clone() for answer in self()]
+
+
+def _executorch(threads: int) -> Any:
+    """ExecuTorch, whose one pool of threads has so many from now on: sessions made before must be gone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is called experimental throughout
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime as Loader
+
+        if portable_lib._threadpool_get_thread_count() != threads:
+            portable_lib._unsafe_reset_threadpool(threads)
+    return Loader.get()
+
+
+def require(runtime: str) -> None:
     """Raise `Unexportable` where the runtime is not installed."""
     try:
         importlib.metadata.version(runtime)
     except importlib.metadata.PackageNotFoundError:
-        raise Unexportable(f"{runtime} is not installed: pip install 'prunebench[runtimes]'") from None
+        extra = EXTRAS.get(runtime, "runtimes")
+        raise Unexportable(f"{runtime} is not installed: pip install 'prunebench[{extra}]'") from None
 
 
 def file_bytes(data: bytes, runtime: Runtime) -> int:
-    """On disk: of ONNX the file; of OpenVINO its own two files, in float32. Raises `Unexportable`."""
-    if runtime == "onnxruntime":
+    """On disk: of ONNX and ExecuTorch the file; of OpenVINO its own two, in float32. Raises `Unexportable`."""
+    if runtime != "openvino":
         return len(data)
     import openvino
 

@@ -7,6 +7,7 @@ import copy
 import io
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,8 +37,8 @@ class Program:
     batch: int | None
 
 
-def exported(network: nn.Module, example: Tree) -> Program:
-    """The program, with any batch size where torch finds that it goes, else with the example's.
+def exported(network: nn.Module, example: Tree, fixed: bool = False) -> Program:
+    """The program, with any batch size where torch finds that it goes, else, or where it is `fixed`, the example's.
 
     Raises `Unexportable`, with the line of the network that is in the way.
     """
@@ -45,6 +46,8 @@ def exported(network: nn.Module, example: Tree) -> Program:
     free = _pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO}, keywords or arguments)
     with _quiet(), torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # torch prints how far it came
         try:
+            if fixed:
+                raise Unexportable
             program = torch.export.export(_spare(network), arguments, keywords, dynamic_shapes=free)
             return Program(program, None if _is_free(program) else samples.count(example))
         except Exception:  # what cannot be exported for all sizes may go for one
@@ -92,6 +95,25 @@ def onnx_bytes(program: Program) -> bytes:
             assert found is not None
             return bytes(found.model_proto.SerializeToString())
         except Exception as error:  # the border: the exporter names the operator that it does not know
+            raise Unexportable(_why(error)) from None
+
+
+def executorch_bytes(program: Program) -> tuple[bytes, tuple[str, ...]]:
+    """The program as ExecuTorch's file, and the operators that XNNPACK leaves to ExecuTorch's own kernels.
+
+    Raises `Unexportable` naming what is in the way.
+    """
+    with _quiet(), torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # it is called experimental throughout
+        try:
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+            from executorch.exir import to_edge_transform_and_lower
+
+            lowered = to_edge_transform_and_lower(program.program, partitioner=[XnnpackPartitioner()])
+            calls = [node.target for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
+            left = {str(call) for call in calls if "delegate" not in str(call) and "getitem" not in str(call)}
+            return bytes(lowered.to_executorch().buffer), tuple(sorted(left))
+        except Exception as error:  # the border: the operator that it does not know
             raise Unexportable(_why(error)) from None
 
 

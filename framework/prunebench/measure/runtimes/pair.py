@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prunebench import samples
 from prunebench.measure.runtimes.artifact import OPENVINO, PROVIDERS, Artifact, require
-from prunebench.measure.runtimes.exporting import Program, Unexportable, exported, onnx_bytes
+from prunebench.measure.runtimes.exporting import Program, Unexportable, executorch_bytes, exported, onnx_bytes
 from prunebench.measure.runtimes.quantizing import quantized
 from prunebench.measure.scores import evaluating
 from prunebench.records import LatencyProtocol
@@ -23,7 +23,6 @@ TOLERANCE = 1e-4  # absolute, and relative to each output: within it a runtime a
 WRONG = 0.1  # of the largest output: beyond it the runtime runs another network, of which no time is told
 WRONG_INT8 = 0.5  # the same of integers, whose outputs differ by what rounding makes
 EXAMPLE_ROWS = 4  # with one sample torch.export takes the batch for fixed
-EXPORTED = ("onnxruntime", "openvino", "torch_export")
 
 _PROGRAMS: weakref.WeakKeyDictionary[nn.Module, dict[Any, Any]] = weakref.WeakKeyDictionary()
 _ANSWERS: weakref.WeakKeyDictionary[nn.Module, dict[int, _Answer]] = weakref.WeakKeyDictionary()  # by batch size
@@ -67,6 +66,8 @@ def ready(dense: Given, pruned: Given, x: Tree, protocol: LatencyProtocol, devic
     """
     if device.type != "cpu":
         raise Unexportable(f"{protocol.runtime} is timed only on the CPU, this is {device}")
+    if protocol.runtime in PROVIDERS:
+        require(protocol.runtime)
     found = Ready(dense.exportable, pruned.exportable, _versions(protocol))
     for name, given in (("dense", dense), ("pruned", pruned)):
         try:
@@ -99,6 +100,7 @@ def _side(given: Given, x: Tree, protocol: LatencyProtocol) -> tuple[nn.Module, 
     if isinstance(made, Artifact):
         facts |= {"file_bytes": made.file_bytes, "batch": "any" if made.batch is None else "fixed"}
         facts |= {"quantizer": made.quantizer} if made.quantizer else {}
+        facts |= {"not_in_xnnpack": list(made.left)} if made.left else {}
     difference, largest, agrees = _distance(given, made, x, protocol)
     if difference > (WRONG_INT8 if given.quantizer else WRONG) * largest:
         raise Unexportable(f"{protocol.runtime} gives other outputs than torch, by {difference:.3g} of {largest:.3g}")
@@ -128,8 +130,9 @@ def _answer(network: nn.Module, x: Tree) -> _Answer:
 
 def _state(network: nn.Module) -> tuple[Any, ...]:
     """Changes when a weight does: torch counts what is done to a tensor in place."""
-    every = [*network.named_parameters(), *network.named_buffers()]
-    return tuple((name, id(t), object() if t.is_inference() else t._version) for name, t in every)  # not counted there
+    own = [(*module._parameters.values(), *module._buffers.values()) for module in network.modules()]
+    every = [t for tensors in own for t in tensors if t is not None]
+    return tuple((id(t), object() if t.is_inference() else t._version) for t in every)  # not counted there
 
 
 def _equal(one: Tree, other: Tree) -> bool:
@@ -143,7 +146,7 @@ def _once(given: Given, x: Tree, protocol: LatencyProtocol) -> tuple[nn.Module, 
     for key in ((protocol.runtime, given.quantizer, size) for size in (None, count)):
         if key in known:
             return known[key], False
-    made = _made(given, _program(given, x, known), protocol, known)
+    made = _made(given, x, protocol, known)
     known[protocol.runtime, given.quantizer, made.batch] = made
     return made, True
 
@@ -179,11 +182,13 @@ class _Exported(nn.Module):
         return self
 
 
-def _made(given: Given, program: Program, protocol: LatencyProtocol, known: dict[Any, Any]) -> Artifact | _Exported:
+def _made(given: Given, x: Tree, protocol: LatencyProtocol, known: dict[Any, Any]) -> Artifact | _Exported:
+    if protocol.runtime == "executorch":
+        return _for_executorch(given, x)
+    program = _program(given, x, known)
     if protocol.runtime == "torch_export":
         return _Exported(program)
     assert protocol.runtime in ("onnxruntime", "openvino")
-    require(protocol.runtime)
     key = ("onnx", program.batch)
     if key not in known:  # one file for both runtimes
         known[key] = onnx_bytes(program)
@@ -191,6 +196,18 @@ def _made(given: Given, program: Program, protocol: LatencyProtocol, known: dict
     if given.quantizer:
         data, quantizer = quantized(data, given.calibration, program.batch)
     return Artifact(data, protocol.runtime, program.batch, quantizer)
+
+
+def _for_executorch(given: Given, x: Tree) -> Artifact:
+    """For this batch size: its memory is planned before it runs."""
+    if given.quantizer:
+        raise Unexportable("integers by a runtime's own quantizer are offered for ONNX Runtime and OpenVINO alone")
+    with evaluating(given.exportable):
+        program = exported(given.exportable, x, fixed=True)
+    data, left = executorch_bytes(program)
+    made = Artifact(data, "executorch", program.batch)
+    made.left = left
+    return made
 
 
 def compared(network: nn.Module, x: Tree, answers: list[Tensor]) -> tuple[float, float, bool]:

@@ -30,7 +30,8 @@ select
     exp(avg(ln(speedup)) filter (where runtime = 'onnxruntime' and not dynamic_batch)) as onnxruntime,
     exp(avg(ln(speedup)) filter (where runtime = 'openvino' and not dynamic_batch)) as openvino,
     exp(avg(ln(speedup)) filter (where runtime = 'onnxruntime' and dynamic_batch)) as onnxruntime_dynamic,
-    exp(avg(ln(speedup)) filter (where runtime = 'openvino' and dynamic_batch)) as openvino_dynamic
+    exp(avg(ln(speedup)) filter (where runtime = 'openvino' and dynamic_batch)) as openvino_dynamic,
+    exp(avg(ln(speedup)) filter (where runtime = 'executorch')) as executorch
 from timed
 group by dataset_label, model_label, method_label, environment_id, how, batch
 order by dataset_label, model_label, method_label, batch
