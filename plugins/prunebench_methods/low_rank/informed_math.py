@@ -170,19 +170,19 @@ def principal_product(weight: Tensor, gram: Gram, importance: Importance, *, cen
     """
     found, is_moment = answers(weight.double(), gram, centred=centred)
     found = importance.times(found, 0.5)
-    if is_moment:
+    if is_moment and importance is not ALIKE:
         found = importance.times(found.T, 0.5)
-        energies, vectors = torch.linalg.eigh((found + found.T) / 2)
-    elif found.shape[0] <= found.shape[1]:
-        energies, vectors = torch.linalg.eigh(gram_of_columns(found.T))
-    else:
-        energies, vectors = torch.linalg.eigh(gram_of_columns(found))
-        vectors = found @ (vectors / energies.clamp_min(1e-300).sqrt())
+        found = (found + found.T) / 2
+    is_long = not is_moment and found.shape[0] > found.shape[1]
+    energies, vectors = torch.linalg.eigh(found if is_moment else gram_of_columns(found if is_long else found.T))
     total = float(energies.clamp_min(0).sum())
     unseen = int((energies <= SEEN * energies[-1]).sum())  # they ascend
     basis, energies = vectors[:, unseen:].flip(1), energies[unseen:].flip(0)
-    right = importance.times(basis, 0.5).to(weight.dtype).T @ weight
-    return Product(importance.times(basis, -0.5).to(weight.dtype), right, energies, total)
+    if is_long:
+        basis = found @ (basis / energies.sqrt())
+    left = importance.times(basis, -0.5).to(weight.dtype)
+    back = left if importance is ALIKE else importance.times(basis, 0.5).to(weight.dtype)
+    return Product(left, back.T @ weight, energies, total)
 
 
 def scaled_product(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Product:

@@ -133,7 +133,8 @@ def times_symmetric(matrix: Tensor, moment: Tensor) -> Tensor:
     """matrix (m, n) · moment · matrix' for a symmetric moment (n, n), of which only the upper half is multiplied."""
     half = torch.empty_like(matrix)
     for first, last in strips(len(moment)):
-        part = torch.mm(matrix[:, first:last], moment[first:last, first:last] / 2, out=half[:, first:last])
+        part = half[:, first:last]
+        torch.addmm(part, matrix[:, first:last], moment[first:last, first:last], beta=0, alpha=0.5, out=part)
         part.addmm_(matrix[:, :first], moment[:first, first:last])
     found = half @ matrix.T
     return found + found.T
