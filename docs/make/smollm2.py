@@ -45,12 +45,12 @@ Made by `python docs/make/smollm2.py > docs/smollm2.md` from the rows of
 too few for a number to quote. *Nats above* is what a method's mean loss per token is above the dense network's on the
 same windows, with its paired interval of 95 %. *Blocks* and *bytes* are how many times fewer parameters the layers in
 blocks have that are not zero, and how many times fewer bytes the network takes on disk. *Prefill* and *decode* are how
-many times as fast as the dense network one window is read, and the next token is found behind {context} others; other work
-ran beside, and an interval that holds 1 says nothing of a speed.
+many times as fast as the dense network one window is read, and the next token is found behind {context} others; other
+work ran beside, and an interval that holds 1 says nothing of a speed.
 
-Read *bytes* with care: weights that come from 4 bits repeat. A method that leaves the kept ones as they were (`magnitude`,
-`wanda`, `random`) is stored as places in a list of its distinct values, a gain that is not pruning's. One that computes new
-values (`sparsegpt`, all factorizations) cannot be stored so.
+Read *bytes* with care: weights that come from 4 bits repeat. A method that leaves the kept ones as they were
+(`magnitude`, `wanda`, `random`) is stored as places in a list of its distinct values, a gain that is not pruning's. One
+that computes new values (`sparsegpt`, all factorizations) cannot be stored so.
 """
 
 
