@@ -130,7 +130,7 @@ def test_every_verb_has_help_that_begins_as_the_list_says(verb):
             assert getattr(item, "help", None), f"bench {verb} {item.opts} has no help"
 
 
-@pytest.mark.parametrize("name", ["commands", "methods", "ledger", "papers", "seed_rows"])
+@pytest.mark.parametrize("name", ["commands", "methods", "ledger", "papers", "seed_rows", "smollm2"])
 def test_generated_pages_are_current(name):
     script, page = f"{name}.py", {"papers": "papers-offline.md", "seed_rows": "seed-rows.md"}.get(name, f"{name}.md")
     made = subprocess.run(

@@ -10,11 +10,20 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from prunebench.grid.grid import Grid
 from prunebench.grid.plan import plan
 from prunebench.plugins.discovery import find_installed
 
 FOLDER = Path(__file__).parents[1] / "examples" / "own_network"
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """As many as before: the example sets them for itself."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def run_cell(source, names):

@@ -18,6 +18,7 @@ from typing import Any
 from prunebench.store import open_results
 
 STORED = Path(__file__).parent / "smollm2.json"
+MANY = 10_000.0  # a perplexity that says only that nothing is left
 SQL = """
 select
     t.method_label as method, t.seed, p.corpus, p.calibration_corpus, t.is_dense,
@@ -44,7 +45,12 @@ Made by `python docs/make/smollm2.py > docs/smollm2.md` from the rows of
 too few for a number to quote. *Nats above* is what a method's mean loss per token is above the dense network's on the
 same windows, with its paired interval of 95 %. *Blocks* and *bytes* are how many times fewer parameters the layers in
 blocks have that are not zero, and how many times fewer bytes the network takes on disk. *Prefill* and *decode* are how
-many times as fast as the dense network one window is read, and the next token is found behind {context} others.
+many times as fast as the dense network one window is read, and the next token is found behind {context} others; other
+work ran beside, and an interval that holds 1 says nothing of a speed.
+
+Read *bytes* with care: weights that come from 4 bits repeat. A method that leaves the kept ones as they were
+(`magnitude`, `wanda`, `random`) is stored as places in a list of its distinct values, a gain that is not pruning's. One
+that computes new values (`sparsegpt`, all factorizations) cannot be stored so.
 """
 
 
@@ -74,6 +80,11 @@ def speed(row: dict[str, Any], mode: str) -> str:
     return f"{row[mode]:.2f} [{row[f'{mode}_low']:.2f}, {row[f'{mode}_high']:.2f}]"
 
 
+def told(perplexity: float) -> str:
+    """With two decimals where they can mean something."""
+    return f"{perplexity:,.2f}" if perplexity < MANY else f"{perplexity:.1e}"
+
+
 def table(heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
     """In Markdown; numbers to the right."""
     ruled = [" | ".join(heads), " | ".join(["---", *["---:"] * (len(heads) - 1)]), *map(" | ".join, lines)]
@@ -85,7 +96,7 @@ def first_draw(rows: list[dict[str, Any]]) -> str:
     heads = ("method", "perplexity", "nats above", "blocks", "bytes", "prefill", "decode", "seconds to prune")
     lines = [
         (
-            *(f"`{row['method']}`", f"{row['perplexity']:,.2f}", above(row)),
+            *(f"`{row['method']}`", told(row["perplexity"]), above(row)),
             *(f"{row['blocks']:.2f}", f"{row['bytes']:.2f}", speed(row, "prefill"), speed(row, "decode")),
             "" if row["is_dense"] else f"{row['seconds']:.0f}",
         )
@@ -97,7 +108,7 @@ def first_draw(rows: list[dict[str, Any]]) -> str:
 
 def both(row: dict[str, Any]) -> tuple[str, str]:
     """Perplexity, and nats above dense."""
-    return f"{row['perplexity']:,.2f}", above(row)
+    return told(row["perplexity"]), above(row)
 
 
 def second_text(rows: list[dict[str, Any]]) -> str:
