@@ -40,13 +40,24 @@ Made by `python docs/make/smollm2.py > docs/smollm2.md` from the rows of
 
     bench run --grid grids/smollm2.toml
 
-{weights}; torch {torch}, on a CPU. The test is {windows} windows of {length} tokens ({tokens} of them scored) of what
-`{corpus}` holds for tests, the calibration {samples} windows of the same corpus. So few windows rank methods; they are
-too few for a number to quote. *Nats above* is what a method's mean loss per token is above the dense network's on the
-same windows, with its paired interval of 95 %. *Blocks* and *bytes* are how many times fewer parameters the layers in
-blocks have that are not zero, and how many times fewer bytes the network takes on disk. *Prefill* and *decode* are how
-many times as fast as the dense network one window is read, and the next token is found behind {context} others; other
-work ran beside, and an interval that holds 1 says nothing of a speed.
+SmolLM2-135M-Instruct, a language model of 135 million parameters in 30 blocks, is compressed, and nothing is trained
+afterwards. A row is one method at one setting. Those with `random` in their name are controls, which choose by chance
+what goes. The weights: {weights}; torch {torch}, on a CPU.
+
+The test is {windows} windows of {length} tokens ({tokens} of them scored) of what `{corpus}` holds for tests, the
+calibration {samples} windows of the same corpus. So few windows rank methods; they are too few for a number to quote.
+
+| column | what it says |
+| --- | --- |
+| perplexity | of the test; that of the dense network, as it came, is {dense:,.2f} |
+| nats above | mean loss per token less the dense network's on the same windows, with the paired interval of 95 % |
+| verdict | *worse* or *better* where that interval leaves out zero, else *can't tell* |
+| blocks | how many times fewer parameters that are not zero the layers in blocks have |
+| bytes | how many times fewer bytes the network takes on disk, in its smallest format |
+| prefill | how many times as fast as the dense network one window is read |
+| decode | the same of the next token behind {context} others |
+
+Other work ran beside: an interval of a speed that holds 1 says nothing.
 
 Read *bytes* with care: weights that come from 4 bits repeat. A method that leaves the kept ones as they were
 (`magnitude`, `wanda`, `random`) is stored as places in a list of its distinct values, a gain that is not pruning's. One
@@ -73,6 +84,13 @@ def above(row: dict[str, Any]) -> str:
     return f"{row['above']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
 
 
+def verdict(row: dict[str, Any]) -> str:
+    """Of the interval of the paired difference, as the view `perplexities` has it."""
+    if row["is_dense"]:
+        return ""
+    return "worse" if row["low"] > 0 else "better" if row["high"] < 0 else "can't tell"
+
+
 def speed(row: dict[str, Any], mode: str) -> str:
     """A speed-up and its interval."""
     if row["is_dense"] or row[mode] is None:
@@ -93,10 +111,20 @@ def table(heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
 
 def first_draw(rows: list[dict[str, Any]]) -> str:
     """Every method on the calibration's corpus, the best first."""
-    heads = ("method", "perplexity", "nats above", "blocks", "bytes", "prefill", "decode", "seconds to prune")
+    heads = (
+        "method",
+        "perplexity",
+        "nats above",
+        "verdict",
+        "blocks",
+        "bytes",
+        "prefill",
+        "decode",
+        "seconds to prune",
+    )
     lines = [
         (
-            *(f"`{row['method']}`", told(row["perplexity"]), above(row)),
+            *(f"`{row['method']}`", told(row["perplexity"]), above(row), verdict(row)),
             *(f"{row['blocks']:.2f}", f"{row['bytes']:.2f}", speed(row, "prefill"), speed(row, "decode")),
             "" if row["is_dense"] else f"{row['seconds']:.0f}",
         )
@@ -106,9 +134,9 @@ def first_draw(rows: list[dict[str, Any]]) -> str:
     return "## One draw of calibration windows\n\n" + table(heads, lines)
 
 
-def both(row: dict[str, Any]) -> tuple[str, str]:
-    """Perplexity, and nats above dense."""
-    return told(row["perplexity"]), above(row)
+def both(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Perplexity, nats above dense, and the verdict."""
+    return told(row["perplexity"]), above(row), verdict(row)
 
 
 def second_text(rows: list[dict[str, Any]]) -> str:
@@ -120,8 +148,9 @@ def second_text(rows: list[dict[str, Any]]) -> str:
         (f"`{row['method']}`", *both(own[row["method"]]), *both(row))
         for row in sorted(other, key=lambda row: row["perplexity"])
     ]
-    heads = ("method", "perplexity", "nats above", "perplexity, other text", "nats above, other text")
-    said = f"The other text is `{', '.join(names)}`, which calibrated nothing.\n\n"
+    columns = ("perplexity", "nats above", "verdict")
+    heads = ("method", *columns, *(f"{column}, other text" for column in columns))
+    said = f"The other text is `{', '.join(names)}`. The settings and their calibration are those above.\n\n"
     return "## On a text that calibrated nothing\n\n" + said + table(heads, lines)
 
 
@@ -144,7 +173,10 @@ def spread(rows: list[dict[str, Any]]) -> str:
         (f"`{method}`", str(len(values)), *spread_of(values))
         for method, values in sorted(several.items(), key=lambda item: statistics.mean(item[1]))
     ]
-    said = "The test stays, the calibration windows are drawn anew. In nats above the dense network.\n\n"
+    said = (
+        "How far a method's number depends on the windows that calibrate it: the test stays, they are drawn anew. In "
+        "nats above the dense network.\n\n"
+    )
     heads = ("method", "draws", "mean", "standard deviation", "least", "most")
     return "## Spread over calibration windows\n\n" + said + table(heads, lines)
 
@@ -153,7 +185,8 @@ def page(rows: list[dict[str, Any]]) -> str:
     """The protocol, then three tables."""
     one = next(row for row in rows if home(row) and row["seed"] == 0)
     facts = {name: one[name] for name in ("weights", "torch", "windows", "tokens", "corpus")}
-    head = HEAD.format(**facts, length=one["window_length"], samples=one["calibration_samples"], context=127)
+    facts |= {"length": one["window_length"], "samples": one["calibration_samples"], "dense": one["dense_perplexity"]}
+    head = HEAD.format(**facts, context=one["window_length"] - 1)
     return "\n\n".join([head.rstrip(), first_draw(rows), second_text(rows), spread(rows)])
 
 
