@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 from prunebench import samples
+from prunebench.engine.executors.process import KEEP_BLOCKS
 from prunebench.grid.plan import instance
 from prunebench.measure.memory_need import weight_bytes
 from prunebench.measure.scores import evaluate, evaluating
@@ -168,7 +170,14 @@ def field(name: str) -> int:
 
 def memory_child(name: str, method: str) -> None:
     """Prints bytes of the model, and the most that was resident beyond a process that ran a small trial."""
-    settings = {"magnitude": {"keep": 0.5}, "low_rank": {"rank_ratio": 0.5}, "mlp_width": {"keep": 0.8}}
+    settings: dict[str, dict[str, Any]] = {
+        "magnitude": {"keep": 0.5},
+        "low_rank": {"rank_ratio": 0.5},
+        "mlp_width": {"keep": 0.8},
+        "wanda": {"keep": 0.5},
+        "whitened_svd": {"keep": 0.8},
+        "gptq": {"bits": 4, "group": 64},
+    }
     with tempfile.TemporaryDirectory() as folder:
         bench = workbench(Path(folder))
         choice = Choice(method, settings.get(method, {}))
@@ -176,7 +185,7 @@ def memory_child(name: str, method: str) -> None:
         bench.forget()
         before = field("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins again
-        result = run_trial(trial_of(MODELS[name], choice, 4, 4), bench)
+        result = run_trial(trial_of(MODELS[name], choice, 8, 16), bench)
         assert bench._dense is not None and small.status == result.status == "ok", (small.reason, result.reason)
         print(json.dumps([weight_bytes(bench._dense.network), field("VmHWM") - before]))
 
@@ -184,7 +193,8 @@ def memory_child(name: str, method: str) -> None:
 def memory(name: str, method: str) -> None:
     """Print the ratio."""
     command = (sys.executable, __file__, "memory-child", "--model", name, "--method", method)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "GLIBC_TUNABLES": KEEP_BLOCKS}  # as workers have it
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         sys.exit(done.stderr)
     own, most = json.loads(done.stdout.splitlines()[-1])
