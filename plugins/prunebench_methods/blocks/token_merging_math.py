@@ -279,7 +279,7 @@ def _as_layer(module: nn.MultiheadAttention) -> nn.Linear:
     layer = nn.Linear(module.embed_dim, 3 * module.embed_dim, bias=module.in_proj_bias is not None, device="meta")
     assert module.in_proj_weight is not None
     layer.weight = module.in_proj_weight
-    layer.bias = module.in_proj_bias  # type: ignore[assignment]
+    layer.bias = module.in_proj_bias
     return layer
 
 
