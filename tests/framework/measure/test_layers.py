@@ -102,7 +102,7 @@ def test_named_paddings_are_understood(padding: str) -> None:
     changed = copy.deepcopy(layer)
     with torch.no_grad():
         changed.weight *= 0.75
-        assert weight_error(layer, changed) == pytest.approx(0.25, rel=1e-5)
+        assert weight_error(layer, nn.Sequential(changed)) == pytest.approx(0.25, rel=1e-5)
 
 
 def test_the_error_of_a_wide_layer_is_estimated_well() -> None:
@@ -112,7 +112,21 @@ def test_the_error_of_a_wide_layer_is_estimated_well() -> None:
     with torch.no_grad():
         changed.weight += 0.1 * torch.randn_like(changed.weight)
         wanted = float((changed.weight - layer.weight).norm() / layer.weight.norm())
-        assert weight_error(layer, changed) == pytest.approx(wanted, rel=0.02)
+        assert weight_error(layer, nn.Sequential(changed)) == pytest.approx(wanted, rel=0.02)
+        assert weight_error(layer, changed) == pytest.approx(wanted, rel=1e-4)  # two plain layers are not asked
+
+
+def test_a_layer_that_is_more_than_its_weight_is_asked() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 5)
+    same, doubled, hooked = (copy.deepcopy(layer) for _ in range(3))
+    doubled.forward = lambda x: 2 * nn.functional.linear(x, layer.weight)  # type: ignore[method-assign]
+    hooked.register_forward_hook(lambda module, args, y: 3 * y)
+    with torch.no_grad():
+        assert weight_error(layer, same) == 0.0
+        assert weight_error(layer, doubled) == pytest.approx(1)
+        assert weight_error(layer, hooked) == pytest.approx(2)
+        assert weight_error(nn.Conv2d(2, 4, 1), nn.Conv2d(2, 3, 1)) is None
 
 
 class Random(nn.Module):
