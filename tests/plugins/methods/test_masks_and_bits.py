@@ -23,7 +23,7 @@ def test_the_kit_finds_nothing(method: type[Method]) -> None:
 
 @pytest.mark.parametrize("method", [m for m in METHODS if "scope" in m.__dataclass_fields__], ids=lambda m: m.name)
 def test_the_kit_finds_nothing_in_global_shares(method: type[Method]) -> None:
-    assert check_method(method, {"scope": "global"}, speed=False) == []
+    assert check_method(method, {**method.example, "scope": "global"}, speed=False) == []
 
 
 def test_the_classes_load_without_torch() -> None:
