@@ -176,7 +176,7 @@ def memory_child(name: str, method: str) -> None:
         "mlp_width": {"keep": 0.8},
         "wanda": {"keep": 0.5},
         "whitened_svd": {"keep": 0.8},
-        "gptq": {"bits": 4, "group": 64},
+        "gptq": {"bits": 4, "group": 16},
     }
     with tempfile.TemporaryDirectory() as folder:
         bench = workbench(Path(folder))
