@@ -7,7 +7,7 @@ import sys
 
 
 def give_back_free() -> None:
-    """Hand free pages of the heap back to the system, which glibc keeps by the gigabyte in workers; else nothing."""
+    """Hand free pages of the heap back to the system; glibc keeps them by the gigabyte in workers; else nothing."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -7,9 +7,7 @@ ends; places of what nobody refers to any more are used again.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import torch
-from prunebench import Task
+from prunebench import Task, give_back_free
 from torch import Tensor
 
 LARGE_BYTES = 128 << 20  # of the layers' weights, as float32: smaller networks keep everything in memory
@@ -47,7 +45,7 @@ class Shelf:
         """Hand back to the system what was put away meanwhile: freed, it still is the process's."""
         if self._untrimmed >= TRIMMED_BYTES:
             self._untrimmed = 0
-            trim()
+            give_back_free()
 
     def _put(self, tensor: Tensor) -> Place:
         size = tensor.numel() * tensor.element_size()
@@ -79,17 +77,9 @@ class Shelf:
 
 
 def tidy(task: Task) -> None:
-    """`trim` where the network is large."""
+    """`give_back_free` where the network is large."""
     if shelf_of(task) is not None:
-        trim()
-
-
-def trim() -> None:
-    """Free pages in the midst of the heap, too, go back to the system; nothing where there is no glibc."""
-    if sys.platform == "linux":
-        give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if give_back is not None:
-            give_back(ctypes.c_size_t(0))
+        give_back_free()
 
 
 def _folder() -> str | None:
