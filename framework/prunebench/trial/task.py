@@ -27,34 +27,62 @@ MEMORY_LIMIT_BYTES = 2 << 30
 
 
 @dataclass
+class KeptResult:
+    """One result, its bytes, and the seconds that it and the kept results it was made of each cost by themselves."""
+
+    value: Any
+    size: int
+    costs: dict[Hashable, float]
+
+
+@dataclass
 class Memory:
-    """Results by key, within a byte budget, least recently used out first; each with the seconds it once cost."""
+    """Results by key, within a byte budget, least recently used out first."""
 
     limit_bytes: int = MEMORY_LIMIT_BYTES
-    kept: OrderedDict[Hashable, tuple[Any, float, int]] = field(default_factory=OrderedDict)
+    kept: OrderedDict[Hashable, KeptResult] = field(default_factory=OrderedDict)
     marks: dict[Hashable, Fingerprint] = field(default_factory=dict)  # of the tensors inside, by the same keys
     addresses: set[int] = field(default_factory=set)  # of the memory where those tensors lie
+    open: list[dict[Hashable, float]] = field(default_factory=list)  # what the results now in the making are made of
+    seconds_within: float = 0.0  # spent in `compute` so far, each second once
 
-    def get(self, key: Hashable, compute: Callable[[], T]) -> tuple[T, float, bool]:
-        """The result, the seconds it cost when it was computed, and whether that was earlier."""
-        if key in self.kept:
+    def get(self, key: Hashable, compute: Callable[[], T]) -> tuple[T, Mapping[Hashable, float], bool]:
+        """The result, what it cost by key (itself and what it was made of), and whether that was earlier.
+
+        A result that is made of others costs its own seconds only, so that costs of several keys can be added.
+        """
+        is_earlier = key in self.kept
+        if is_earlier:
             self.kept.move_to_end(key)
-            value, seconds, _ = self.kept[key]
-            return value, seconds, True
-        started = time.monotonic()
-        value = compute()
-        seconds = time.monotonic() - started
-        self._keep(key, value, seconds)
-        return value, seconds, False
+            value, costs = self.kept[key].value, self.kept[key].costs
+        else:
+            value, costs = self._made(key, compute)
+            self._keep(key, value, costs)
+        if self.open:
+            self.open[-1].update(costs)
+        return value, costs, is_earlier
 
-    def _keep(self, key: Hashable, value: Any, seconds: float) -> None:
+    def _made(self, key: Hashable, compute: Callable[[], T]) -> tuple[T, dict[Hashable, float]]:
+        self.open.append({})
+        started = time.monotonic()
+        within = self.seconds_within
+        try:
+            value = compute()
+        finally:
+            parts = self.open.pop()
+        seconds = time.monotonic() - started
+        own = seconds - (self.seconds_within - within)
+        self.seconds_within = within + seconds
+        return value, {**parts, key: own}
+
+    def _keep(self, key: Hashable, value: Any, costs: dict[Hashable, float]) -> None:
         size = size_bytes(value)
         if size > self.limit_bytes:
             return
-        self.kept[key] = (value, seconds, size)
+        self.kept[key] = KeptResult(value, size, costs)
         self.marks[key] = Fingerprint.of([(str(key), value)])
         self.addresses.update(storages(value))
-        while sum(entry[2] for entry in self.kept.values()) > self.limit_bytes:
+        while sum(entry.size for entry in self.kept.values()) > self.limit_bytes:
             oldest, _ = self.kept.popitem(last=False)
             del self.marks[oldest]
 
@@ -103,6 +131,7 @@ class TrialTask:
     teacher: nn.Module | None = None  # the dense network, for recipes that learn from its answers
     batch_size: int = 256
     shared_seconds: float = 0.0  # what `once` saved
+    paid: set[Hashable] = field(default_factory=set)  # the kept results whose seconds this trial has counted
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
@@ -111,8 +140,10 @@ class TrialTask:
         """See `prunebench.Task`."""
         if self.memory is None:
             return compute()
-        value, seconds, earlier = self.memory.get(key, compute)
-        self.shared_seconds += seconds if earlier else 0.0
+        value, costs, is_earlier = self.memory.get(key, compute)
+        if is_earlier:
+            self.shared_seconds += sum(seconds for part, seconds in costs.items() if part not in self.paid)
+        self.paid.update(costs)
         return value
 
     def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
