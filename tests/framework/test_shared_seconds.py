@@ -1,4 +1,4 @@
-"""A trial pays for the kept work it uses as if it had done it alone: each result once, however often it is asked for."""
+"""A trial pays for the kept work it uses as if it did it alone: each result once, however often it is asked for."""
 
 from __future__ import annotations
 
