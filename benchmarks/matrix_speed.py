@@ -4,7 +4,8 @@
         [--windows 32] [--keep 0.5,0.8]
 
 The decoder has fresh weights in the sizes of `tiny_gpt` or of SmolLM2-135M, and reads random tokens: no package and no
-file is needed, and no figure depends on what the weights are. One thread. Lines:
+file is needed, and no figure depends on what the weights are. One thread, and, unless `GLIBC_TUNABLES` is set, the
+allocator of workers. Lines:
 
 - grams: float32 products X' X of the blocks' inputs alone, over the same added up in float64 as methods do (1 is none
   lost); and CPU seconds of all Gram matrices, forward passes included.
@@ -21,7 +22,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +32,7 @@ from dataclasses import dataclass, replace
 import torch
 from matrix_methods import task_for, timed
 from prunebench import Method
+from prunebench.engine.executors.process import KEEP_BLOCKS
 from prunebench.trial.task import TrialTask
 from prunebench_methods.blocks.mlp_width import MlpWidth
 from prunebench_methods.low_rank.whitened import WhitenedSvd
@@ -179,6 +183,8 @@ def main() -> None:
     shares = tuple(float(share) for share in asked.keep.split(","))
     if len(shares) != 2:
         parser.error(f"--keep needs two shares, got {asked.keep}")
+    if "GLIBC_TUNABLES" not in os.environ:  # the C library reads it at the start
+        os.execve(sys.executable, (sys.executable, *sys.argv), {**os.environ, "GLIBC_TUNABLES": KEEP_BLOCKS})
     torch.set_num_threads(1)
     torch.manual_seed(0)
     sizes = SIZES[asked.sizes]

@@ -1,6 +1,6 @@
 """Writes docs/matrix-methods.md to standard output, from the rows that `benchmarks/matrix_methods.py` keeps.
 
-python benchmarks/matrix_methods.py --out rows.json --calibrate a.txt,b.txt --test c.txt --second d.txt
+python benchmarks/matrix_methods.py --out rows.json [--calibrate a.txt,b.txt --test c.txt --second d.txt]
 python docs/make/matrix_methods.py rows.json > docs/matrix-methods.md
 """
 
@@ -23,6 +23,12 @@ pruning, on a loaded machine.
 
 The weights were on a grid of 4 bits, so that 4-bit formats with groups of 32 would be exact, and none is shown.
 """
+
+WITHOUT_FILES = {
+    "calibrating": "Python's manual (`pydoc_data.topics`)",
+    "test": "another part of it",
+    "second": "idlelib's help",
+}
 
 
 def mean(values: list[float]) -> float:
@@ -53,6 +59,7 @@ def page(data: dict[str, Any]) -> str:
     settings, rows = data["settings"], data["rows"]
     *calibrating, test, second = (f"`{name}`" for name in settings["texts"])
     texts = {"calibrating": " and ".join(calibrating), "test": test, "second": second}
+    texts = texts if any(settings["texts"]) else WITHOUT_FILES
     dense = rows["dense"]
     found = {key.partition(" ")[2]: row for key, row in rows.items() if key.startswith("0 ") and "gram" not in key}
     order = sorted(found, key=lambda name: mean(found[name].get("test", [math.inf])))

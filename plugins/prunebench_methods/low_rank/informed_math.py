@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +22,7 @@ from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
 from prunebench_methods.shared.importance import ALIKE, Importance, importances
 from prunebench_methods.shared.numerics import flattened, gram_of_columns, svd, times_triangle
 from prunebench_methods.shared.replace import Layer, Places, emptied, nothing_left, select_layers, shapes_by_name
-from prunebench_methods.shared.shelf import Kept, kept, shelf_of
+from prunebench_methods.shared.shelf import Kept, kept
 
 if TYPE_CHECKING:
     from prunebench_methods.low_rank.informed import InformedProduct
@@ -35,7 +34,8 @@ SEEN = 1e-12  # share of the largest energy below which a direction is noise
 class Product:
     """left (m, k) times right (k, n): cut after r, the best of rank r; energies (k,) are what each component is worth.
 
-    `total` is what all of W is worth.
+    A column of `left` is as long as its row of `right`. `total` is what all of W is worth. Factors of the first
+    components alone have all energies beside.
     """
 
     left: Tensor
@@ -43,25 +43,41 @@ class Product:
     energies: Tensor
     total: float
 
+    @classmethod
+    def of(cls, left: Tensor, right: Tensor, energies: Tensor, total: float) -> Product:
+        """From factors whose columns and rows are of any length."""
+        lengths = (right.norm(dim=1) / left.norm(dim=0).clamp_min(1e-30)).sqrt().clamp_min(1e-30)
+        return cls(left * lengths, right / lengths[:, None], energies, total)
+
     def to(self, dtype: torch.dtype) -> Product:
         """With factors of this dtype; decompositions are float64 inside, and layers no better than their weights."""
         return replace(self, left=self.left.to(dtype), right=self.right.to(dtype))
 
     def cut(self, rank: int, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors of this rank, each of one length; where data gave fewer, the largest of what is left of W follow."""
-        lengths = self._lengths[:rank]
-        left, right = self.left[:, :rank] * lengths, self.right[:rank] / lengths[:, None]
+        """New factors of this rank; where data gave fewer, the largest of what is left of W follow."""
+        left, right = self.left[:, :rank], self.right[:rank]
         if rank > left.shape[1]:
             more = svd((weight - left @ right).float()).factors(rank - left.shape[1])
-            left, right = torch.cat((left, more[0].to(left)), 1), torch.cat((right, more[1].to(right)))
-        return left, right
+            return torch.cat((left, more[0].to(left)), 1), torch.cat((right, more[1].to(right)))
+        return left.clone(memory_format=torch.contiguous_format), right.clone()
 
-    @cached_property
-    def _lengths(self) -> Tensor:
-        """(k,) that a column of `left` is multiplied by, and a row of `right` divided by; once for all ranks."""
-        lengths = self.right.norm(dim=1) / self.left.norm(dim=0).clamp_min(1e-30)
-        result: Tensor = lengths.sqrt().clamp_min(1e-30)
-        return result
+
+@dataclass(frozen=True)
+class Waiting:
+    """A product kept for later settings, of which only the components that one asks for are read."""
+
+    kept: Kept  # left' (k, m), right (k, n) and energies
+    total: float
+
+    @classmethod
+    def put(cls, task: Task, product: Product) -> Waiting:
+        """The product, where the task keeps what is large."""
+        return cls(kept(task, (product.left.T, product.right, product.energies)), product.total)
+
+    def read(self, rank: int | None = None) -> Product:
+        """All of it, or with factors of the first components, as many of them as there are."""
+        left, right = (self.kept.part(place, rank) for place in (0, 1))
+        return Product(left.T, right, self.kept.part(2), self.total)
 
 
 def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) -> nn.Module:
@@ -76,42 +92,42 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
     layers: dict[str, Layer] = {name: network.get_submodule(name) for name in names}  # type: ignore[misc]
     places = Places(network)
 
-    def found(name: str) -> Product:
+    def found(name: str, rank: int | None = None) -> Product:
+        """Of the layer, at least the components that this rank needs."""
         weight = flattened(layers[name])
         key = (method.name, method.key, name)
         seed = task.generator.initial_seed() + names.index(name)  # layers of one shape have directions of their own
 
-        def compute() -> Product | tuple[Kept, float]:
-            made = method.product(weight, grams[name], worth[name], seed).to(weight.dtype)
-            if shelf_of(task) is None:
-                return made
-            return kept(task, (made.left, made.right, made.energies)), made.total
+        def compute() -> Waiting:
+            return Waiting.put(task, method.product(weight, grams[name], worth[name], seed).to(weight.dtype))
 
-        known = task.once(key, compute)
-        if isinstance(known, Product):
-            return known
-        left, right, energies = known[0].read()
-        return Product(left, right, energies, known[1])
+        waiting: Waiting = task.once(key, compute)
+        return waiting.read(rank)
 
     def eliminated(name: str, product: Product) -> Elimination | None:
-        known = product.left.shape[1]
-        if method.form != "pivot" or not ranks[name] <= known <= len(product.left):
+        if method.form != "pivot" or not ranks[name] <= len(product.energies) <= len(product.left):
             return None
 
         def compute() -> Kept:
-            made = Elimination.of(product.left)
-            return kept(task, (made.packed, made.order))
+            made = Elimination.of(found(name).left)
+            return kept(task, (made.packed.T, made.order))
 
-        return Elimination(*task.once(("pivots", method.name, method.key, name), compute).read())
+        waiting: Kept = task.once(("pivots", method.name, method.key, name), compute)
+        return Elimination(waiting.part(0, ranks[name]).T, waiting.part(1))
 
-    ranks, reasons = spread_ranks(method, Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n])), found)
+    def energies_of(name: str) -> Tensor:
+        return found(name, 0).energies
+
+    sites = Sites(network, task, {}, grams, lambda n: grouped_weight(layers[n]))
+    ranks, reasons = spread_ranks(method, sites, energies_of)
     shapes = shapes_by_name(task)
     has_any = False
     for name, layer in emptied(select_layers(network, task, reasons)):
-        product = found(name)
+        product = found(name, ranks[name])
+        elimination = eliminated(name, product)
         del layers[name]
         left, right, bias = product_factors(layer, product, ranks[name], grams[name] if method.is_centred else None)
-        new = product_layer(layer, left, right, bias, method.form, eliminated(name, product), fresh=True)
+        new = product_layer(layer, left, right, bias, method.form, elimination, fresh=True)
         if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
             reasons[name] = why
             task.layer(name, left_alone=why)
@@ -124,16 +140,16 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
 
 
 def spread_ranks(
-    method: InformedProduct, sites: Sites, found: Callable[[str], Product]
+    method: InformedProduct, sites: Sites, energies_of: Callable[[str], Tensor]
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Layer -> its rank, and why it is left alone or ""; `found` gives a layer's product."""
+    """Layer -> its rank, and why it is left alone or ""; `energies_of` a layer are those of its components."""
     shapes = sites.task.shapes
     if method.is_uniform or method.keep is None:
         return {s.name: method.rank_of(s) for s in shapes}, method.reasons(shapes)
     refused = method.refused(shapes)
     open_ = [s for s in shapes if not refused[s.name]]
     if method.allocation == "global" and method.keep < 1:
-        spectra = {s.name: (found(s.name).energies * s.positions).tolist() for s in open_}
+        spectra = {s.name: (energies_of(s.name) * s.positions).tolist() for s in open_}
         if not method.weighs_outputs:  # then energies are those of outputs, which no two layers have in one unit
             worth = importances(sites.network, sites.task, tuple(spectra))
             spectra = {name: [e * worth[name].mean for e in energies] for name, energies in spectra.items()}
@@ -202,7 +218,7 @@ def principal_product(weight: Tensor, gram: Gram, importance: Importance, *, cen
         basis = found @ (basis / energies.sqrt())
     left = importance.times(basis, -0.5).to(weight.dtype)
     back = left if importance is ALIKE else importance.times(basis, 0.5).to(weight.dtype)
-    return Product(left, back.T @ weight, energies, total)
+    return Product.of(left, back.T @ weight, energies, total)
 
 
 def scaled_product(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Product:
@@ -212,7 +228,7 @@ def scaled_product(weight: Tensor, rows: Tensor | None, columns: Tensor | None) 
     columns = torch.ones_like(weight[0]) if columns is None else columns
     left, values, right = torch.linalg.svd(rows[:, None] * weight * columns, full_matrices=False)
     energies = values.square()
-    return Product(left * values / rows[:, None], right / columns, energies, float(energies.sum()))
+    return Product.of(left * values / rows[:, None], right / columns, energies, float(energies.sum()))
 
 
 def random_product(weight: Tensor, seed: int) -> Product:
@@ -224,4 +240,4 @@ def random_product(weight: Tensor, seed: int) -> Product:
     directions = torch.linalg.qr(drawn)[0].to(weight.device)
     left, right = (directions, directions.T @ weight) if rows <= columns else (weight @ directions, directions.T)
     energies = (left.norm(dim=0) * right.norm(dim=1)).square()
-    return Product(left, right, energies, float(energies.sum()))
+    return Product.of(left, right, energies, float(energies.sum()))

@@ -113,7 +113,7 @@ def pivot_layers(
         own = bias[order[:rank]]
         biases = (own, bias[order[rank:]] - others @ own)
     if isinstance(layer, nn.Linear):
-        parts = new_linear(layer, rows, biases[0]), new_linear(layer, others, biases[1])
+        parts = new_linear(layer, rows, biases[0], fresh=True), new_linear(layer, others, biases[1], fresh=True)
         return Pivoted(*parts, order.argsort(), -1)
     kernel = rows.reshape(rank, layer.in_channels, *layer.kernel_size)
     first = new_conv(layer, kernel, biases[0], **geometry(layer))

@@ -98,9 +98,10 @@ class Place:
     dtype: torch.dtype
     shape: torch.Size
 
-    def read(self) -> Tensor:
-        """A new tensor."""
-        found = torch.empty(self.shape, dtype=self.dtype)
+    def read(self, first: int | None = None) -> Tensor:
+        """A new tensor; of its first rows alone, where a number of them is said."""
+        shape = self.shape if first is None else (min(first, self.shape[0]), *self.shape[1:])
+        found = torch.empty(shape, dtype=self.dtype)
         self.shelf.read(self.start, found)
         return found
 
@@ -114,6 +115,11 @@ class Kept:
     def read(self) -> tuple[Tensor, ...]:
         """All of them; those at hand are shared, never write into them."""
         return tuple(part if isinstance(part, Tensor) else part.read() for part in self.parts)
+
+    def part(self, place: int, first: int | None = None) -> Tensor:
+        """One of them, or its first rows; shared as well."""
+        part = self.parts[place]
+        return part[:first] if isinstance(part, Tensor) else part.read(first)
 
 
 def shelf_of(task: Task) -> Shelf | None:

@@ -17,7 +17,7 @@ from prunebench_methods.masks.wanda import Wanda
 from prunebench_methods.quantization.gptq import GPTQ
 from prunebench_methods.shared import grams, shelf
 from prunebench_methods.shared.grams import Gram, input_grams
-from prunebench_methods.shared.shelf import Shelf
+from prunebench_methods.shared.shelf import Kept, Shelf
 from test_walking import decoder, task_for
 from torch import Tensor, nn
 
@@ -102,6 +102,49 @@ def test_tensors_come_back_from_the_shelf_as_they_were() -> None:
     assert all(map(torch.equal, found, tensors))
     found[0].zero_()
     assert torch.equal(kept.read()[0], numbers.T)
+
+
+def test_of_a_tensor_on_the_shelf_the_first_rows_can_be_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    on = Shelf()
+    numbers = torch.arange(24.0).view(4, 6)
+    kept, at_hand = on.put((torch.ones(5), numbers.T, numbers[0])), Kept((numbers.T,))
+    read: list[int] = []
+    whole = Shelf.read
+    monkeypatch.setattr(Shelf, "read", lambda self, start, into: read.append(into.nbytes) or whole(self, start, into))
+    for count in (0, 1, 4, 6, 9):
+        assert torch.equal(kept.part(1, count), numbers.T[:count])
+        assert torch.equal(at_hand.part(0, count), numbers.T[:count])
+    assert torch.equal(kept.part(1), numbers.T) and torch.equal(kept.part(2), numbers[0])
+    assert read == [0, 16, 64, 96, 96, 96, 24]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("form", ["factors", "pivot"])
+def test_nobody_can_spoil_the_decomposition_that_later_settings_use(
+    form: str, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_large:
+        large(monkeypatch)
+    task, method = task_for(decoder(), walks=True), WhitenedSvd(rank=64, form=form, even_if_larger=True)
+    network = method.prune(decoder(), task)
+    wanted = copy.deepcopy(network.state_dict())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert all(map(torch.equal, method.prune(decoder(), task).state_dict().values(), wanted.values()))
+
+
+def test_a_further_share_reads_the_components_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    large(monkeypatch)
+    task = task_for(decoder(), walks=True)
+    WhitenedSvd(keep=0.8).prune(decoder(), task)
+    read: list[Tensor] = []
+    whole = Shelf.read
+    monkeypatch.setattr(Shelf, "read", lambda self, start, into: read.append(into) or whole(self, start, into))
+    WhitenedSvd(keep=0.4).prune(decoder(), task)
+    ranks = {name: facts["rank"] for name, facts in task.layers.items() if "rank" in facts}
+    wanted = sum(ranks[s.name] * (s.out_channels + s.in_channels) for s in task.shapes if s.name in ranks)
+    assert sum(part.numel() for part in read if part.dtype == torch.float32) == wanted  # energies are float64
 
 
 def test_a_place_is_used_again_only_when_nobody_refers_to_it() -> None:
