@@ -14,7 +14,7 @@ import click
 from prunebench.cli.options import db_option
 
 if TYPE_CHECKING:
-    from prunebench.store.sealed_child import Answer
+    from prunebench.store.answers import Answer
 
 LEDGER = "ledger"  # a saved query over installed papers, which the store does not know
 FORMATS = {  # option -> what it gives, and the endings of files that ask for it

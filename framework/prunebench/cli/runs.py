@@ -24,9 +24,9 @@ SQL = """
 def command(db: Path, as_json: bool) -> int:
     """List the runs in the database, the latest last, with the number of trials and how they ended."""
     from prunebench.cli.tables import json_text, print_table
-    from prunebench.store.sealed_client import sealed_query
+    from prunebench.store.answers import own_query
 
-    answer = sealed_query(db, SQL)
+    answer = own_query(db, SQL)
     if as_json:
         click.echo(json_text(answer.columns, answer.rows))
     else:

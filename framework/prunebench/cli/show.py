@@ -72,14 +72,10 @@ def command(trial: str, db: Path, as_json: bool) -> int:
 
 def _parts(db: Path, trial_id: str) -> dict[str, list[dict[str, Any]]]:
     """Name -> rows of everything stored about the trial."""
-    from prunebench.errors import QueryError
-    from prunebench.store.sealed_client import sealed_queries
+    from prunebench.store.answers import own_queries
     from prunebench.writing import quoted
 
-    answers = sealed_queries(db, [sql.replace("$id", quoted(trial_id)) for sql in PARTS.values()])
-    for answer in answers:
-        if answer.error:
-            raise QueryError(answer.error)
+    answers = own_queries(db, [sql.replace("$id", quoted(trial_id)) for sql in PARTS.values()])
     return {
         name: [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
         for name, answer in zip(PARTS, answers, strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import StoreError
-from prunebench.store.sealed_child import Answer
+from prunebench.store.answers import Answer
 from prunebench.writing import quoted
 
 VERDICTS = ("held", "not held", "cannot tell")
@@ -49,9 +49,9 @@ def _seeds(numbers: dict[str, Any], most: int | None) -> int | None:
 
 def claims_of(path: Path | str, run_id: str) -> list[dict[str, str]]:
     """The claims that came with the run's grid."""
-    from prunebench.store.sealed_client import sealed_query
+    from prunebench.store.answers import own_query
 
-    rows = sealed_query(path, f"select claims from runs where run_id = {quoted(run_id)}").rows
+    rows = own_query(path, f"select claims from runs where run_id = {quoted(run_id)}").rows
     if not rows:
         raise StoreError(f"no run {run_id!r} here; `bench runs` lists them")
     claims: list[dict[str, str]] = json.loads(rows[0][0] or "[]")

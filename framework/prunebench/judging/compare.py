@@ -19,8 +19,8 @@ from typing import Any
 from prunebench.errors import QueryError
 from prunebench.judging.pairing import Pairing, pairing, protocol_note
 from prunebench.measure.statistics import t_quantile
+from prunebench.store.answers import own_queries
 from prunebench.store.lookup import run_of
-from prunebench.store.sealed_client import sealed_queries
 from prunebench.writing import quoted
 
 KINDS = ("run", "version", "environment", "host", "method")
@@ -105,10 +105,7 @@ def compare(path: Path | str, a: str, b: str, tolerance: float = 0.0) -> Compari
     paired = pairing(path, a_sql, b_sql, has_methods=any(kind == "method" for kind, _ in sides))
     counts = [f"select count(*), count(*) filter (status = 'ok') from ({sql})" for sql in (a_sql, b_sql)]
     asked = [_pairs_sql(a_sql, b_sql, paired), _lost_sql(a_sql, b_sql, paired.same), *counts]
-    answers = sealed_queries(path, asked, row_limit=1_000_000)
-    for answer in answers:
-        if answer.error:
-            raise QueryError(answer.error)
+    answers = own_queries(path, asked, row_limit=1_000_000)
     pairs, lost, *counted = answers
     for side, count in zip((a, b), counted, strict=True):
         if not count.rows[0][0]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.errors import QueryError
-from prunebench.store.sealed_client import sealed_queries
+from prunebench.store.answers import own_queries
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,9 @@ class Facts:
 
 def facts_of(path: Path | str, run_id: str) -> Facts:
     """The facts of the trials that the run's grid asked for; raises where there is no such run."""
-    answers = sealed_queries(path, list(SQL.values()), run=run_id)
+    answers = own_queries(path, list(SQL.values()), run=run_id)
     tables: dict[str, list[dict[str, Any]]] = {}
     for name, answer in zip(SQL, answers, strict=True):
-        if answer.error:
-            raise QueryError(answer.error)
         tables[name] = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     single = [tables[name][0] for name in SQL if name not in ("cells", "pairs")]
     totals = {key: value for row in single for key, value in row.items()}

@@ -77,9 +77,9 @@ class Entry:
 
 def measured_trials(db: Path | str, run: str = "") -> list[Measured]:
     """What a results database holds, in the ledger's words; raises StoreError or QueryError."""
-    from prunebench.store.sealed_client import sealed_query
+    from prunebench.store.answers import own_query
 
-    answer = sealed_query(db, SQL, run=run, row_limit=1_000_000)
+    answer = own_query(db, SQL, run=run, row_limit=1_000_000)
     return [measured(dict(zip(answer.columns, row, strict=True))) for row in answer.rows]
 
 

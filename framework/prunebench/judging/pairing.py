@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.errors import QueryError
-from prunebench.store.sealed_client import sealed_queries
+from prunebench.store.answers import own_queries, own_query
 
 NEAR = 1.25  # how far apart, as a ratio, two compressions may be that are called near
 
@@ -53,10 +52,7 @@ def pairing(path: Path | str, a: str, b: str, has_methods: bool) -> Pairing:
         shared.format(a, b, "dataset, model, protocol, seed"),
         *(f"select count(distinct setting) from ({side})" for side in (a, b)),
     ]
-    answers = sealed_queries(path, asked)
-    for answer in answers:
-        if answer.error:
-            raise QueryError(answer.error)
+    answers = own_queries(path, asked)
     same_trials, same_protocol, *settings = (int(answer.rows[0][0]) for answer in answers)
     if has_methods:
         keys = "dataset, model, protocol, seed" if same_protocol else "dataset, model, seed"
@@ -74,9 +70,7 @@ def protocol_note(path: Path | str, pairs: Iterable[tuple[int, int]]) -> str:
     apart = sorted({pair for pair in pairs if pair[0] != pair[1]})
     if not apart:
         return ""
-    (answer,) = sealed_queries(path, ["select id, settings from protocol"], row_limit=1_000_000)
-    if answer.error:
-        raise QueryError(answer.error)
+    answer = own_query(path, "select id, settings from protocol", row_limit=1_000_000)
     settings = {row[0]: dict(_flat(json.loads(row[1]))) for row in answer.rows}
     found: dict[str, str] = {}
     for a, b in apart:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prunebench.errors import PruneBenchError, QueryError
+from prunebench.errors import PruneBenchError
 from prunebench.judging.claims import Verdict
 from prunebench.plugins.discovery import Installed, find_installed
 
@@ -49,12 +49,10 @@ def since(path: Path | str, run_id: str, installed: Installed | None = None) -> 
 
 def _rows(path: Path | str, run_id: str) -> tuple[str, str, set[str]]:
     """The grid's name, its scale (empty for a file), and the ids of the rows that ended ok."""
-    from prunebench.store.sealed_client import sealed_queries
+    from prunebench.store.answers import own_queries
 
     asked = ["select run_name, scale, run_id from runs", "select distinct trial_id from trials where status = 'ok'"]
-    runs, rows = sealed_queries(path, asked, run=run_id, row_limit=1_000_000)
-    if fault := runs.error or rows.error:
-        raise QueryError(fault)
+    runs, rows = own_queries(path, asked, run=run_id, row_limit=1_000_000)
     found = [(name, scale or "") for name, scale, known in runs.rows if known == run_id]
     name, scale = found[0] if found else ("", "")
     return name, scale, {row[0] for row in rows.rows}

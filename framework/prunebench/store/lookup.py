@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunebench.errors import QueryError, StoreError, did_you_mean
-from prunebench.store.sealed_client import sealed_query
+from prunebench.store.answers import own_query
 from prunebench.writing import quoted
 
 
 def run_of(path: Path | str, text: str) -> str:
     """The run whose id `text` is or begins, or the latest of the grid that is named so; raises StoreError otherwise."""
-    rows = sealed_query(path, "select run_id, run_name from runs order by started_at nulls first, run_id").rows
+    rows = own_query(path, "select run_id, run_name from runs order by started_at nulls first, run_id").rows
     ids = [str(row[0]) for row in rows]
     if text in ids:
         return text
@@ -29,7 +29,7 @@ def run_of(path: Path | str, text: str) -> str:
 def trial_of(path: Path | str, text: str) -> str:
     """The trial whose id begins with `text`; raises QueryError where none or several do."""
     sql = f"select distinct trial_id from trials where starts_with(trial_id, {quoted(text)}) limit 6"
-    found = [str(row[0]) for row in sealed_query(path, sql).rows] if text else []
+    found = [str(row[0]) for row in own_query(path, sql).rows] if text else []
     if len(found) == 1:
         return found[0]
     if found:

@@ -6,22 +6,18 @@ That guards against accidents and pasted SQL; it is no wall between people who d
 
 from __future__ import annotations
 
-import io
 import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from prunebench.errors import PruneBenchError, QueryError
-from prunebench.store.names import distinct
-from prunebench.writing import quoted_name
+from prunebench.store.answers import Answer, answer, sent
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-ALLOWED = ("SELECT", "EXPLAIN")
 
 
 class Request(msgspec.Struct):
@@ -37,18 +33,6 @@ class Request(msgspec.Struct):
     parquet: bool = False
 
 
-class Answer(msgspec.Struct):
-    """What comes back: rows, a Parquet file's bytes, or an error in one line."""
-
-    error: str = ""
-    kind: str = "QueryError"  # the error's class
-    columns: list[str] = []
-    types: list[str] = []
-    rows: list[list[Any]] = []
-    is_cut: bool = False  # there were more rows than the limit
-    parquet: bytes = b""
-
-
 def main() -> None:
     """Answer one request."""
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Request)
@@ -56,7 +40,7 @@ def main() -> None:
         answers = answers_to(request)
     except PruneBenchError as error:
         answers = [Answer(error=str(error), kind=type(error).__name__)]
-    sys.stdout.buffer.write(msgspec.msgpack.encode(answers, enc_hook=str))
+    sys.stdout.buffer.write(sent(answers))
     sys.stdout.buffer.flush()
 
 
@@ -80,7 +64,7 @@ def _answer_to(connection: DuckDBPyConnection, sql: str, request: Request) -> An
     import duckdb
 
     try:
-        return _run(connection, sql, request)
+        return answer(connection, sql, request.row_limit, parquet=request.parquet)
     except (duckdb.OutOfMemoryException, MemoryError):
         return Answer(error=_too_much(request))
     except duckdb.InterruptException:
@@ -95,59 +79,6 @@ def seal(connection: DuckDBPyConnection, seconds: float) -> None:
     connection.execute("set enable_external_access = false")
     connection.execute("set disabled_filesystems = 'LocalFileSystem'")
     connection.execute("set lock_configuration = true")
-
-
-def _run(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:
-    statements = connection.extract_statements(sql)
-    if not statements:
-        raise QueryError("no statement; write a select")
-    if len(statements) > 1:
-        raise QueryError(
-            f"{len(statements)} statements; one select at a time (a pivot needs its values: `on x in (…)`)"
-        )
-    kind = statements[0].type.name
-    if kind not in ALLOWED:
-        raise QueryError(f"{kind.lower()} is not allowed here, only select and explain: results are read, not changed")
-    if request.parquet and kind == "SELECT":
-        return _parquet(connection, sql, request)
-    cursor = connection.execute(statements[0])
-    description = cursor.description or []
-    if any("TIME ZONE" in str(column[1]) for column in description):  # Python would need pytz for these
-        cursor = connection.execute(_as_text(connection, sql))
-    rows = [list(row) for row in cursor.fetchmany(request.row_limit + 1)]
-    if any("HUGEINT" in str(column[1]) for column in description):  # what a sum of integers is
-        rows = [[_in_64_bits(value) for value in row] for row in rows]
-    return Answer(
-        columns=distinct([column[0] for column in description]),
-        types=[str(column[1]) for column in description],
-        rows=rows[: request.row_limit],
-        is_cut=len(rows) > request.row_limit,
-    )
-
-
-def _in_64_bits(value: Any) -> Any:
-    """`value`, as text where it is an integer too large to send."""
-    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
-
-
-def _as_text(connection: DuckDBPyConnection, sql: str) -> str:
-    """The same query with its times of a zone as text."""
-    relation = connection.sql(sql)
-    numbered = enumerate(zip(distinct(relation.columns), map(str, relation.types), strict=True), start=1)
-    texts = [
-        f"{f'cast(#{number} as varchar)' if 'TIME ZONE' in kind else f'#{number}'} as {quoted_name(name)}"
-        for number, (name, kind) in numbered
-    ]
-    return relation.project(", ".join(texts)).sql_query()
-
-
-def _parquet(connection: DuckDBPyConnection, sql: str, request: Request) -> Answer:
-    from prunebench.store.results import frame
-
-    rows = frame(connection, sql, limit=request.row_limit + 1)
-    buffer = io.BytesIO()
-    rows.head(request.row_limit).write_parquet(buffer)
-    return Answer(columns=rows.columns, parquet=buffer.getvalue(), is_cut=len(rows) > request.row_limit)
 
 
 def _limit_process(request: Request) -> None:

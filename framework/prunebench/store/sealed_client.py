@@ -11,7 +11,8 @@ import msgspec
 
 from prunebench import errors as errors_module
 from prunebench.errors import QueryError, StoreError, encodable
-from prunebench.store.sealed_child import Answer, Request
+from prunebench.store.answers import Answer
+from prunebench.store.sealed_child import Request
 
 GRACE_SECONDS = 2.0
 
