@@ -76,8 +76,8 @@ class Waiting:
 
     def read(self, rank: int | None = None) -> Product:
         """All of it, or with factors of the first components, as many of them as there are."""
-        left, right = (self.kept.part(place, rank) for place in (0, 1))
-        return Product(left.T, right, self.kept.part(2), self.total)
+        left, right = (self.kept.rows(place, rank) for place in (0, 1))
+        return Product(left.T, right, self.kept.rows(2), self.total)
 
 
 def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) -> nn.Module:
@@ -113,7 +113,7 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
             return kept(task, (made.packed.T, made.order))
 
         waiting: Kept = task.once(("pivots", method.name, method.key, name), compute)
-        return Elimination(waiting.part(0, ranks[name]).T, waiting.part(1))
+        return Elimination(waiting.rows(0, ranks[name]).T, waiting.rows(1))
 
     def energies_of(name: str) -> Tensor:
         return found(name, 0).energies

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prunebench_methods.masks.pattern_math import block_mask
 from prunebench_methods.masks.patterns import Pattern
-from prunebench_methods.shared.feedback import inverse_root, sweep
+from prunebench_methods.shared.feedback import inverse_root, step_of, sweep
 
 if TYPE_CHECKING:
     from prunebench_methods.masks.sparsegpt import SparseGPT
@@ -21,8 +21,10 @@ def corrected(weight: Tensor, moment: Tensor, method: SparseGPT) -> tuple[Tensor
         return weight, torch.ones_like(weight, dtype=torch.bool)
     sizes = input_sizes(moment) if method.scale == "jacobi" else torch.ones_like(moment[0])
     root = inverse_root(moment / torch.outer(sizes, sizes), method.damp)
-    chooser = Masker(torch.ones_like(weight, dtype=torch.bool), method.wanted)
-    scaled = sweep(weight * sizes.to(weight.dtype), root, chooser, method.block)
+    mask = torch.ones_like(weight.T, dtype=torch.bool, memory_format=torch.contiguous_format).T  # columns together
+    chooser = Masker(mask, method.wanted)
+    step = step_of(method.wanted.group, method.block)
+    scaled = sweep(weight * sizes.to(weight.dtype), root, chooser, method.block, step)
     return torch.where(chooser.mask, scaled / sizes.to(weight.dtype), 0), chooser.mask
 
 

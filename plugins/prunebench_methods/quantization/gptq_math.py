@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prunebench_methods.quantization.grids import Grid, fitted_grid
-from prunebench_methods.shared.feedback import BLOCK, inverse_root, sweep
+from prunebench_methods.shared.feedback import BLOCK, inverse_root, step_of, sweep
 
 if TYPE_CHECKING:
     from prunebench_methods.quantization.gptq import GPTQ
@@ -23,7 +23,10 @@ def fed_back(weight: Tensor, moment: Tensor, method: GPTQ) -> tuple[Grid, Tensor
     root = inverse_root(moment[order][:, order], method.damp)
     rounder = Rounder(weight, order, group, method)
     whole = group * max(1, BLOCK // group)  # a block begins where a group does
-    sweep(weight[:, order], root, rounder, BLOCK if method.static_groups else whole)
+    if method.static_groups:
+        sweep(weight[:, order], root, rounder)
+    else:
+        sweep(weight[:, order], root, rounder, whole, step_of(group, whole))
     return rounder.grid(), rounder.codes
 
 
@@ -31,32 +34,41 @@ class Rounder:
     """Rounds columns in an order; scales are known beforehand, or found as a group begins."""
 
     def __init__(self, weight: Tensor, order: Tensor, group: int, method: GPTQ) -> None:
-        self.order, self.group, self.method = order, group, method
+        self.order, self.group, self.method = order.tolist(), group, method
         start = fitted_grid(weight, group, method.bits, symmetric=method.symmetric)
-        self.scales = start.scales.clone()
-        self.zeros = start.zeros.clone() if isinstance(start.zeros, Tensor) else start.zeros
+        self.scales = start.scales.T.contiguous().T  # a group of all rows lies together
+        self.zeros = start.zeros.T.contiguous().T if isinstance(start.zeros, Tensor) else start.zeros
         self.codes = torch.zeros_like(weight.T, memory_format=torch.contiguous_format).T
+        self.columns = self.codes.T.unbind()
         self.gone = weight.T.contiguous().T == 0
+        self.has_gone = self.gone.any(0).tolist()
 
     def grid(self) -> Grid:
         """The grid of the whole weight."""
         return Grid(self.scales, self.zeros, self.method.bits)
+
+    @property
+    def top(self) -> int:
+        """The largest code."""
+        return (1 << self.method.bits) - 1
 
     def begin(self, block: Tensor, first: int, scale: Tensor) -> None:
         """See `feedback.Chooser`."""
 
     def column(self, block: Tensor, place: int, first: int) -> Tensor:
         """See `feedback.Chooser`."""
-        at = int(self.order[first + place])
+        at = self.order[first + place]
         number = at // self.group
         if not self.method.static_groups and at % self.group == 0:
             self._fit(block[:, place : place + self.group], number)
-        zeros = self.zeros[:, number : number + 1] if isinstance(self.zeros, Tensor) else self.zeros
-        grid = Grid(self.scales[:, number : number + 1], zeros, self.method.bits)
-        wanted = torch.where(self.gone[:, at], 0, block[:, place])[:, None]
-        codes = grid.codes(wanted)
-        self.codes[:, at] = codes[:, 0]
-        return grid.values(codes)[:, 0]
+        wanted = block[:, place]
+        if self.has_gone[at]:
+            wanted = torch.where(self.gone[:, at], 0, wanted)
+        scales = self.scales[:, number]
+        zeros = self.zeros[:, number] if isinstance(self.zeros, Tensor) else self.zeros
+        codes = torch.div(wanted, scales, out=self.columns[at])  # as `Grid.codes` and `Grid.values` have it
+        codes.add_(zeros).round_().clamp_(0, self.top)
+        return (codes - zeros).mul_(scales)
 
     def _fit(self, columns: Tensor, number: int) -> None:
         found = fitted_grid(columns, 0, self.method.bits, symmetric=self.method.symmetric)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 BLOCK = 128  # columns whose corrections are applied to the rest at once
+STEP = 32  # to the rest of their block
+SMALL = 96  # side of a triangle that is not halved
 RAISED = 10.0  # the damping grows so while H is not positive definite in float64
 
 
@@ -49,24 +51,52 @@ def inverse_root(moment: Tensor, damp: float) -> Tensor:
             break
         damp *= RAISED
     upper = lower.flip(0, 1)
-    identity = torch.eye(len(upper), dtype=upper.dtype, device=upper.device)
-    result: Tensor = torch.linalg.solve_triangular(upper, identity, upper=True)
-    return result
+    del lower  # of a wide layer each of these matrices takes a part of what the network itself does
+    return inverse_triangle(upper)
 
 
-def sweep(weight: Tensor, root: Tensor, chooser: Chooser, block: int = BLOCK) -> Tensor:
-    """The new weight (m, n): every column as `chooser` has it, corrections of later blocks made a block at a time."""
+def inverse_triangle(upper: Tensor) -> Tensor:
+    """The inverse of an upper triangle (n, n), half by half: less work than n right sides, in products."""
+    half = len(upper) // 2
+    if len(upper) <= SMALL:
+        identity = torch.eye(len(upper), dtype=upper.dtype, device=upper.device)
+        solved: Tensor = torch.linalg.solve_triangular(upper, identity, upper=True)
+        return solved
+    found = torch.zeros_like(upper)
+    first, second = inverse_triangle(upper[:half, :half]), inverse_triangle(upper[half:, half:])
+    found[:half, :half], found[half:, half:] = first, second
+    torch.mm(first, upper[:half, half:] @ second, out=found[:half, half:]).neg_()
+    return found
+
+
+def step_of(group: int, block: int) -> int:
+    """Columns after which the rest of a block is corrected, where a chooser reads so many from the first of a group."""
+    return STEP if group <= STEP and STEP % max(1, group) == 0 else block
+
+
+def sweep(weight: Tensor, root: Tensor, chooser: Chooser, block: int = BLOCK, step: int = STEP) -> Tensor:
+    """The new weight (m, n): every column as `chooser` has it, corrections of later blocks made a block at a time.
+
+    Within a block they are made at once for `step` columns, and for the others when those are done; the chooser reads
+    no column beyond those.
+    """
     root = root.to(weight.dtype)
     work = weight.T.clone(memory_format=torch.contiguous_format)  # (n, m): a column of W lies together
     for first in range(0, len(work), block):
         last = min(first + block, len(work))
         part, triangle = work[first:last], root[first:last, first:last]
-        chooser.begin(part.T, first, triangle.diagonal())
-        errors = torch.empty_like(part)
-        for place in range(last - first):
-            chosen = chooser.column(part.T, place, first)
-            torch.sub(part[place], chosen, out=errors[place]).div_(triangle[place, place])
-            part[place + 1 :].addr_(triangle[place, place + 1 :], errors[place], alpha=-1)
-            part[place] = chosen
+        scales = triangle.diagonal()
+        chooser.begin(part.T, first, scales)
+        errors, lengths = torch.empty_like(part), scales.tolist()
+        rows = list(zip(part.unbind(), errors.unbind(), triangle.unbind(), strict=True))
+        for start in range(0, last - first, step):
+            end = min(start + step, last - first)
+            for place in range(start, end):
+                column, error, row = rows[place]
+                chosen = chooser.column(part.T, place, first)
+                torch.sub(column, chosen, out=error).div_(lengths[place])
+                part[place + 1 : end].addr_(row[place + 1 : end], error, alpha=-1)
+                column.copy_(chosen)
+            part[end:].addmm_(triangle[start:end, end:].T, errors[start:end], alpha=-1)
         work[last:].addmm_(root[first:last, last:].T, errors, alpha=-1)
     return work.T

@@ -99,9 +99,8 @@ class Place:
     shape: torch.Size
 
     def read(self, first: int | None = None) -> Tensor:
-        """A new tensor; of its first rows alone, where a number of them is said."""
-        shape = self.shape if first is None else (min(first, self.shape[0]), *self.shape[1:])
-        found = torch.empty(shape, dtype=self.dtype)
+        """A new tensor: all of it, or its `first` rows."""
+        found = torch.empty(self.shape if first is None else (first, *self.shape[1:]), dtype=self.dtype)
         self.shelf.read(self.start, found)
         return found
 
@@ -116,10 +115,12 @@ class Kept:
         """All of them; those at hand are shared, never write into them."""
         return tuple(part if isinstance(part, Tensor) else part.read() for part in self.parts)
 
-    def part(self, place: int, first: int | None = None) -> Tensor:
-        """One of them, or its first rows; shared as well."""
+    def rows(self, place: int, first: int | None = None) -> Tensor:
+        """One of them, or its `first` rows, which alone are read; shared where it is at hand."""
         part = self.parts[place]
-        return part[:first] if isinstance(part, Tensor) else part.read(first)
+        if isinstance(part, Tensor):
+            return part[:first]
+        return part.read(None if first is None else min(first, part.shape[0]))
 
 
 def shelf_of(task: Task) -> Shelf | None:

@@ -17,6 +17,7 @@ from prunebench_methods.quantization.gptq import GPTQ
 from prunebench_methods.quantization.grids import codes_of, fitted_grid, packed_codes, unpacked_weight
 from prunebench_methods.quantization.hqq import HQQ
 from prunebench_methods.quantization.rtn import RoundToNearest
+from prunebench_methods.shared.feedback import inverse_triangle, step_of, sweep
 from prunebench_methods.shared.grams import Gram
 from prunebench_methods.shared.replace import linear_and_conv_layers
 from prunebench_methods.shared.storage import HEADER_BYTES, dense_byte_count
@@ -75,7 +76,7 @@ def plain_gptq(weight: Array, inputs: Array, bits: int, damp: float, order: NDAr
     for column in range(work.shape[1]):
         inverse = np.linalg.inv(second[column:, column:])
         codes = np.clip(np.round(work[:, column] / scale) + zero, 0, 2**bits - 1)
-        value = scale * (codes - zero)
+        value = np.where(weight[:, order[column]] == 0, 0, scale * (codes - zero))
         work[:, column:] -= np.outer((work[:, column] - value) / inverse[0, 0], inverse[0])
         work[:, column] = value
     return work[:, np.argsort(order)]
@@ -117,12 +118,48 @@ def test_rounding_to_the_nearest_equals_its_definition(bits: int, group: int) ->
 
 
 @pytest.mark.parametrize("act_order", [True, False])
-@pytest.mark.parametrize("row_count", [400, 20])
-def test_gptq_equals_surgery_with_explicit_inverses(act_order: bool, row_count: int) -> None:
-    weight, inputs = weight_of(), inputs_of(row_count)
-    order = np.argsort(-np.square(inputs).mean(0), kind="stable") if act_order else np.arange(32)
+@pytest.mark.parametrize(("row_count", "columns"), [(400, 32), (20, 32), (400, 150)])
+def test_gptq_equals_surgery_with_explicit_inverses(act_order: bool, row_count: int, columns: int) -> None:
+    weight, inputs = weight_of(inputs=columns), inputs_of(row_count, columns)
+    weight[:3, ::7] = 0  # stays at zero
+    order = np.argsort(-np.square(inputs).mean(0), kind="stable") if act_order else np.arange(columns)
     found = rounded_by(GPTQ(bits=3, act_order=act_order), weight, inputs)
     np.testing.assert_allclose(found, plain_gptq(weight, inputs, 3, 0.01, order), atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 96, 97, 300])
+def test_a_triangle_is_inverted_half_by_half(size: int) -> None:
+    generator = np.random.default_rng(0)
+    upper = np.triu(generator.standard_normal((size, size))) / size + np.diag(generator.uniform(0.5, 2, size))
+    found = inverse_triangle(torch.tensor(upper)).numpy()
+    np.testing.assert_allclose(found, np.linalg.inv(upper), atol=1e-12)
+    assert not np.tril(found, -1).any()
+
+
+@pytest.mark.parametrize("group", [1, 4, 24, 32, 64])
+@pytest.mark.parametrize("block", [128, 192, 256])
+def test_a_chooser_that_reads_a_group_ahead_finds_it_corrected(group: int, block: int) -> None:
+    class Means:
+        """Columns become their group's mean by row, from what the group is as it begins."""
+
+        def begin(self, block: torch.Tensor, first: int, scale: torch.Tensor) -> None:
+            """Nothing."""
+
+        def column(self, block: torch.Tensor, place: int, first: int) -> torch.Tensor:
+            if (first + place) % group == 0:
+                self.mean = block[:, place : place + group].mean(1)
+            return self.mean
+
+    block -= block % group
+    weight, root = weight_of(5, 384), np.triu(np.random.default_rng(2).standard_normal((384, 384))) / 40 + np.eye(384)
+    work = weight.copy()
+    for column in range(384):
+        if column % group == 0:
+            mean = work[:, column : column + group].mean(1)
+        work[:, column + 1 :] -= np.outer((work[:, column] - mean) / root[column, column], root[column, column + 1 :])
+        work[:, column] = mean
+    found = sweep(torch.tensor(weight), torch.tensor(root), Means(), block, step_of(group, block))
+    np.testing.assert_allclose(found.numpy(), work, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("row_count", [400, 20])

@@ -133,9 +133,11 @@ def test_wanda_equals_its_definition() -> None:
     np.testing.assert_allclose(masked_by(Wanda(keep=0.4), weight, inputs), plain_wanda(weight, inputs, 0.4))
 
 
-@pytest.mark.parametrize(("block", "inputs"), [(8, 400), (32, 400), (128, 400), (8, 20)])
-def test_sparsegpt_equals_surgery_with_explicit_inverses(block: int, inputs: int) -> None:
-    weight, data = weight_of(), correlated(inputs)
+@pytest.mark.parametrize(
+    ("block", "inputs", "columns"), [(8, 400, 32), (32, 400, 32), (128, 400, 32), (8, 20, 32), (128, 400, 150)]
+)
+def test_sparsegpt_equals_surgery_with_explicit_inverses(block: int, inputs: int, columns: int) -> None:
+    weight, data = weight_of(inputs=columns), correlated(inputs, columns)
     expected = plain_sparsegpt(weight, data, 0.4, block, 0.01)
     np.testing.assert_allclose(masked_by(SparseGPT(keep=0.4, block=block), weight, data), expected, atol=1e-7)
 

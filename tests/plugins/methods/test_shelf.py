@@ -112,9 +112,9 @@ def test_of_a_tensor_on_the_shelf_the_first_rows_can_be_read_alone(monkeypatch: 
     whole = Shelf.read
     monkeypatch.setattr(Shelf, "read", lambda self, start, into: read.append(into.nbytes) or whole(self, start, into))
     for count in (0, 1, 4, 6, 9):
-        assert torch.equal(kept.part(1, count), numbers.T[:count])
-        assert torch.equal(at_hand.part(0, count), numbers.T[:count])
-    assert torch.equal(kept.part(1), numbers.T) and torch.equal(kept.part(2), numbers[0])
+        assert torch.equal(kept.rows(1, count), numbers.T[:count])
+        assert torch.equal(at_hand.rows(0, count), numbers.T[:count])
+    assert torch.equal(kept.rows(1), numbers.T) and torch.equal(kept.rows(2), numbers[0])
     assert read == [0, 16, 64, 96, 96, 96, 24]
 
 
