@@ -14,7 +14,8 @@ allocator of workers. Lines:
   eigenproblems at the same time: seconds on another machine, or beside other work, are to be read by those.
 - solvers: CPU seconds of SparseGPT and GPTQ over all layers, Gram matrices at hand.
 - forms: how many times as fast as dense its blocks are, a window of 512 tokens (of the first five blocks) and one token
-  behind 512 others (of all): two factors and pivot rows.
+  behind 512 others (of all): two factors and pivot rows; and without any linear layer, which is the bound of what low
+  rank can gain: halved layers take half of the difference.
 - widths: the same of narrower MLPs, and over a network that was built so narrow (the bound).
 """
 
@@ -149,12 +150,45 @@ def speeds(given: Given, before: nn.Module, after: nn.Module) -> str:
     return f"{gain(*prefill, window):.2f}x prefill, {gain(*decode, token):.2f}x decode"
 
 
+class Standing(nn.Module):
+    """Takes a linear layer's place and multiplies nothing: some of its inputs again and again, as many as outputs."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.count = layer.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., n) to (..., m)."""
+        repeats = -(-self.count // x.shape[-1])
+        return torch.cat([x] * repeats, -1)[..., : self.count].contiguous()
+
+
+def unmultiplied(network: nn.Module) -> nn.Module:
+    """A copy whose blocks have no linear layers."""
+    own = copy.deepcopy(network)
+    linear = [(block, name) for block in own.model.layers for name, one in block.named_modules() if is_linear(one)]
+    for block, name in linear:
+        block.set_submodule(name, Standing(block.get_submodule(name)))
+    return own
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether it is a linear layer."""
+    return isinstance(module, nn.Linear)
+
+
 def forms(given: Given) -> Iterator[str]:
-    """Both forms at every share, behind dense against itself."""
+    """Both forms at every share, behind dense against itself and against blocks that multiply nothing."""
     yield f"dense again: {speeds(given, given.network, copy.deepcopy(given.network))}"
+    yield f"without linear layers: {speeds(given, given.network, unmultiplied(given.network))}"
     for keep in given.keep:
-        for form in ("factors", "pivot"):
-            after, _ = given.pruned(WhitenedSvd(keep=keep, form=form))
+        methods = {
+            "factors": WhitenedSvd(keep=keep),
+            "factors, no bias, ranks of 16": WhitenedSvd(keep=keep, centred=False, round_to=16),
+            "pivot": WhitenedSvd(keep=keep, form="pivot"),
+        }
+        for form, method in methods.items():
+            after, _ = given.pruned(method)
             yield f"{form} at {keep:g}: {speeds(given, given.network, after)}"
 
 
