@@ -7,7 +7,8 @@ calls; `torch.utils.benchmark`'s autorange), in random order, while `--load` pro
 spread over fresh processes. The truth is known: 1 for a copy, 20/21 where the second network makes 21 passes for the
 first one's 20. Every second repeat also times a large network against its copy, at batch 1 and 64: 144 MB of weights,
 more than a cache holds.
-`--runtime onnxruntime` (or openvino, …) times the same networks there. The last lines are the
+`--runtime onnxruntime` (or openvino) times the same networks there. They are exported once, to `--files` where a folder
+is named, and compiled anew in every repeat, before its seconds begin. The last lines are the
 table of docs/measuring.md. In two parts, side by side, and together:
 
     python benchmarks/latency_aa.py --repeats 50 --out a.jsonl
@@ -29,12 +30,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from tempfile import TemporaryDirectory
+from typing import Literal, get_args
 
 import torch
 from aa_table import Row, rows_in, summary
 from prunebench.engine.executors.process import KEEP_BLOCKS
-from prunebench.measure.latency.latency import latency
+from prunebench.measure.latency.latency import latency, measured
+from prunebench.measure.latency.sides import Comparison
+from prunebench.measure.runtimes.artifact import Artifact
+from prunebench.measure.runtimes.exporting import exported, onnx_bytes
 from prunebench.measure.statistics import verdict
 from prunebench.records import LatencyProtocol, Runtime
 from prunebench_models.convolutional import LeNet5
@@ -42,6 +47,7 @@ from prunebench_models.fully_connected import LargeFcn, SimpleFcn
 from torch import Tensor, nn
 from torch.utils import benchmark
 
+OnnxRuntime = Literal["onnxruntime", "openvino"]
 PASSES = 20
 MODELS = {"simple_fcn": SimpleFcn(), "lenet5": LeNet5(), "large_fcn": LargeFcn()}
 BATCH = 64
@@ -72,9 +78,34 @@ def pair_of(model: str, planted: bool, seed: int) -> tuple[nn.Module, nn.Module,
     return network, copy.deepcopy(network), 1.0
 
 
+def onnx_of(model: str, passes: int, folder: Path, x: Tensor) -> bytes:
+    """The network with so many passes, or plain for none, as the file that all repeats share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{model}-{passes}.onnx"
+    if not path.exists():
+        network = MODELS[model].build(10)
+        path.write_bytes(onnx_bytes(exported((Sliced(network, passes) if passes else network).eval(), x)))
+    return path.read_bytes()
+
+
+def exported_pair(model: str, planted: bool, folder: Path, x: Tensor, runtime: OnnxRuntime) -> Sequence[nn.Module]:
+    """The same pair for another runtime, compiled."""
+    sides = [
+        Artifact(onnx_of(model, passes, folder, x), runtime, None)
+        for passes in ((PASSES, PASSES + 1) if planted else (0, 0))
+    ]
+    for side in sides:
+        side.runner(x, 1, False)
+    return sides
+
+
 def paired(first: nn.Module, second: nn.Module, x: Tensor, seed: int, protocol: LatencyProtocol) -> Row:
     """What prunebench says."""
-    found = latency(first, second, x, replace(protocol, batch=(len(x),)), "cpu", seed)[0]
+    protocol = replace(protocol, batch=(len(x),))
+    if isinstance(first, Artifact):
+        found = measured(Comparison(first, second, x, protocol, torch.device("cpu"), seed + len(x)))
+    else:
+        found = latency(first, second, x, protocol, "cpu", seed)[0]
     said = verdict(found.speedup, found.speedup_low, found.speedup_high)
     blocks = {"dense": found.dense_ms, "pruned": found.pruned_ms, "rounds": found.round_index}
     blocks |= {"dense_wall": found.dense_wall_ms, "pruned_wall": found.pruned_wall_ms}
@@ -106,7 +137,7 @@ def autorange(first: nn.Module, second: nn.Module, x: Tensor) -> Row:
         return {"speedup": middle(first) / middle(second)}
 
 
-def measure(seed: int, protocol: LatencyProtocol, networks: Sequence[str]) -> Iterator[Row]:
+def measure(seed: int, protocol: LatencyProtocol, networks: Sequence[str], files: Path) -> Iterator[Row]:
     """One repeat: every network, copied and planted, by every protocol, in random order."""
     tasks = SMALL + (LARGE if seed % LARGE_EVERY == 0 else [])
     tasks = [task for task in tasks if task[0] in networks]
@@ -114,6 +145,8 @@ def measure(seed: int, protocol: LatencyProtocol, networks: Sequence[str]) -> It
     for model, batch, planted in rng.sample(tasks, len(tasks)):
         first, second, truth = pair_of(model, planted, seed)
         x = torch.randn(batch, *MODELS[model].input_shape)
+        if protocol.runtime == "onnxruntime" or protocol.runtime == "openvino":
+            first, second = exported_pair(model, planted, files, x, protocol.runtime)
         ways: dict[str, Callable[[], Row]] = {
             "prunebench": lambda f=first, s=second, x=x: paired(f, s, x, seed, protocol),
         }
@@ -159,12 +192,12 @@ def rows_of(args: argparse.Namespace) -> list[Row]:
     """All repeats, `--per-process` of them in each fresh process."""
     rows: list[Row] = []
     environment = {"GLIBC_TUNABLES": KEEP_BLOCKS, **os.environ}  # as workers have it
-    with neighbours(args.load):
+    with neighbours(args.load), TemporaryDirectory() as own:
         end = args.first + args.repeats
         for first in range(args.first, end, args.per_process):
             last = min(end, first + args.per_process)
             command = [sys.executable, __file__, "--child", str(first), str(last), "--seconds", str(args.seconds)]
-            command += ["--networks", *args.networks, "--runtime", args.runtime]
+            command += ["--networks", *args.networks, "--runtime", args.runtime, "--files", args.files or own]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             rows += rows_in(done.stdout)
             keep(args.out, rows)
@@ -190,6 +223,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--table", type=Path, nargs="+", help="only print the table of rows kept by --out")
     parser.add_argument("--networks", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--runtime", default="torch", choices=get_args(Runtime), help="what runs both networks")
+    parser.add_argument("--files", type=Path, help="keep what is exported for another runtime, for the next call")
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--busy", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -204,7 +238,7 @@ def main() -> None:
     if args.child:
         torch.set_num_threads(1)
         for seed in range(*args.child):
-            for row in measure(seed, protocol, args.networks):
+            for row in measure(seed, protocol, args.networks, args.files):
                 print(json.dumps(row), flush=True)
         return None
     rows = [row for path in args.table for row in rows_in(path.read_text())] if args.table else rows_of(args)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -73,17 +74,32 @@ def speedup_interval(
     level: float = LOOKED,
     *,
     by_rounds: bool = False,
+    by_sessions: bool = False,
 ) -> Interval:
     """Speed-up with its 95 % interval: Student-t over the rounds' log ratios, so that a round's own bias counts.
 
     Many blocks of a single call are judged by the ratios of neighbours (`latency/pairwise_interval.py`). `by_rounds`
-    turns that off for fresh processes: a few of them are too few to tell what each has of its own.
+    turns that off for fresh processes: a few of them are too few to tell what each has of its own. `by_sessions` says
+    that rounds are sessions of another runtime, which may be few as well: what they have of their own, by which the
+    neighbours' interval is widened, is then an estimate from so many, and widened to what Student's t says of that.
     """
     if not by_rounds and neighbours.are_enough(dense_ms, pruned_ms, round_index):
         logs = Interval(*neighbours.pair_logs(dense_ms, pruned_ms, round_index, level))
+        if by_sessions:
+            logs = _wider(logs, _t_over_normal(0.5 + level / 2, len(set(round_index)) - 1))
     else:
         logs = t_interval(round_logs(dense_ms, pruned_ms, round_index), level)
     return Interval(math.exp(logs.value), math.exp(logs.low), math.exp(min(logs.high, 700.0)))
+
+
+def _wider(found: Interval, times: float) -> Interval:
+    return Interval(
+        found.value, found.value - times * (found.value - found.low), found.value + times * (found.high - found.value)
+    )
+
+
+def _t_over_normal(probability: float, freedom: int) -> float:
+    return t_quantile(probability, freedom) / NormalDist().inv_cdf(probability)
 
 
 def verdict(speedup: float, low: float, high: float, floor: float = 0.0) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 
@@ -146,6 +147,19 @@ def test_sides_that_are_built_anew_move_in_fewer_rounds(move_seconds: float, rou
     assert made.least_rounds * made.pairs >= 40 or rounds
 
 
+def test_a_round_of_sides_that_take_long_to_build_has_more_pairs() -> None:
+    """A pair of blocks takes 12 ms. Half of a building of 0.6 s lasts as long as 25, and groups are of two."""
+    pairs_of = {s: plan(warmed(6.0, 6.0), CpuClock(), 20, 60.0, "copy", s, rebuilt=True).pairs for s in (0.1, 0.6, 9.0)}
+    assert pairs_of == {0.1: schedule.PAIRS, 0.6: 24, 9.0: schedule.MOST_PAIRS}
+    assert plan(warmed(6.0, 6.0), CpuClock(), 20, 60.0, "copy", 0.6).pairs == schedule.PAIRS
+
+
+def test_building_has_time_of_its_own_for_ten_rounds_and_no_more_than_timing() -> None:
+    assert schedule.building_seconds(3.0, 0.02) == pytest.approx(0.2)
+    assert schedule.building_seconds(3.0, 0.5) == 3.0
+    assert schedule.building_seconds(-1.0, 0.5) == 0.0
+
+
 class Timed:
     """A clock whose calls take wall time: `ms` of the processor, stretched as the machine gets busier."""
 
@@ -160,6 +174,41 @@ class Timed:
         wall_ms = ms * (self.stretch if self.time.now >= self.busy_from else 1.0)
         self.time.now += calls * wall_ms / 1000
         return Block(ms, wall_ms, ms)
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch, fake_time: FakeTime) -> list[float]:
+    """Sides that another runtime builds: when each pair of them began to be built, which takes 0.35 s."""
+    began: list[float] = []
+
+    def elsewhere(dense: Side, pruned: Side, move: places.Move, rng: random.Random) -> tuple[Side, Side]:
+        began.append(fake_time.now)
+        fake_time.now += 0.35
+        return Side(copy.copy(dense.network), dense.x), Side(copy.copy(pruned.network), pruned.x)
+
+    monkeypatch.setattr(places, "is_rebuilt", lambda side: True)
+    monkeypatch.setattr(places, "size_of", lambda dense, pruned: 1)
+    monkeypatch.setattr(places, "elsewhere", elsewhere)
+    return began
+
+
+def test_sides_that_take_long_to_build_have_ten_rounds_all_the_same(built: list[float], fake_time: FakeTime) -> None:
+    """3 s for the timing, of which ten pairs of 0.35 s and their blocks would not leave enough, and 3 s beside."""
+    blocks = time_pair(fake_pair(Timed(fake_time), 2.0, 2.0), 20, 3.0, precision=0.0)
+    rounds = set(blocks.round_index)
+    assert 3.0 < fake_time.now <= 6.0 + 0.35
+    assert len(rounds) >= ROUNDS
+    assert len(built) == len(rounds), "what was built to see how long it takes is the first round's"
+
+
+def test_sides_that_are_built_are_timed_twice_as_precisely(
+    monkeypatch: pytest.MonkeyPatch, built: list[float], fake_time: FakeTime
+) -> None:
+    rebuilt = time_pair(fake_pair(FakeClock(random.Random(0), 0.02)), 20, 60.0)
+    monkeypatch.setattr(places, "is_rebuilt", lambda side: False)
+    copied = time_pair(fake_pair(FakeClock(random.Random(0), 0.02)), 20, 60.0)
+    assert rebuilt.stopped == copied.stopped == "precision"
+    assert rebuilt.half_width() <= pairs.PRECISION / 2 < copied.half_width() <= pairs.PRECISION
 
 
 @pytest.mark.parametrize("ms", [0.05, 3.0, 55.0])

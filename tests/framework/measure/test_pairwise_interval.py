@@ -84,6 +84,41 @@ def test_a_speedup_of_many_long_blocks_is_that_of_neighbours():
     assert (equal.value, equal.low, equal.high) == (1.0, 1.0, 1.0)
 
 
+def test_few_sessions_widen_the_interval_to_what_students_t_says():
+    """2.353 and 1.645 are the 95th percentiles of Student's t with three degrees of freedom and of the normal one."""
+    measured = blocks(np.random.default_rng(4), 4, 12, bias=0.03)
+    plain, wider = (speedup_interval(*measured, level=0.9, by_sessions=way) for way in (False, True))
+    for bound in ("low", "high"):
+        ratio = math.log(getattr(wider, bound) / wider.value) / math.log(getattr(plain, bound) / plain.value)
+        assert ratio == pytest.approx(2.3534 / 1.6449, rel=1e-4)
+    assert wider.value == plain.value
+
+
+@pytest.mark.parametrize("rounds", [4, 10])
+def test_the_interval_of_few_sessions_holds_the_truth_where_they_differ_most(rounds):
+    """Each has 3 % of its own, a pair of blocks 4 %: without Student's t the interval of four holds it too rarely."""
+    rng = np.random.default_rng(6)
+    held = {True: 0, False: 0}
+    for _ in range(200):
+        measured = blocks(rng, rounds, 12, bias=0.03, effect=0.05)
+        for way in held:
+            found = speedup_interval(*measured, by_sessions=way)
+            held[way] += found.low <= math.exp(0.05) <= found.high
+    assert held[True] >= 0.94 * 200
+    assert held[False] < held[True]
+
+
+def test_sessions_of_another_runtime_are_judged_as_such():
+    dense, pruned, rounds = blocks(np.random.default_rng(3), 5, 12)
+    timed = [[Block(ms, ms, ms) for ms in side] for side in (dense, pruned)]
+    network, x = nn.Identity(), torch.zeros(64, 1)
+    for runtime in ("torch", "onnxruntime", "openvino", "executorch"):
+        asked = Comparison(network, network, x, LatencyProtocol(runtime=runtime), torch.device("cpu"), 0)
+        found = _record(Blocks(*timed, rounds), asked, 1.0, {}, ())
+        wanted = speedup_interval(dense, pruned, rounds, by_sessions=runtime != "torch")
+        assert (found.speedup_low, found.speedup_high) == pytest.approx((wanted.low, wanted.high), rel=1e-6)
+
+
 @pytest.mark.parametrize("processes", [1, 5])
 def test_fresh_processes_are_judged_by_rounds(processes):
     dense, pruned, rounds = blocks(np.random.default_rng(3), 5, 12)

@@ -24,7 +24,7 @@ from prunebench.measure.latency.fresh_processes import NotPortable, in_fresh_pro
 from prunebench.measure.latency.in_turns import Waiting
 from prunebench.measure.latency.odd_calls import FRESH_INPUTS, REMEMBERS, has_uneven_calls, times_longer_when_new
 from prunebench.measure.latency.pairs import PRECISION, Blocks, Pair, time_pair
-from prunebench.measure.latency.schedule import ROUNDS
+from prunebench.measure.latency.placement import is_rebuilt
 from prunebench.measure.latency.sides import Comparison, quiet
 from prunebench.measure.runtimes.artifact import PROVIDERS
 from prunebench.measure.runtimes.exporting import Unexportable
@@ -160,7 +160,9 @@ def blocks_of(comparison: Comparison, precision: float = PRECISION) -> Blocks:
             kept = [Kept.of(one.network) for one in sides]
             now = time.perf_counter()
             pair = Pair(*sides, clock_for(comparison.device, protocol.threads), random.Random(comparison.seed))
-            seconds = protocol.max_seconds - (now - started) - (now - ready)  # comparing takes as long as keeping did
+            seconds = protocol.max_seconds - 2 * (now - ready)  # comparing takes as long as keeping did
+            if not is_rebuilt(pair.dense):
+                seconds -= ready - started
             blocks = time_pair(pair, protocol.groups, seconds, compiled=protocol.compile, precision=precision)
             blocks.times_longer_when_new = times_longer_when_new(comparison, sides, pair.clock)
             for one, own in zip(sides, kept, strict=True):
@@ -196,8 +198,8 @@ def _record(
     protocol, batch = asked.protocol, samples.count(asked.x)
     clock = clock_for(asked.device, protocol.threads)
     dense_ms, pruned_ms = _column(blocks.dense, "ms"), _column(blocks.pruned, "ms")
-    is_by_rounds = protocol.rounds > 1 or _are_few(blocks, protocol)
-    speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index, by_rounds=is_by_rounds)
+    kind = {"by_rounds": protocol.rounds > 1, "by_sessions": protocol.runtime in PROVIDERS}
+    speedup = speedup_interval(dense_ms, pruned_ms, blocks.round_index, **kind)
     contention = _contention(blocks, clock)
     middle = median(pruned_ms)
     return Latency(
@@ -230,11 +232,6 @@ def _record(
         flags=(*flags, *_flags(blocks, clock, contention, conditions)),
         conditions=conditions,
     )
-
-
-def _are_few(blocks: Blocks, protocol: LatencyProtocol) -> bool:
-    """Whether another runtime's sessions are too few to tell from pairs of blocks what each has of its own."""
-    return protocol.runtime in PROVIDERS and len(set(blocks.round_index)) < ROUNDS
 
 
 def _column(blocks: list[Block], name: str) -> tuple[float, ...]:

@@ -13,13 +13,23 @@ from dataclasses import dataclass, field, replace
 
 from prunebench.measure.latency import placement as places
 from prunebench.measure.latency.blocks import Block, Clock, Side
-from prunebench.measure.latency.schedule import LEAST_ROUNDS, REST_SECONDS, Schedule, Warmed, lost, plan, warm_up
+from prunebench.measure.latency.schedule import (
+    LEAST_ROUNDS,
+    REST_SECONDS,
+    Schedule,
+    Warmed,
+    building_seconds,
+    lost,
+    plan,
+    warm_up,
+)
 from prunebench.measure.statistics import LOOKED, round_logs, t_interval
 
 WARM_SHARE = 0.1  # of the time for one batch size, for both sides together
 SECOND_LEAD = 0.25  # of the blocks: else a cost on every fifth call falls on each fifth, or on none, of four and a lead
 SHORT_ROUND = 20  # calls; the next round goes on from it, or a copy of the first would never come to its fifth call
 PRECISION = 0.01  # half-width of the interval at which it stops
+REBUILT_PRECISION = 0.5  # times that, where another runtime builds both sides: see docs/measuring.md
 MOST_ROUNDS = 20  # times as many as are asked for at least
 
 
@@ -98,7 +108,8 @@ def time_pair(
     """Blocks of both sides, warm-up included in `seconds`; to be called in inference mode, garbage collector off.
 
     At least `groups` groups where the time allows, and three pairs of blocks where it does not; more until the interval
-    is as narrow as `precision`. The first calls of `compiled` networks, which compile them, are not counted in.
+    is as narrow as `precision`. The first calls of `compiled` networks, which compile them, are not counted in. Sides
+    that another runtime builds anew have more time, for that, and stop later.
     """
     start = time.perf_counter()
     cold = pair.blocks((1, 1))
@@ -112,7 +123,10 @@ def time_pair(
     else:  # so slow that the first calls have taken the time
         warmed = Warmed(first[0].ms, first[0].wall_ms), Warmed(first[1].ms, first[1].wall_ms)
     pair, move, move_seconds = _first_move(pair, warmed, compiled)
-    left, rebuilt = start + seconds - time.perf_counter(), places.is_rebuilt(pair.dense)
+    rebuilt = places.is_rebuilt(pair.dense)
+    if rebuilt:
+        seconds, precision = seconds + building_seconds(seconds, move_seconds), precision * REBUILT_PRECISION
+    left = start + seconds - time.perf_counter()
     schedule = plan(warmed, pair.clock, groups, left, move, move_seconds, rebuilt)
     blocks = Blocks(cold_ms=(cold[0].wall_ms, cold[1].wall_ms), calls=schedule.calls)
     pair = replace(pair, lead=schedule.lead, rest=schedule.rest)
@@ -163,7 +177,8 @@ def _round(pair: Pair, schedule: Schedule, index: int, due: float) -> tuple[list
         return [pair.in_order(schedule.calls, index % 2 == 0)], pair
     dense_first = pair.rng.random() < 0.5
     if schedule.move != "exchange":
-        moved = pair.elsewhere(schedule.move)
+        is_new = index == 0 and places.is_rebuilt(pair.dense)  # by the move that was tried
+        moved = pair if is_new else pair.elsewhere(schedule.move)
         return _timed(moved, schedule, schedule.pairs, dense_first, due), moved
     now = time.perf_counter()
     first = _timed(pair, schedule, schedule.pairs // 2, dense_first, now + (due - now) / 2)

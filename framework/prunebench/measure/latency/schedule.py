@@ -18,6 +18,8 @@ BOUND_PAIRS = 0.25  # above it calls are bound by memory, and rounds of one pair
 ROUNDS = 10  # at least, where the time allows
 LEAST_ROUNDS = 3  # however short the time: two can agree by chance
 PAIRS = 16  # a round, where the time allows
+MOST_PAIRS = 64  # where both sides are built anew: what a round says of its place is to be worth the building,
+BLOCKS_SHARE = 0.5  # so its blocks may take as long as that share of it
 LEAD_MS = 20.0  # only a shorter call is made once untimed before its block: the other side has emptied the caches
 LEAD_CALLS = 3  # and only where it is a small part of the block, or where the blocks are of unequal length
 REST_SECONDS = 0.002  # before a block: who has slept gets a time slice of its own, and is interrupted less
@@ -64,6 +66,11 @@ def lost(warmed: tuple[Warmed, Warmed]) -> float:
     return 1 - sum(side.ms for side in warmed) / sum(side.wall_ms for side in warmed)
 
 
+def building_seconds(seconds: float, move_seconds: float) -> float:
+    """What a timing of so many seconds may take longer where another runtime builds both sides anew for each round."""
+    return min(max(0.0, seconds), ROUNDS * move_seconds)
+
+
 def plan(
     warmed: tuple[Warmed, Warmed],
     clock: Clock,
@@ -92,7 +99,8 @@ def plan(
         rounds = min(ROUNDS, fewer) if can_pay else ROUNDS
     overhead = (move_seconds + pair_seconds) * can_pay  # a round: both move, and are called once untimed
     affordable = (seconds / rounds - overhead) / pair_seconds
-    pairs = 1 if affordable < 2 else 2 * min(PAIRS // 2, int(affordable / 2))
+    most = min(MOST_PAIRS, max(PAIRS, BLOCKS_SHARE * move_seconds / pair_seconds)) if rebuilt else PAIRS
+    pairs = 1 if affordable < 2 else 2 * int(min(most, affordable) / 2)
     is_bound = move_seconds > BOUND_PAIRS * pair_seconds and move != "exchange"
     if pairs == 1 and can_pay and is_bound and seconds > 0:  # where the time is over, no more than it must be
         pairs = 2
