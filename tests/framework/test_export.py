@@ -17,7 +17,7 @@ from prunebench.cli import main
 from prunebench.engine.executors.here import HereExecutor
 from prunebench.engine.session import Outcome, against, execute
 from prunebench.errors import PruneBenchError
-from prunebench.export.memory import _as_bytes
+from prunebench.export.memory import _as_bytes, fresh_process, said_above_imports
 from prunebench.export.packing import pack, unpack
 from prunebench.export.rebuild import differences
 from prunebench.export.save import save
@@ -117,6 +117,23 @@ def test_a_row_of_another_machine_needs_its_database_and_weights_alone(stored, t
     assert needed["batch"] == 1 and 0 <= needed["above_imports_bytes"] < needed["peak_bytes"]
     images = torch.rand(2, 1, 32, 32)
     assert prunebench.load(out)(images).shape == (2, 10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of the peak is Linux's")
+@pytest.mark.parametrize(("width", "least"), [(2048, 4 * 2048 * 2049), (8, 0)])
+def test_a_fresh_process_needs_the_weights_above_its_imports(width, least, tmp_path):
+    """16 MB of weights were hidden below what the imports of torch need for a while; loading by itself takes 10 MB."""
+    network, inputs = nn.Sequential(nn.Linear(width, width)), torch.randn(2, width)
+    save(network, inputs, tmp_path / "net.safetensors", {})
+    needed = fresh_process(tmp_path / "net.safetensors", inputs, tmp_path)
+    assert max(least, 1) <= needed["above_imports_bytes"] <= 4 * least + (32 << 20)
+    assert needed["peak_bytes"] > needed["above_imports_bytes"] + (100 << 20)
+
+
+def test_what_cannot_be_told_from_nothing_is_said_to_be_so():
+    assert said_above_imports({"above_imports_bytes": 3 << 20}) == "3,145,728"
+    for above in (0, (2 << 20) - 1):
+        assert said_above_imports({"above_imports_bytes": above}).startswith("less than 2,097,152")
 
 
 @pytest.mark.parametrize("name", ["net.safetensors", "net.pt2", "net", "net.onnx"])

@@ -40,6 +40,7 @@ def command(
     written with a card, read back and compared. `prunebench.load(path)` loads it.
     """
     from prunebench.engine.in_process import workbench
+    from prunebench.export.memory import said_above_imports
     from prunebench.export.rebuild import row_of, save_trial
     from prunebench.export.save import require_suffix
 
@@ -58,6 +59,6 @@ def command(
         needed = card["fresh_process"]
         click.echo(
             f"a fresh process needs {needed['peak_bytes']:,} bytes to load it and run {needed['batch']} sample(s), "
-            f"{needed['above_imports_bytes']:,} above its imports"
+            f"{said_above_imports(needed)} above its imports"
         )
     return 0

@@ -15,31 +15,54 @@ import torch
 from prunebench import samples
 from prunebench.errors import PruneBenchError
 
-TORCH = """
-import json, resource, sys
+RESOLVED_BYTES = 2 << 20  # above the imports: torch's first operation of all takes half of it, whatever the network
+
+BOOKS = """
+import ctypes, gc, json, resource, sys
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def begin():
+    gc.collect()
+    before = most()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        with open("/proc/self/clear_refs", "w") as peak:
+            peak.write("5")
+        return before, status("VmRSS")
+    except (OSError, AttributeError, StopIteration):
+        return before, None
+def end(before, resident):
+    if resident is None:
+        return [most(), most() - before]
+    return [max(before, most()), status("VmHWM") - resident]
+"""
+TORCH = f"""{BOOKS}
 import torch, prunebench, prunebench.export.load
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-inputs, imported = torch.load(sys.argv[2]), peak()
+inputs, begun = torch.load(sys.argv[2]), begin()
 network = prunebench.load(sys.argv[1])
 with torch.inference_mode():
     network(**inputs) if isinstance(inputs, dict) else network(*inputs)
-print(json.dumps([imported, peak()]))
+print(json.dumps(end(*begun)))
 """
-ONNX = """
-import json, resource, sys
+ONNX = f"""{BOOKS}
 import numpy, onnxruntime
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-inputs, imported = numpy.load(sys.argv[2]), peak()
+inputs = dict(numpy.load(sys.argv[2]))
+begun = begin()
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-session.run(None, {one.name: inputs[f"arr_{i}"] for i, one in enumerate(session.get_inputs())})
-print(json.dumps([imported, peak()]))
+session.run(None, {{one.name: inputs[f"arr_{{i}}"] for i, one in enumerate(session.get_inputs())}})
+print(json.dumps(end(*begun)))
 """
 
 
 def fresh_process(path: Path, inputs: Any, folder: Path) -> dict[str, int]:
-    """Bytes resident at most, in all and above what the imports alone need; by the kernel's own account.
+    """Bytes resident at most, in all and above what is resident once all is imported; by the kernel's own account.
 
-    `inputs` is the batch that is run, written to `folder`; raises `PruneBenchError` where the process fails.
+    Imports need more for a while than they keep, often more than a small network. So the kernel is asked, where it is
+    Linux, to begin its account of the peak anew behind them. `inputs` is the batch that is run, written to `folder`;
+    raises `PruneBenchError` where the process fails.
     """
     place = folder / ("inputs.npz" if path.suffix == ".onnx" else "inputs.pt")
     place.write_bytes(_as_bytes(inputs, path.suffix == ".onnx"))
@@ -52,8 +75,14 @@ def fresh_process(path: Path, inputs: Any, folder: Path) -> dict[str, int]:
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2][:200]
         raise PruneBenchError(f"a fresh process cannot run {path.name}: {last}")
-    imported, peak = (kilobytes * _unit() for kilobytes in json.loads(done.stdout.splitlines()[-1]))
-    return {"peak_bytes": peak, "above_imports_bytes": peak - imported, "batch": samples.count(inputs)}
+    peak, above = (kilobytes * _unit() for kilobytes in json.loads(done.stdout.splitlines()[-1]))
+    return {"peak_bytes": peak, "above_imports_bytes": above, "batch": samples.count(inputs)}
+
+
+def said_above_imports(needed: dict[str, int]) -> str:
+    """In words; what is smaller than can be told apart from nothing is said to be so."""
+    above = needed["above_imports_bytes"]
+    return f"{above:,}" if above >= RESOLVED_BYTES else f"less than {RESOLVED_BYTES:,} (the least that can be told)"
 
 
 def _as_bytes(inputs: Any, for_onnx: bool) -> memoryview:
