@@ -14,7 +14,7 @@ from prunebench.measure.latency import placement as places
 from prunebench.measure.latency.blocks import Block, CpuClock, Side
 from prunebench.measure.latency.pairs import Pair, time_pair
 from prunebench.measure.latency.schedule import ROUNDS, Schedule, Warmed, plan
-from prunebench.measure.statistics import speedup_interval
+from prunebench.measure.statistics import round_logs, speedup_interval
 from torch import nn
 
 
@@ -208,6 +208,9 @@ def test_sides_that_are_built_are_timed_twice_as_precisely(
     monkeypatch.setattr(places, "is_rebuilt", lambda side: False)
     copied = time_pair(fake_pair(FakeClock(random.Random(0), 0.02)), 20, 60.0)
     assert rebuilt.stopped == copied.stopped == "precision"
+    for blocks in (rebuilt, copied):
+        times = [[block.ms for block in side] for side in (blocks.dense, blocks.pruned)]
+        assert blocks.logs == round_logs(*times, blocks.round_index), "each round is reckoned once, when it is added"
     assert rebuilt.half_width() <= pairs.PRECISION / 2 < copied.half_width() <= pairs.PRECISION
 
 

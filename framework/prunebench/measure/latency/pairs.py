@@ -44,11 +44,11 @@ class Blocks:
     calls: tuple[int, int] = (1, 1)  # a block, dense and pruned
     stopped: str = "time"
     times_longer_when_new: tuple[float, float] = (1.0, 1.0)  # dense and pruned, against the same input again
+    logs: list[float] = field(default_factory=list)  # of each round that was added, dense / pruned
 
     def half_width(self) -> float:
-        """Of the 95 % interval of the log speed-up, over rounds."""
-        dense_ms, pruned_ms = [block.ms for block in self.dense], [block.ms for block in self.pruned]
-        interval = t_interval(round_logs(dense_ms, pruned_ms, self.round_index), LOOKED)
+        """Of the 95 % interval of the log speed-up, over the rounds that were added; asked after each of them."""
+        interval = t_interval(self.logs, LOOKED)
         return interval.high - interval.value
 
     def add(self, timed: list[tuple[Block, Block]], index: int) -> None:
@@ -56,6 +56,9 @@ class Blocks:
         self.dense += [dense for dense, _ in timed]
         self.pruned += [pruned for _, pruned in timed]
         self.round_index += [index] * len(timed)
+        self.logs += round_logs(
+            [dense.ms for dense, _ in timed], [pruned.ms for _, pruned in timed], [index] * len(timed)
+        )
 
 
 @dataclass(frozen=True)
