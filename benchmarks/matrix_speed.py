@@ -14,8 +14,8 @@ allocator of workers. Lines:
   eigenproblems at the same time: seconds on another machine, or beside other work, are to be read by those.
 - solvers: CPU seconds of SparseGPT and GPTQ over all layers, Gram matrices at hand.
 - forms: how many times as fast as dense its blocks are, a window of 512 tokens (of the first five blocks) and one token
-  behind 512 others (of all): two factors and pivot rows; and without any linear layer, which is the bound of what low
-  rank can gain: halved layers take half of the difference.
+  behind 512 others (of all): two factors and pivot rows; and with stand-ins for linear layers that only copy: of
+  what they save, halved layers save half.
 - widths: the same of narrower MLPs, and over a network that was built so narrow (the bound).
 """
 
