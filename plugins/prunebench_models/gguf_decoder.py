@@ -12,6 +12,7 @@ from prunebench import DataError
 from torch import Tensor, nn
 
 from prunebench_models.decoder import Decoder, Sizes
+from prunebench_models.gguf_file import Gguf, Stored, read
 from prunebench_models.vocabulary import Vocabulary
 
 NAMES = {
@@ -36,45 +37,49 @@ def needed(package: str) -> Any:
         raise DataError(f"language models need {package}: pip install 'prunebench[llm]'") from None
 
 
-def _reader(file: Path) -> Any:
+def _read(file: Path) -> Gguf:
     try:
-        return needed("gguf").GGUFReader(str(file))
+        return read(file)
     except (ValueError, OSError) as error:
-        raise DataError(f"{file} cannot be read as GGUF ({error})") from None
+        raise _unreadable(file, error) from None
 
 
-def _field(reader: Any, name: str) -> Any:
-    return reader.fields[name].contents()
+def _unreadable(file: Path, error: Exception) -> DataError:
+    return DataError(f"{file} cannot be read as GGUF ({error})")
 
 
 def network(file: Path, outputs: int) -> nn.Module:
     """The decoder with its weights in float32; raises `DataError` where the vocabulary is another than the data's."""
-    reader = _reader(file)
-    sizes = _sizes(reader)
+    found = _read(file)
+    sizes = _sizes(found)
     if outputs != sizes.vocabulary:
         raise DataError(f"the model knows {sizes.vocabulary:,} tokens, the data has {outputs:,}: use the data set text")
     with torch.device("meta"):
         empty = Decoder(sizes)
-    weights = {_name(tensor.name): _weight(tensor, sizes) for tensor in reader.tensors}
+    try:
+        weights = {_name(tensor.name): _weight(tensor, sizes) for tensor in found.tensors}
+    except (ValueError, OSError) as error:
+        raise _unreadable(file, error) from None
     weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
     empty.load_state_dict(weights, assign=True)
     empty.lm_head.weight = empty.model.embed_tokens.weight
     return empty.requires_grad_(True)
 
 
-def _sizes(reader: Any) -> Sizes:
-    kind = _field(reader, "general.architecture")
-    if kind != "llama" or any(tensor.name == "output.weight" for tensor in reader.tensors):
+def _sizes(found: Gguf) -> Sizes:
+    fields = found.fields
+    kind = fields["general.architecture"]
+    if kind != "llama" or any(tensor.name == "output.weight" for tensor in found.tensors):
         raise DataError(f"a GGUF file of a Llama with a tied head is needed, this one is of {kind}")
     return Sizes(
-        vocabulary=len(_field(reader, "tokenizer.ggml.tokens")),
-        depth=int(_field(reader, "llama.block_count")),
-        width=int(_field(reader, "llama.embedding_length")),
-        heads=int(_field(reader, "llama.attention.head_count")),
-        key_value_heads=int(_field(reader, "llama.attention.head_count_kv")),
-        mlp=int(_field(reader, "llama.feed_forward_length")),
-        rotary_base=float(_field(reader, "llama.rope.freq_base")),
-        norm_epsilon=float(_field(reader, "llama.attention.layer_norm_rms_epsilon")),
+        vocabulary=len(fields["tokenizer.ggml.tokens"]),
+        depth=int(fields["llama.block_count"]),
+        width=int(fields["llama.embedding_length"]),
+        heads=int(fields["llama.attention.head_count"]),
+        key_value_heads=int(fields["llama.attention.head_count_kv"]),
+        mlp=int(fields["llama.feed_forward_length"]),
+        rotary_base=float(fields["llama.rope.freq_base"]),
+        norm_epsilon=float(fields["llama.attention.layer_norm_rms_epsilon"]),
     )
 
 
@@ -85,10 +90,12 @@ def _name(name: str) -> str:
     return f"model.layers.{block}.{NAMES[part]}.{kind}"
 
 
-def _weight(tensor: Any, sizes: Sizes) -> Tensor:
+def _weight(tensor: Stored, sizes: Sizes) -> Tensor:
     """(out, in) in float32. llama.cpp stores the two halves of a head's rotary pairs in turn."""
     gguf = needed("gguf")
-    value = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).copy()).float()
+    kinds = gguf.GGMLQuantizationType
+    raw = tensor.raw(lambda kind: gguf.GGML_QUANT_SIZES[kinds(kind)])
+    value = torch.from_numpy(gguf.dequantize(raw, kinds(tensor.kind))).float()
     heads = {"attn_q": sizes.heads, "attn_k": sizes.key_value_heads}.get(tensor.name.split(".")[-2])
     if heads is None:
         return value
@@ -102,16 +109,16 @@ def _weight(tensor: Any, sizes: Sizes) -> Tensor:
 def tokenizer(file: Path) -> Vocabulary:
     """The byte-level BPE of the file: digits apart, no token before the text."""
     parts = needed("tokenizers")
-    reader = _reader(file)
-    if _field(reader, "tokenizer.ggml.pre") != "smollm":
+    fields = _read(file).fields
+    if fields["tokenizer.ggml.pre"] != "smollm":
         raise DataError(f"{file}: its tokenizer is not that of SmolLM")
-    tokens = _field(reader, "tokenizer.ggml.tokens")
-    merges = [tuple(merge.split(" ", 1)) for merge in _field(reader, "tokenizer.ggml.merges")]
+    tokens = fields["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"]]
     coder = parts.Tokenizer(parts.models.BPE({token: place for place, token in enumerate(tokens)}, merges))
     digits, byte_level = parts.pre_tokenizers.Digits(individual_digits=True), parts.pre_tokenizers.ByteLevel(False)
     coder.pre_tokenizer = parts.pre_tokenizers.Sequence([digits, byte_level])
     coder.decoder = parts.decoders.ByteLevel()
-    kinds = _field(reader, "tokenizer.ggml.token_type")
+    kinds = fields["tokenizer.ggml.token_type"]
     special = [token for token, kind in zip(tokens, kinds, strict=True) if kind == 3]
     coder.add_special_tokens(special)
     return Vocabulary("SmolLM2 byte-level BPE", coder)
