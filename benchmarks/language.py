@@ -97,7 +97,7 @@ def scoring(dense: DenseNetwork) -> float:
                 samples.call(dense.network, inputs)
 
     def scored() -> None:
-        evaluate(dense.network, split, dense.objective, device)
+        evaluate(dense.network, split, dense.objective, device, footprint=dense.footprint)  # as trials do
 
     bare()
     return statistics.median(cpu(scored) / cpu(bare) for _ in range(ROUNDS))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prunebench.engine.session import run
     from prunebench.errors import DataError, InvalidOutput, NotApplicable, PruneBenchError
     from prunebench.export.load import load
-    from prunebench.measure.heap import give_back_free
+    from prunebench.measure.heap import give_back_free, is_large
     from prunebench.measure.statistics import drop_interval
     from prunebench.measure.storage import stored_byte_count
     from prunebench.own.compare import compare
@@ -54,7 +54,7 @@ _HOMES = {
     "errors": ("DataError", "InvalidOutput", "NotApplicable", "PruneBenchError"),
     "plugins.hookspecs": ("hookimpl",),
     "export.load": ("load",),
-    "measure.heap": ("give_back_free",),
+    "measure.heap": ("give_back_free", "is_large"),
     "measure.statistics": ("drop_interval",),
     "measure.storage": ("stored_byte_count",),
     "own.compare": ("compare",),
@@ -100,6 +100,7 @@ __all__ = [
     "drop_interval",
     "give_back_free",
     "hookimpl",
+    "is_large",
     "load",
     "open_results",
     "param",

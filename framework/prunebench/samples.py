@@ -133,22 +133,41 @@ def call(network: nn.Module, inputs: Tree) -> Any:
 HOST_OUTPUT_BYTES = 64 << 20  # of one batch on the CPU, where larger batches are not faster
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What one sample takes beside the network: found by a call on it, and the same for networks that answer alike."""
+
+    inputs: str  # as `shapes` tells them
+    input_bytes: int
+    output_bytes: int
+    is_on_host: bool  # whether the outputs lie in the memory of the CPU
+
+    @classmethod
+    def of(cls, network: nn.Module, example: Tree) -> Footprint:
+        """Of the first sample of `example`, which the network is shown in the mode that it is in."""
+        import torch
+
+        first = rows(example, slice(1))
+        with torch.no_grad():
+            answer = call(network, first)
+        is_on_host = all(leaf.device.type == "cpu" for leaf in leaves(answer))
+        return cls(shapes(first), byte_count(first), byte_count(answer), is_on_host)
+
+    def batch_size(self, most: int = 256, limit_bytes: int = 256 << 20) -> int:
+        """Samples in one forward pass, at most `most`, so that inputs and outputs together stay within `limit_bytes`.
+
+        On the CPU outputs stay within a quarter of that. 256 windows of 512 tokens have 26 GB of logits at a vocabulary
+        of 49,152.
+        """
+        fitting = limit_bytes // max(1, self.input_bytes + self.output_bytes)
+        if self.is_on_host:
+            fitting = min(fitting, HOST_OUTPUT_BYTES // max(1, self.output_bytes))
+        return max(1, min(most, fitting))
+
+
 def batch_size(network: nn.Module, example: Tree, most: int = 256, limit_bytes: int = 256 << 20) -> int:
-    """Samples in one forward pass, at most `most`, so that inputs and outputs together stay within `limit_bytes`.
-
-    On the CPU outputs stay within a quarter of that. 256 windows of 512 tokens have 26 GB of logits at a vocabulary of
-    49,152. The network is shown the first sample of `example`, in the mode that it is in.
-    """
-    import torch
-
-    first = rows(example, slice(1))
-    with torch.no_grad():
-        answer = call(network, first)
-    outputs = byte_count(answer)
-    fitting = limit_bytes // max(1, byte_count(first) + outputs)
-    if all(leaf.device.type == "cpu" for leaf in leaves(answer)):
-        fitting = min(fitting, HOST_OUTPUT_BYTES // max(1, outputs))
-    return max(1, min(most, fitting))
+    """`Footprint.batch_size` of a network that is shown the first sample of `example`."""
+    return Footprint.of(network, example).batch_size(most, limit_bytes)
 
 
 def shapes(tree: Tree) -> str:

@@ -5,6 +5,13 @@ from __future__ import annotations
 import ctypes
 import sys
 
+LARGE_BYTES = 128 << 20
+
+
+def is_large(weight_count: int) -> bool:
+    """Whether so many weights take more than 128 MiB as float32: what a trial keeps beside them is then put away."""
+    return 4 * weight_count > LARGE_BYTES
+
 
 def give_back_free() -> None:
     """Hand free pages of the heap back to the system; glibc keeps them by the gigabyte in workers; else nothing."""

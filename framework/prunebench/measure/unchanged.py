@@ -1,9 +1,9 @@
 """Whether a network still stores what it stored: by copies of small ones, by sums of large ones.
 
-A copy of a network of billions of parameters does not fit beside it. So each piece of a large tensor is summed: its
-64-bit words times odd numbers of their places, and their upper halves likewise, modulo 2^64. An odd number has an
-inverse modulo 2^64, so a word that changes alone, by one bit or more, always changes the sum. The upper halves are
-there for changes of uppermost bits alone, as of signs: an even number of them would leave the first sum as it was.
+A copy of a network of billions of parameters does not fit beside it. So a large tensor is read as rows of 32-bit
+words, and each row is summed: its words, as whole numbers, times whole numbers that all differ. In float64 such a sum
+is exact, in whatever order it is taken. Hence one word that changes, two that change places, and two that turn their
+signs always change the sum of their row; what changes in one row cannot make up for another.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from prunebench.measure.latency.faults import ChangedWeights
 from prunebench.measure.weights import byte_count, require_unchanged, stored
 
 COPIED_BYTES = 64 << 20  # what a network stores up to this size is copied
-PIECE_WORDS = 1 << 18  # 2 MiB at a time: a piece and its product stay in a cache
+ROW_WORDS = 1024  # a row's sum is below 2^10 · 2^31 · 2^11 = 2^52: exact
+FACTORS = 2047
+PIECE_ROWS = 64  # 256 KiB at a time: a piece and its numbers stay in a cache
+PIECE_ROWS_ELSEWHERE = 4096  # on another device than the CPU, where a small piece is mostly its launch
 
 
 @dataclass(frozen=True)
 class Sums:
-    """A tensor's type, its shape, and for each piece two sums: (2, pieces) int64."""
+    """A tensor's type, its shape, and one sum for each row of words: (rows,) float64, all of them whole numbers."""
 
     dtype: torch.dtype
     shape: torch.Size
@@ -74,28 +77,35 @@ def sums_of(value: Tensor) -> Sums:
     """The sums of a plain tensor, taken where it lies; it is copied only where it is not contiguous."""
     flat = value.detach().contiguous().reshape(-1)
     raw = flat.as_strided(flat.shape, (1,)).view(torch.uint8)  # of one element the stride may be anything
-    pieces = raw.split(8 * PIECE_WORDS) if len(raw) else ()
-    sums = torch.zeros(2, len(pieces), dtype=torch.int64, device=raw.device)
-    product = torch.empty(min(PIECE_WORDS, -(-len(raw) // 8)), dtype=torch.int64, device=raw.device)
-    for place, piece in enumerate(pieces):  # small results between large ones that come and go would break up the heap
-        _sum_into(sums[:, place], piece, product)
+    row_bytes = 4 * ROW_WORDS
+    sums = torch.zeros(-(-len(raw) // row_bytes), dtype=torch.float64, device=raw.device)
+    whole = len(raw) // row_bytes
+    step = min(whole, PIECE_ROWS if raw.device.type == "cpu" else PIECE_ROWS_ELSEWHERE)
+    numbers = torch.empty(step, ROW_WORDS, dtype=torch.float64, device=raw.device)
+    for first in range(0, whole, max(1, step)):  # small results between large ones would break up the heap
+        last = min(first + step, whole)
+        _sum_into(sums[first:last], raw[first * row_bytes : last * row_bytes], numbers[: last - first])
+    if whole < len(sums):
+        rest = raw[whole * row_bytes :]
+        _sum_into(
+            sums[whole:], torch.cat([rest, rest.new_zeros(row_bytes - len(rest))]), numbers.new_empty(1, ROW_WORDS)
+        )
     return Sums(value.dtype, value.shape, sums)
 
 
-def _sum_into(sums: Tensor, raw: Tensor, product: Tensor) -> None:
-    """(2,) of the bytes of one piece; what lacks to a whole word is zeros."""
-    if len(raw) % 8:
-        raw = torch.cat([raw, raw.new_zeros(-len(raw) % 8)])
-    elif raw.data_ptr() % 8 or raw.storage_offset() % 8:
+def _sum_into(sums: Tensor, raw: Tensor, numbers: Tensor) -> None:
+    """(rows,) of the bytes of so many rows; `numbers` (rows, ROW_WORDS) is overwritten."""
+    if raw.data_ptr() % 4 or raw.storage_offset() % 4:
         raw = raw.clone()
-    words = raw.view(torch.int64)
-    odd, product = _odd_numbers(words.device)[: len(words)], product[: len(words)]
-    sums[0] = torch.mul(words, odd, out=product).sum()
-    sums[1] = torch.bitwise_right_shift(words, 32, out=product).mul_(odd).sum()
+    numbers.copy_(raw.view(torch.int32).view(numbers.shape))
+    if numbers.device.type == "cpu":
+        torch.mv(numbers, _factors(numbers.device), out=sums)
+    else:  # cuBLAS warns where it is asked to be deterministic
+        torch.sum(numbers.mul_(_factors(numbers.device)), 1, out=sums)
 
 
 @lru_cache(maxsize=4)
-def _odd_numbers(device: torch.device) -> Tensor:
-    """(PIECE_WORDS,) int64, always the same ones."""
-    drawn = torch.randint(-(2**62), 2**62, (PIECE_WORDS,), generator=torch.Generator().manual_seed(0))
-    return (2 * drawn + 1).to(device)
+def _factors(device: torch.device) -> Tensor:
+    """(ROW_WORDS,) whole numbers in float64, no two of them equal, always the same ones."""
+    drawn = torch.randperm(FACTORS, generator=torch.Generator().manual_seed(0))[:ROW_WORDS] + 1
+    return drawn.double().to(device)

@@ -17,7 +17,7 @@ from prunebench.errors import NotApplicable, PruneBenchError, encodable, said
 from prunebench.grid.plan import instance, measuring
 from prunebench.measure.counts import Counts, block_counts, counting_notes, counts
 from prunebench.measure.environment import provenance
-from prunebench.measure.heap import give_back_free
+from prunebench.measure.heap import give_back_free, is_large
 from prunebench.measure.latency.decoding import decode_latency, is_text
 from prunebench.measure.latency.faults import InvalidOutput, is_lack_of_memory
 from prunebench.measure.latency.latency import latency
@@ -51,7 +51,6 @@ from prunebench.trial.training import Course, epochs_done, fit
 from prunebench.trial.workbench import DenseNetwork, Progress, Workbench
 
 DETAIL_LIMIT = 20_000
-LARGE_BYTES = 128 << 20  # of weights as float32
 HALVED = "fine-tuned in batches of half the size, because memory did not suffice"
 
 
@@ -168,7 +167,7 @@ def _measured(trial: Trial, bench: Workbench) -> Measurement:
 
 def _tidied(dense: DenseNetwork) -> None:
     """Of a large network, what its loading, pruning or scoring has freed does not add to what comes next."""
-    if 4 * dense.counts.parameter_count > LARGE_BYTES:
+    if is_large(dense.counts.parameter_count):
         give_back_free()
 
 
@@ -193,6 +192,7 @@ def _scored(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned)
         bench.device,
         limit=trial.protocol.evaluation_limit,
         breathe=bench.turn.breathe,
+        footprint=dense.footprint,
     )
 
 

@@ -28,7 +28,7 @@ from prunebench.plugins.discovery import Installed, find_installed
 from prunebench.plugins.parameters import complete, create
 from prunebench.randomness import seeded
 from prunebench.records import CurvePoint, Trial, Value
-from prunebench.samples import Tree
+from prunebench.samples import Footprint, Tree
 from prunebench.shapes import LayerShape
 from prunebench.splits import Split, Splits, TensorSplit
 from prunebench.trial.checkpoints import Checkpoint, Checkpoints
@@ -71,6 +71,7 @@ class DenseNetwork:
     decoding: Callable[[nn.Module, Tensor], tuple[Any, ...] | None] = lambda network, tokens: None  # of its model
     facts: Mapping[str, Value] = field(default_factory=dict)  # what two numbers must share to be compared
     model: Model | None = None  # the plugin that built it
+    footprint: Footprint | None = None  # of one calibration sample
 
     @property
     def example(self) -> Tree:
@@ -191,6 +192,7 @@ class Workbench:
         calibration = samples.moved(chosen, self.device)
         example = samples.rows(calibration, slice(1))
         require_inputs_kept(network, example, model.name)
+        footprint = Footprint.of(network, example)
         return DenseNetwork(
             trial.network_id,
             network,
@@ -203,7 +205,7 @@ class Workbench:
             splits,
             objective,
             objective.floors(splits),
-            samples.batch_size(network, example),
+            footprint.batch_size(),
             self._rewinder(trial, model, splits, fresh),
             self._starter(model, splits),
             Fingerprint.of(_handed_out(calibration, splits)),
@@ -213,6 +215,7 @@ class Workbench:
             model.decoding,
             _facts(model, network, calibration, splits, trial.seed),
             model,
+            footprint,
         )
 
     def objective(self, trial: Trial) -> Objective:

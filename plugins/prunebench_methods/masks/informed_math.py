@@ -14,6 +14,7 @@ from prunebench_methods.shared.allocation_math import Sites, shares_of
 from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
 from prunebench_methods.shared.masking import writable_layers
 from prunebench_methods.shared.replace import Layer
+from prunebench_methods.shared.shelf import TIDIED, tidy
 
 if TYPE_CHECKING:
     from prunebench_methods.masks.informed import InformedMask
@@ -28,7 +29,9 @@ def mask_layers(method: InformedMask, network: nn.Module, task: Task) -> nn.Modu
     grams = input_grams(network, task, method.section)
     places = {shape.name: place for place, shape in enumerate(task.shapes)}
     own = _by_layer(method, network, task, layers, grams)
-    for name, layer in layers.items():
+    for place, (name, layer) in enumerate(layers.items()):
+        if place % TIDIED == 0:
+            tidy(task)
         weight = grouped_weight(layer)
         seed = task.generator.initial_seed() + places[name] * SEEDS  # whatever was drawn before
         parts = [own[name].weights(part, grams[name], group, seed + group) for group, part in enumerate(weight)]

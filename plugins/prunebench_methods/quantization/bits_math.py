@@ -10,13 +10,10 @@ from torch import nn
 from prunebench_methods.quantization.grids import attach
 from prunebench_methods.shared.grams import grouped_weight, input_grams
 from prunebench_methods.shared.masking import writable_layers
-from prunebench_methods.shared.shelf import tidy
+from prunebench_methods.shared.shelf import TIDIED, tidy
 
 if TYPE_CHECKING:
     from prunebench_methods.quantization.bits import Bits
-
-
-TIDIED = 8  # layers after which a large network's freed work goes back to the system
 
 
 def quantize_layers(method: Bits, network: nn.Module, task: Task) -> nn.Module:

@@ -20,7 +20,9 @@ def fed_back(weight: Tensor, moment: Tensor, method: GPTQ) -> tuple[Grid, Tensor
     order = torch.arange(len(moment), device=moment.device)
     if method.act_order:
         order = moment.diagonal().argsort(descending=True, stable=True)
-    root = inverse_root(moment[order][:, order], method.damp)
+    moment = moment[order][:, order]  # of the first one nothing is left where nobody else has it
+    root = inverse_root(moment, method.damp)
+    del moment
     rounder = Rounder(weight, order, group, method)
     whole = group * max(1, BLOCK // group)  # a block begins where a group does
     if method.static_groups:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO
 
 import torch
-from prunebench import Task, give_back_free
+from prunebench import Task, give_back_free, is_large
 from torch import Tensor
 
-LARGE_BYTES = 128 << 20  # of the layers' weights, as float32: smaller networks keep everything in memory
 TRIMMED_BYTES = 32 << 20  # put away, after which the C library is asked to let go of what it keeps free
+TIDIED = 8  # layers after which a large network's freed work goes back to the system
 LASTING = Path("/var/tmp")  # where /tmp is memory, this is not
 
 
@@ -104,6 +104,17 @@ class Place:
         self.shelf.read(self.start, found)
         return found
 
+    def rows(self, chosen: Tensor) -> Tensor:
+        """A new tensor (k, n) of rows of n, wherever they lie in it, ascending; neighbours are read together."""
+        width = self.shape[-1]
+        found, places = torch.empty(len(chosen), width, dtype=self.dtype), chosen.tolist()
+        first = 0
+        for last in range(1, len(places) + 1):
+            if last == len(places) or places[last] != places[last - 1] + 1:
+                self.shelf.read(self.start + places[first] * width * self.dtype.itemsize, found[first:last])
+                first = last
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Kept:
@@ -122,11 +133,16 @@ class Kept:
             return part[:first]
         return part.read(None if first is None else min(first, part.shape[0]))
 
+    def rows(self, place: int, chosen: Tensor) -> Tensor:
+        """A new tensor of the chosen rows of one of them, ascending; those of all groups count as one list."""
+        part = self.parts[place]
+        return part.reshape(-1, part.shape[-1])[chosen] if isinstance(part, Tensor) else part.rows(chosen)
+
 
 def shelf_of(task: Task) -> Shelf | None:
     """The shelf of the task's network; None where it is small, and everything is at hand."""
     weight_count = sum(shape.weight_count for shape in task.shapes)
-    return task.once("shelf", Shelf) if 4 * weight_count > LARGE_BYTES else None
+    return task.once("shelf", Shelf) if is_large(weight_count) else None
 
 
 def kept(task: Task, tensors: Sequence[Tensor]) -> Kept:

@@ -8,6 +8,7 @@ from prunebench import TensorSplit
 from prunebench.measure.latency.faults import ChangedWeights
 from prunebench.measure.scores import InvalidOutput, evaluate
 from prunebench.measure.statistics import unpack_bits
+from prunebench.samples import Footprint
 from torch import Tensor, nn
 from toys import CLASSIFICATION
 
@@ -59,6 +60,37 @@ def test_a_limit_scores_exactly_the_first_samples() -> None:
     head = evaluate(Echo(), TensorSplit(*split.head(300)), CLASSIFICATION, "cpu")
     assert found == head
     assert sum(network.sizes[1:]) == 300  # the first call tells how large an output is
+
+
+class Wide(Echo):
+    """Answers `times` as many bytes: more zero logits behind."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        return nn.functional.pad(logits, (0, (self.times - 1) * logits.shape[1]), value=-9.0)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_footprint_spares_a_call_and_changes_no_batch(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunebench.samples.HOST_OUTPUT_BYTES", 280 * 40)  # of ten logits
+    split, plain, quick = random_split(1000, 10), Wide(times), Wide(times)
+    footprint = Footprint.of(Echo(), split.head(1)[0])
+    wanted = evaluate(plain, split, CLASSIFICATION, "cpu")
+    assert evaluate(quick, split, CLASSIFICATION, "cpu", footprint=footprint) == wanted
+    own = [256, 256, 256, 232] if times == 1 else [*[140] * 7, 20]
+    assert plain.sizes == [1, *own]
+    assert quick.sizes == (own if times == 1 else [256, 1, *own]), "of another network it is given up"
+
+
+def test_a_footprint_of_other_inputs_is_not_taken() -> None:
+    network = Echo()
+    found = Footprint.of(network, torch.zeros(1, 1, 1, 7))
+    evaluate(network, random_split(3, 10), CLASSIFICATION, "cpu", footprint=found)
+    assert network.sizes == [1, 1, 3]
 
 
 def test_it_breathes_between_batches() -> None:

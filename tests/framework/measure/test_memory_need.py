@@ -63,15 +63,33 @@ def test_a_single_changed_bit_changes_the_sums(shape: tuple[int, ...], dtype: to
 
 
 def test_turned_signs_and_exchanged_words_change_the_sums(monkeypatch):
-    monkeypatch.setattr(unchanged, "PIECE_WORDS", 64)
-    unchanged._odd_numbers.cache_clear()
-    value = torch.randn(130, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(unchanged, "PIECE_ROWS", 2)
+    value = torch.randn(13, 200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     before = sums_of(value).sums
-    assert before.shape == (2, 3)
-    assert not torch.equal(sums_of(-value).sums, before)  # 2 pieces of an even number of words
-    assert not torch.equal(sums_of(value.flip(0)).sums, before)
-    assert torch.equal(sums_of(value.view(13, 10).T.contiguous().T).sums, before), "not contiguous, the same numbers"
-    unchanged._odd_numbers.cache_clear()
+    assert before.shape == (6,)  # 5200 words: five whole rows and a part, in three pieces and the rest
+    assert not bool((sums_of(-value).sums == before).any()), "each row shows it"
+    assert not torch.equal(sums_of(value.flatten().flip(0)).sums, before)
+    two = value.clone().flatten()
+    two[[3, 40]] = two[[40, 3]]
+    assert (sums_of(two).sums != before).nonzero().flatten().tolist() == [0]
+    turned = value.clone().flatten()
+    turned[[3, 40]] *= -1  # uppermost bits alone, two of them
+    assert (sums_of(turned).sums != before).nonzero().flatten().tolist() == [0]
+    laid = value.T.contiguous().T
+    assert torch.equal(sums_of(laid).sums, before), "not contiguous, the same numbers"
+
+
+def test_sums_are_exact_for_the_largest_words_and_those_of_whole_numbers():
+    words = torch.full((2050,), -(2**31), dtype=torch.int32)
+    words[5], words[1030] = 2**31 - 1, 7
+    factors = [int(factor) for factor in unchanged._factors(CPU)]
+    assert len(set(factors)) == len(factors) == 1024 and min(factors) >= 1
+    padded = [int(word) for word in words] + [0] * (3 * 1024 - 2050)
+    wanted = [sum(f * w for f, w in zip(factors, padded[row * 1024 :], strict=False)) for row in range(3)]
+    assert max(map(abs, wanted)) < 2**53
+    assert [int(found) for found in sums_of(words).sums] == wanted
+    shifted = torch.cat([words.view(torch.int16)[:1], words.view(torch.int16)])[1:]  # begins within a word
+    assert [int(found) for found in sums_of(shifted).sums] == wanted
 
 
 @pytest.mark.parametrize("copied", [0, 1 << 30])

@@ -6,11 +6,14 @@ import copy
 import gc
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from prunebench import Method
+from prunebench.measure import heap
 from prunebench.testing.bench import task as made_task
 from prunebench.trial.task import Memory, TrialTask
+from prunebench_methods.blocks.mlp_width import MlpWidth
 from prunebench_methods.low_rank.low_rank import LowRank
 from prunebench_methods.low_rank.whitened import WhitenedSvd
 from prunebench_methods.masks.wanda import Wanda
@@ -22,6 +25,7 @@ from test_walking import decoder, task_for
 from torch import Tensor, nn
 
 METHODS = [
+    MlpWidth(keep=0.5),
     LowRank(rank_ratio=0.4, even_if_larger=True),
     WhitenedSvd(keep=0.6),
     WhitenedSvd(keep=0.8, form="pivot"),
@@ -32,7 +36,7 @@ METHODS = [
 
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on every network counts as large."""
-    monkeypatch.setattr(shelf, "LARGE_BYTES", 0)
+    monkeypatch.setattr(heap, "LARGE_BYTES", 0)
 
 
 def state_after(method: Method, task: TrialTask) -> dict[str, Tensor]:
@@ -47,6 +51,33 @@ def test_a_shelf_changes_no_weight_of_two_settings(method: Method, monkeypatch: 
     found = [state_after(method, task), state_after(method, task)]  # the second reads what the first has put away
     for state in found:
         torch.testing.assert_close(state, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_chosen_rows_are_read_alone() -> None:
+    whole = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    away, here = Shelf().put((whole[:1], whole)), shelf.Kept((whole[:1], whole))
+    for chosen in ([0, 1, 2, 5, 8], [4], [], list(range(9)), [3, 8, 9, 17]):
+        wanted = whole.view(18, 5)[chosen]
+        for held in (away, here):
+            assert torch.equal(held.rows(1, torch.tensor(chosen, dtype=torch.int64)), wanted)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("count", [6, 40])  # held as rows, and as products
+def test_the_moment_of_chosen_inputs_is_a_part_of_all(count: int, centred: bool) -> None:
+    here, away = Gram(), Gram()
+    rows = torch.randn(count, 1, 9, generator=torch.Generator().manual_seed(0)) + 1
+    for gram in (here, away):
+        gram.add(rows)
+    away.put_away(Shelf())
+    chosen = torch.tensor([0, 3, 4, 8])
+    wanted = np.cov(rows[:, 0, chosen].double().numpy().T, ddof=0)
+    if not centred:
+        wanted = (rows[:, 0, chosen].double().T @ rows[:, 0, chosen].double() / count).numpy()
+    for gram in (here, away):
+        found = gram.among(chosen, centred=centred)
+        assert torch.equal(found, gram.second(0, centred=centred)[chosen][:, chosen])
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_grams_taken_block_by_block_are_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
