@@ -77,7 +77,8 @@ def _narrow(method: Any, network: nn.Module, task: Task, attention: Attention, g
         return
     seen = gram.second(0, centred=method.criterion == "fluctuation")
     groups = choose(method.criterion, kept, seen, matrix(network, attention.output), attention, task.generator)
-    cut(network, attention, groups, *repaired(method, gram, inputs_of(attention, groups)))
+    refit = repaired(method, network, attention.output, gram, inputs_of(attention, groups), task)
+    cut(network, attention, groups, *refit)
     for part in (attention.query, attention.key, attention.value, attention.output):
         task.layer(part.module, rank=kept)
 
@@ -102,16 +103,14 @@ def inputs_of(attention: Attention, groups: Tensor) -> Tensor:
     return (groups[:, None] * size + torch.arange(size, device=groups.device)).flatten()
 
 
-def cut(
-    network: nn.Module, attention: Attention, groups: Tensor, explained: Tensor | None, mean: Tensor | None
-) -> None:
+def cut(network: nn.Module, attention: Attention, groups: Tensor, fit: Tensor | None, mean: Tensor | None) -> None:
     """Keep these groups of the attention, in place."""
     kept = inputs_of(attention, groups)
     size = attention.head_dim
     own = (groups[:, None] * size + torch.arange(size, device=groups.device)).flatten()
     for part, rows in ((attention.query, kept), (attention.key, own), (attention.value, own)):
         _keep_rows(network, part, rows)
-    rewrite_reader(network, attention.output, kept, explained, mean)
+    rewrite_reader(network, attention.output, kept, fit, mean)
     module: Any = network.get_submodule(attention.module)
     ratio = len(groups) / attention.key_value_heads
     for name in ("num_heads", "num_key_value_heads"):

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from prunebench import Mlp, NotApplicable, Task
+from prunebench import Mlp, NotApplicable, Part, Task
 from torch import Tensor, nn
 
 from prunebench_methods.blocks.parts import bias, grams_of_parts, known_anatomy, matrix, rewrite, rewrite_reader
 from prunebench_methods.shared.allocation_math import Sites, shares_of
 from prunebench_methods.shared.grams import Gram, grams_of
 from prunebench_methods.shared.numerics import working
+from prunebench_methods.shared.shelf import Kept, kept
 
 
 def narrow(method: Any, network: nn.Module, task: Task, shares: Mapping[str, float] | None = None) -> nn.Module:
@@ -24,15 +25,14 @@ def narrow(method: Any, network: nn.Module, task: Task, shares: Mapping[str, flo
     grams = grams_of_parts(network, task, {name: mlp.down for name, mlp in mlps.items()}, anatomy.head)
     shares = shares or _shares(method, network, task, mlps, anatomy.head)
     for name, mlp in mlps.items():
-        kept = method.width(mlp.width, shares[name])
-        if kept == mlp.width:
+        width = method.width(mlp.width, shares[name])
+        if width == mlp.width:
             task.layer(mlp.down.module, left_alone="all of its channels are kept")
             continue
-        seen = grams[name].second(0, centred=method.criterion == "fluctuation")
-        chosen = choose(method.criterion, kept, seen, matrix(network, mlp.down), task.generator)
-        cut(network, mlp, chosen, *repaired(method, grams[name], chosen))
+        chosen = _ranked(method.criterion, grams[name], network, mlp, task)[:width].sort().values
+        cut(network, mlp, chosen, *repaired(method, network, mlp.down, grams[name], chosen, task))
         for part in filter(None, (mlp.up, mlp.gate, mlp.down)):
-            task.layer(part.module, rank=kept)
+            task.layer(part.module, rank=width)
     return network
 
 
@@ -51,49 +51,67 @@ def _of_channels(worths: Tensor) -> Tensor:
     return worths.sum((0, 1))
 
 
-def choose(criterion: str, count: int, moment: Tensor, down: Tensor, generator: torch.Generator) -> Tensor:
-    """(count,) channels that are kept, ascending; of equal scores the earlier channel is.
+def _ranked(criterion: str, gram: Gram, network: nn.Module, mlp: Mlp, task: Task) -> Tensor:
+    """(f,) channels of the MLP, the first to be kept first; but for random ones the same for every share."""
+    down = matrix(network, mlp.down)
+    if criterion == "random":
+        return torch.randperm(mlp.width, generator=task.generator).to(down.device)
+    centred = criterion == "fluctuation"
+    key = ("channels ranked", criterion, mlp.down.module)
+    return task.once(key, lambda: ranked(criterion, gram.second(0, centred=centred), down))
+
+
+def ranked(criterion: str, moment: Tensor, down: Tensor) -> Tensor:
+    """(f,) channels, the first to be kept first; of equal scores the earlier channel is.
 
     `moment` (f, f) is that of the channels, or their covariance for the criterion "fluctuation".
     """
-    width = len(moment)
-    if criterion == "random":
-        return torch.randperm(width, generator=generator)[:count].sort().values.to(moment.device)
     if criterion == "leverage":
         ridge = moment.diagonal().mean()
-        scores = torch.linalg.solve(moment + ridge * torch.eye(width).to(moment), moment).diagonal()
+        scores = torch.linalg.solve(moment + ridge * torch.eye(len(moment)).to(moment), moment).diagonal()
     else:
         scores = moment.diagonal().clamp(min=0).sqrt() * down.double().norm(dim=0)
-    result: Tensor = scores.argsort(descending=True, stable=True)[:count].sort().values
-    return result
+    return scores.argsort(descending=True, stable=True)
 
 
-def refitted(moment: Tensor, chosen: Tensor, ridge: float) -> Tensor:
-    """(count, f) in float64: each channel as the kept ones explain it best; W_down times its transpose is the refit.
+def refitted(moment: Tensor, answered: Tensor, ridge: float) -> Tensor:
+    """W_S (m, k) in float64 that answers as W does: of least squares, C_SS W_S' = (C W')_S with a ridge on C_SS.
 
-    Minimises E|z − Mᵀ z[chosen]|² with a ridge; the system is solved symmetric, and no inverse is formed.
+    `moment` (k, k) is C_SS, of the kept inputs z_S, and is overwritten; `answered` (k, m) is (C W')_S. Minimises
+    E|W z − W_S z_S|²; the system is solved symmetric, and no inverse is formed.
     """
-    own = moment[chosen][:, chosen]
-    damped = own + ridge * own.diagonal().mean().clamp(min=torch.finfo(own.dtype).tiny) * torch.eye(len(own)).to(own)
-    factor, failed = torch.linalg.cholesky_ex(damped)
+    moment.diagonal().add_(ridge * moment.diagonal().mean().clamp(min=torch.finfo(moment.dtype).tiny))
+    factor, failed = torch.linalg.cholesky_ex(moment)
     if int(failed):
-        result: Tensor = torch.linalg.lstsq(
-            damped, moment[chosen], driver="gelsd" if own.device.type == "cpu" else None
-        ).solution
-        return result
-    return torch.cholesky_solve(moment[chosen], factor)
+        driver = "gelsd" if moment.device.type == "cpu" else None
+        return torch.linalg.lstsq(moment, answered, driver=driver).solution.T
+    return torch.cholesky_solve(answered, factor).T
 
 
-def repaired(method: Any, gram: Gram, chosen: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """What the chosen inputs explain of all (k, n), and the mean (n,) for a bias to answer, or None."""
-    moment = gram.second(0, centred=method.repair_mean)
-    explained = refitted(moment, chosen, method.ridge) if method.refit else None
-    return explained, gram.mean[0] if method.repair_mean else None
+def repaired(
+    method: Any, network: nn.Module, part: Part, gram: Gram, chosen: Tensor, task: Task
+) -> tuple[Tensor | None, Tensor | None]:
+    """The part's weight (m, k) refitted to the chosen inputs, ascending, and the mean (n,) for a bias to answer."""
+    fit = None
+    if method.refit:
+        answered = _answered(network, part, gram, method.repair_mean, task).rows(0, chosen)
+        fit = refitted(gram.among(chosen, centred=method.repair_mean), answered, method.ridge)
+    return fit, gram.mean[0] if method.repair_mean else None
 
 
-def cut(network: nn.Module, mlp: Mlp, chosen: Tensor, explained: Tensor | None, mean: Tensor | None) -> None:
+def _answered(network: nn.Module, part: Part, gram: Gram, centred: bool, task: Task) -> Kept:
+    """(n, m) in float64: C W' of the part, the same for every share."""
+
+    def product() -> Kept:
+        moment = gram.second(0, centred=centred)
+        return kept(task, (moment @ matrix(network, part).to(moment).T,))
+
+    return task.once(("answered", centred, part.module), product)
+
+
+def cut(network: nn.Module, mlp: Mlp, chosen: Tensor, fit: Tensor | None, mean: Tensor | None) -> None:
     """Keep the chosen channels of the MLP, in place."""
     for part in filter(None, (mlp.up, mlp.gate)):
         own = bias(network, part)
         rewrite(network, part, matrix(network, part)[chosen], None if own is None else own[chosen])
-    rewrite_reader(network, mlp.down, chosen, explained, mean)
+    rewrite_reader(network, mlp.down, chosen, fit, mean)

@@ -44,17 +44,13 @@ def rewrite(network: nn.Module, part: Part, weight: Tensor, new_bias: Tensor | N
         module.nf, module.nx = weight.shape
 
 
-def rewrite_reader(
-    network: nn.Module, part: Part, chosen: Tensor, explained: Tensor | None, mean: Tensor | None
-) -> None:
-    """Let the part read the chosen inputs alone: as it did, or refitted by what they explain of all inputs (k, n).
+def rewrite_reader(network: nn.Module, part: Part, chosen: Tensor, fit: Tensor | None, mean: Tensor | None) -> None:
+    """Let the part read the chosen k inputs alone: as it did, or by the refitted weight (m, k).
 
     With the inputs' mean (n,) its bias answers what the change takes from the mean response.
     """
     whole = matrix(network, part)
-    narrower = (
-        whole[:, chosen] if explained is None else (whole.double() @ explained.T.to(whole.device)).to(whole.dtype)
-    )
+    narrower = whole[:, chosen] if fit is None else fit.to(whole)
     own = bias(network, part)
     if mean is not None:
         change = whole.double() @ mean - narrower.double() @ mean[chosen]

@@ -108,6 +108,18 @@ class Gram:
         mean = self.mean[group]
         return moment - torch.outer(mean, mean) if centred else moment
 
+    def among(self, chosen: Tensor, *, centred: bool = False) -> Tensor:
+        """(k, k): `second` of the chosen inputs of the first group alone, ascending; of others nothing is read."""
+        if self.away is not None and self.is_multiplied:
+            rows = self.away.rows(0, chosen)
+        elif self.products is not None:
+            rows = self.products[0][chosen]
+        else:
+            return self.second(0, centred=centred)[chosen][:, chosen]
+        moment = rows.index_select(1, chosen).div_(self.count)
+        mean = self.mean[0][chosen]
+        return moment - torch.outer(mean, mean) if centred else moment
+
     def through(self, weight: Tensor, *, centred: bool = False) -> Tensor:
         """(m, m) of a weight (m, n) in float64: W C W', C as `second` has it of the first group; copies no C."""
         products = self.held()[0]

@@ -19,7 +19,7 @@ from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.heads import Heads
 from prunebench_methods.blocks.heads_math import inputs_of
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
-from prunebench_methods.blocks.mlp_width_math import choose, refitted
+from prunebench_methods.blocks.mlp_width_math import ranked, refitted
 from prunebench_methods.blocks.parts import grams_of_parts
 from prunebench_methods.shared.influence import distances
 from prunebench_models import small_vit_layers
@@ -158,7 +158,7 @@ def test_the_refit_is_that_of_least_squares():
     narrow = pruned(MlpWidth(keep=0.5, ridge=1e-12), network, TOKENS)
     weight = network.model.layers[0].mlp.down_proj.weight.detach().double()
     moment = rows.T @ rows / len(rows)
-    chosen = choose("activation", 20, moment, weight, torch.Generator())
+    chosen = ranked("activation", moment, weight)[:20].sort().values
     wanted = np.linalg.lstsq(rows[:, chosen].numpy(), (rows @ weight.T).numpy(), rcond=None)[0]
     found = narrow.model.layers[0].mlp.down_proj.weight.detach().double().numpy()
     np.testing.assert_allclose(found, wanted.T, rtol=1e-3, atol=1e-4)
@@ -173,10 +173,10 @@ def test_a_refit_never_answers_worse_than_leaving_channels_out():
     down = torch.randn(7, 30, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     moment = rows.T @ rows / 200
     for count in (1, 10, 29):
-        chosen = choose("activation", count, moment, down, torch.Generator())
-        explained = refitted(moment, chosen, 1e-9)
+        chosen = ranked("activation", moment, down)[:count]
+        fit = refitted(moment[chosen][:, chosen], moment[chosen] @ down.T, 1e-9)
         whole = rows @ down.T
-        refit = (whole - rows[:, chosen] @ (down @ explained.T).T).norm()
+        refit = (whole - rows[:, chosen] @ fit.T).norm()
         assert refit <= (whole - rows[:, chosen] @ down[:, chosen].T).norm()
 
 
@@ -184,14 +184,15 @@ def test_a_refit_never_answers_worse_than_leaving_channels_out():
 def test_dead_and_dependent_channels_give_finite_weights(rank: int):
     basis = torch.randn(12, rank, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     moment = basis @ basis.T
-    chosen = choose("activation", 6, moment, torch.ones(4, 12), torch.Generator())
-    assert refitted(moment, chosen, 1e-6).isfinite().all()
+    down = torch.ones(4, 12, dtype=torch.float64)
+    chosen = ranked("activation", moment, down)[:6]
+    assert refitted(moment[chosen][:, chosen], moment[chosen] @ down.T, 1e-6).isfinite().all()
 
 
 def test_the_activation_score_is_rms_times_reading_norm():
     moment = torch.diag(torch.tensor([4.0, 1.0, 9.0], dtype=torch.float64))
     down = torch.tensor([[1.0, 5.0, 0.1]])
-    assert choose("activation", 2, moment, down, torch.Generator()).tolist() == [0, 1]  # 2, 5, 0.3
+    assert ranked("activation", moment, down).tolist() == [1, 0, 2]  # 2, 5, 0.3
 
 
 def test_random_channels_depend_on_the_seed_alone():

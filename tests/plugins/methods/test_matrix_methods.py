@@ -14,7 +14,7 @@ from prunebench.trial.task import TrialTask
 from prunebench_methods.blocks.drop_blocks import DropBlocks, DropBlocksRandom
 from prunebench_methods.blocks.heads import Heads, HeadsRandom
 from prunebench_methods.blocks.mlp_width import MlpWidth, MlpWidthRandom
-from prunebench_methods.blocks.mlp_width_math import choose
+from prunebench_methods.blocks.mlp_width_math import ranked
 from prunebench_methods.blocks.modegpt import AttentionRandom, AttentionSvd, ModeGpt, ModeGptRandom
 from prunebench_methods.blocks.slice_residual import SliceResidual, SliceResidualRandom
 from prunebench_methods.low_rank.basis_sharing import BasisSharing
@@ -164,8 +164,8 @@ def test_leverage_chooses_as_explicit_inverses_do(count: int) -> None:
     rows = np.random.default_rng(0).standard_normal((count, 12)) @ np.random.default_rng(1).standard_normal((12, 12))
     moment = rows.T @ rows / count
     scores = (moment @ np.linalg.inv(moment + np.trace(moment) / 12 * np.eye(12))).diagonal()
-    found = choose("leverage", 5, torch.tensor(moment), torch.ones(3, 12), torch.Generator())
-    assert found.tolist() == sorted(np.argsort(-scores)[:5].tolist())
+    found = ranked("leverage", torch.tensor(moment), torch.ones(3, 12))[:5]
+    assert found.tolist() == np.argsort(-scores)[:5].tolist()
 
 
 def test_a_shared_basis_is_whitening_by_cholesky_of_the_stack() -> None:
