@@ -36,8 +36,8 @@ def factorize_all(method: LowRank, network: nn.Module, task: Task) -> nn.Module:
     own, reasons = _by_layer(method, network, task)
     places = Places(network)
     for name, layer in emptied(select_layers(network, task, reasons)):
-        found = layer_svd(task, name, layer)
         rank = own[name].rank_of(shapes[name])
+        found = layer_svd(task, name, layer, rank if method.energy is None else None)
         if method.energy is not None:
             rank = rank_for_energy(found, method.energy, method.round_to, shapes[name])
             if not method.even_if_larger and (why := method.no_saving(shapes[name], rank)):
@@ -86,8 +86,8 @@ def factorize_with_two_biases(method: RohlicekSvd, network: nn.Module, task: Tas
     """Every selected layer as two, each with a bias; the inserted one is zero."""
     shapes = shapes_by_name(task)
     for name, layer in select_layers(network, task, method.reasons(task.shapes)).items():
-        found = layer_svd(task, name, layer)
         rank = method.rank_of(shapes[name])
+        found = layer_svd(task, name, layer, rank)
         zero = torch.zeros(rank * shapes[name].groups)
         network = replace_module(network, name, two_layers(layer, *found.factors(rank), layer.bias, zero))
         task.layer(name, rank=rank, weight_error=found.relative_error(rank))

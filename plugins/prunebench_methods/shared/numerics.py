@@ -10,7 +10,7 @@ import torch
 from prunebench import Task
 from torch import Tensor, nn
 
-from prunebench_methods.shared.shelf import kept
+from prunebench_methods.shared.shelf import Kept, kept
 
 # The route through the Gram matrix wins for long matrices and for large ones, and truncates within 1e-5 of the best
 # error (benchmarks/sweep_low_rank.py), unless more than a few directions are too weak for float32.
@@ -95,10 +95,21 @@ def _sign_fixed(found: Svd) -> Svd:
     return Svd(found.left * signs.transpose(-1, -2), found.values, found.right * signs)
 
 
-def layer_svd(task: Task, name: str, layer: nn.Linear | nn.Conv2d) -> Svd:
-    """The decomposition of the layer's flattened weight, one per group where it is grouped; once for a whole sweep."""
+def layer_svd(task: Task, name: str, layer: nn.Linear | nn.Conv2d, rank: int | None = None) -> Svd:
+    """The decomposition of the layer's flattened weight, one per group where it is grouped; once for a whole sweep.
+
+    All values, and all vectors or the first `rank` of them: what waits on a shelf is read as far as it is needed.
+    """
     key: Hashable = ("svd", name)
-    return Svd(*task.once(key, lambda: kept(task, svd(flattened(layer)))).read())
+    is_plain = getattr(layer, "groups", 1) == 1
+
+    def decomposed() -> Kept:
+        found = svd(flattened(layer))  # left vectors are kept as rows: the first of them lie together
+        return kept(task, found._replace(left=found.left.T.contiguous()) if is_plain else found)
+
+    held, wanted = task.once(key, decomposed), rank if is_plain else None
+    left, values, right = held.part(0, wanted), held.part(1), held.part(2, wanted)
+    return Svd(left.T.contiguous() if is_plain else left, values, right)
 
 
 def flattened(layer: nn.Linear | nn.Conv2d) -> Tensor:
