@@ -154,11 +154,7 @@ class Footprint:
         return cls(shapes(first), byte_count(first), byte_count(answer), is_on_host)
 
     def batch_size(self, most: int = 256, limit_bytes: int = 256 << 20) -> int:
-        """Samples in one forward pass, at most `most`, so that inputs and outputs together stay within `limit_bytes`.
-
-        On the CPU outputs stay within a quarter of that. 256 windows of 512 tokens have 26 GB of logits at a vocabulary
-        of 49,152.
-        """
+        """As the function of this name says."""
         fitting = limit_bytes // max(1, self.input_bytes + self.output_bytes)
         if self.is_on_host:
             fitting = min(fitting, HOST_OUTPUT_BYTES // max(1, self.output_bytes))
@@ -166,7 +162,11 @@ class Footprint:
 
 
 def batch_size(network: nn.Module, example: Tree, most: int = 256, limit_bytes: int = 256 << 20) -> int:
-    """`Footprint.batch_size` of a network that is shown the first sample of `example`."""
+    """Samples in one forward pass, at most `most`, so that inputs and outputs together stay within `limit_bytes`.
+
+    On the CPU outputs stay within a quarter of that. 256 windows of 512 tokens have 26 GB of logits at a vocabulary of
+    49,152. The network is shown the first sample of `example`, in the mode that it is in.
+    """
     return Footprint.of(network, example).batch_size(most, limit_bytes)
 
 

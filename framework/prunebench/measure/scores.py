@@ -74,8 +74,8 @@ def evaluate(
         raise InvalidOutput("there is no test sample to score: the split is empty")
     before = Kept.of(network)
     with evaluating(network), torch.inference_mode():
-        options = {"limit": limit, "breathe": breathe, "footprint": footprint}
-        judged = gathered(judged_batches(network, split, objective, device, **options))
+        batches = judged_batches(network, split, objective, device, limit=limit, breathe=breathe, footprint=footprint)
+        judged = gathered(batches)
     before.require_unchanged(network)
     return scores_of(objective, judged)
 

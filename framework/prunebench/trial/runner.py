@@ -245,10 +245,12 @@ def _facts(trial: Trial, bench: Workbench, dense: DenseNetwork, pruned: Pruned) 
     for method in pruned.methods:
         formats.update(method.storage(pruned.network))
     stored_bytes, gzip_bytes, storage = sizes(pruned.network, formats)
+    _tidied(dense)
     few = samples.rows(dense.calibration, slice(64))
     records = layer_records(dense.network, pruned.network, pruned.layer_notes, few, dense.shapes)
     listed = [shape.name for shape in dense.shapes]
     records += tuple(other_records(dense.network, pruned.network, listed, pruned.layer_notes))
+    _tidied(dense)
     blocks = block_counts(dense.anatomy(dense.network), pruned.network, dense.network) or (None, None)
     return {
         "block_parameter_count": blocks[0],

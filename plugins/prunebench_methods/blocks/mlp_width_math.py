@@ -71,7 +71,8 @@ def ranked(criterion: str, moment: Tensor, down: Tensor) -> Tensor:
         scores = torch.linalg.solve(moment + ridge * torch.eye(len(moment)).to(moment), moment).diagonal()
     else:
         scores = moment.diagonal().clamp(min=0).sqrt() * down.double().norm(dim=0)
-    return scores.argsort(descending=True, stable=True)
+    found: Tensor = scores.argsort(descending=True, stable=True)
+    return found
 
 
 def refitted(moment: Tensor, answered: Tensor, ridge: float) -> Tensor:
@@ -84,7 +85,8 @@ def refitted(moment: Tensor, answered: Tensor, ridge: float) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(moment)
     if int(failed):
         driver = "gelsd" if moment.device.type == "cpu" else None
-        return torch.linalg.lstsq(moment, answered, driver=driver).solution.T
+        result: Tensor = torch.linalg.lstsq(moment, answered, driver=driver).solution.T
+        return result
     return torch.cholesky_solve(answered, factor).T
 
 
