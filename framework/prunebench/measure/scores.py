@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -104,20 +104,22 @@ def judged_batches(
 ) -> Iterator[Judged]:
     """What the objective says of each batch of the first `limit` samples (0: all); the outputs are not kept.
 
-    Where the first batch shows that the `footprint` is another network's, all begins again as without it.
+    Where the first batch shows that the `footprint` asks for another size than this network's would, all begins again
+    without it.
     """
     left = limit or len(split)
     first = split.head(1)[0]
     is_known = footprint is not None and footprint.inputs == samples.shapes(first)
     if footprint is None or not is_known:
         footprint = Footprint.of(network, samples.moved(first, device))
-    for inputs, targets in split.batches(footprint.batch_size(), device):
+    size = footprint.batch_size()
+    for inputs, targets in split.batches(size, device):
         breathe()
         inputs, targets = samples.rows(inputs, slice(left)), samples.rows(targets, slice(left))
         count = samples.count(targets)
         outputs = samples.call(network, inputs)
         output_bytes = samples.byte_count(outputs)
-        if is_known and output_bytes != count * footprint.output_bytes:
+        if is_known and replace(footprint, output_bytes=output_bytes // count).batch_size() != size:
             del outputs
             yield from judged_batches(network, split, objective, device, limit=limit, breathe=breathe)
             return
