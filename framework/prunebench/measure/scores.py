@@ -25,6 +25,7 @@ __all__ = ["InvalidOutput", "Scores", "evaluate", "judged_batches"]
 Judged = dict[str, Tensor]
 
 LARGE_BYTES = 16 << 20  # of one batch's outputs
+FEW = 16  # samples in a batch
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,14 @@ def judged_batches(
 ) -> Iterator[Judged]:
     """What the objective says of each batch of the first `limit` samples (0: all); the outputs are not kept.
 
-    Where the first batch shows that the `footprint` asks for another size than this network's would, all begins again
-    without it.
+    A `footprint` of small batches is taken as this network's; beside larger ones a call on one sample is little. Where
+    the first batch shows that this network's asks for another size, all begins again without it.
     """
     left = limit or len(split)
     first = split.head(1)[0]
     is_known = footprint is not None and footprint.inputs == samples.shapes(first)
-    if footprint is None or not is_known:
-        footprint = Footprint.of(network, samples.moved(first, device))
+    if footprint is None or not is_known or footprint.batch_size() > FEW:
+        is_known, footprint = False, Footprint.of(network, samples.moved(first, device))
     size = footprint.batch_size()
     for inputs, targets in split.batches(size, device):
         breathe()

@@ -76,19 +76,24 @@ class Wide(Echo):
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_footprint_spares_a_call_and_changes_no_batch(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prunebench.samples.HOST_OUTPUT_BYTES", 280 * 40)  # of ten logits
-    split, plain, quick = random_split(1000, 10), Wide(times), Wide(times)
+    monkeypatch.setattr("prunebench.samples.HOST_OUTPUT_BYTES", 16 * 40)  # of ten logits
+    split, plain, quick = random_split(40, 10), Wide(times), Wide(times)
     footprint = Footprint.of(Echo(), split.head(1)[0])
     wanted = evaluate(plain, split, CLASSIFICATION, "cpu")
     assert evaluate(quick, split, CLASSIFICATION, "cpu", footprint=footprint) == wanted
-    own = [256, 256, 256, 232] if times == 1 else [*[140] * 7, 20]
+    own = [16, 16, 8] if times == 1 else [8] * 5
     assert plain.sizes == [1, *own]
-    assert quick.sizes == (own if times == 1 else [256, 1, *own]), "of another network it is given up"
+    assert quick.sizes == (own if times == 1 else [16, 1, *own]), "of another network it is given up"
 
 
-def test_a_footprint_of_other_inputs_is_not_taken() -> None:
+@pytest.mark.parametrize(("width", "held"), [(7, 16), (10, 17)])
+def test_a_footprint_of_other_inputs_or_of_large_batches_is_not_taken(
+    width: int, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunebench.samples.HOST_OUTPUT_BYTES", held * 4 * width)
     network = Echo()
-    found = Footprint.of(network, torch.zeros(1, 1, 1, 7))
+    found = Footprint.of(network, torch.zeros(1, 1, 1, width))
+    assert found.batch_size() == held
     evaluate(network, random_split(3, 10), CLASSIFICATION, "cpu", footprint=found)
     assert network.sizes == [1, 1, 3]
 
