@@ -96,7 +96,7 @@ def repaired(
     """The part's weight (m, k) refitted to the chosen inputs, ascending, and the mean (n,) for a bias to answer."""
     fit = None
     if method.refit:
-        answered = _answered(network, part, gram, method.repair_mean, task).rows(0, chosen)
+        answered = _answered(network, part, gram, method.repair_mean, task).chosen_rows(0, chosen)
         fit = refitted(gram.among(chosen, centred=method.repair_mean), answered, method.ridge)
     return fit, gram.mean[0] if method.repair_mean else None
 

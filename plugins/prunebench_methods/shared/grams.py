@@ -111,7 +111,7 @@ class Gram:
     def among(self, chosen: Tensor, *, centred: bool = False) -> Tensor:
         """(k, k): `second` of the chosen inputs of the first group alone, ascending; of others nothing is read."""
         if self.away is not None and self.is_multiplied:
-            rows = self.away.rows(0, chosen)
+            rows = self.away.chosen_rows(0, chosen)
         elif self.products is not None:
             rows = self.products[0][chosen]
         else:

@@ -108,7 +108,7 @@ def layer_svd(task: Task, name: str, layer: nn.Linear | nn.Conv2d, rank: int | N
         return kept(task, found._replace(left=found.left.T.contiguous()) if is_plain else found)
 
     held, wanted = task.once(key, decomposed), rank if is_plain else None
-    left, values, right = held.part(0, wanted), held.part(1), held.part(2, wanted)
+    left, values, right = held.rows(0, wanted), held.rows(1), held.rows(2, wanted)
     return Svd(left.T.contiguous() if is_plain else left, values, right)
 
 

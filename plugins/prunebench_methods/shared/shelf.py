@@ -133,7 +133,7 @@ class Kept:
             return part[:first]
         return part.read(None if first is None else min(first, part.shape[0]))
 
-    def rows(self, place: int, chosen: Tensor) -> Tensor:
+    def chosen_rows(self, place: int, chosen: Tensor) -> Tensor:
         """A new tensor of the chosen rows of one of them, ascending; those of all groups count as one list."""
         part = self.parts[place]
         return part.reshape(-1, part.shape[-1])[chosen] if isinstance(part, Tensor) else part.rows(chosen)

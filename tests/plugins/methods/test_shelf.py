@@ -59,7 +59,7 @@ def test_chosen_rows_are_read_alone() -> None:
     for chosen in ([0, 1, 2, 5, 8], [4], [], list(range(9)), [3, 8, 9, 17]):
         wanted = whole.view(18, 5)[chosen]
         for held in (away, here):
-            assert torch.equal(held.rows(1, torch.tensor(chosen, dtype=torch.int64)), wanted)
+            assert torch.equal(held.chosen_rows(1, torch.tensor(chosen, dtype=torch.int64)), wanted)
 
 
 @pytest.mark.parametrize("centred", [False, True])
