@@ -1,4 +1,4 @@
-"""What an audit looks at: a run's own trials, counted in a dozen ways by one sealed process."""
+"""What an audit looks at: a run's own trials, counted in a dozen ways at one sight of the results."""
 
 from __future__ import annotations
 
