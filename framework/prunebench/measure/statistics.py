@@ -44,9 +44,21 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return Interval(mean, -math.inf, math.inf)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    half = t_quantile(0.5 + level / 2, len(values) - 1) * math.sqrt(variance / len(values))
+    half = t_quantile(0.5 + level / 2, len(values) - 1) * _standard_error(values, mean)
     return Interval(mean, mean - half, mean + half)
+
+
+def half_normal(values: Sequence[float], level: float = 0.95) -> float:
+    """Half-width of the interval as if the values' spread were known: never more than that of `t_interval`."""
+    if len(values) < 2:
+        return math.inf
+    return NormalDist().inv_cdf(0.5 + level / 2) * _standard_error(values, math.fsum(values) / len(values))
+
+
+def _standard_error(values: Sequence[float], mean: float) -> float:
+    """Of the mean of at least two values."""
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return math.sqrt(variance / len(values))
 
 
 def round_logs(dense_ms: Sequence[float], pruned_ms: Sequence[float], round_index: Sequence[int]) -> list[float]:

@@ -14,7 +14,7 @@ from prunebench.measure.latency import placement as places
 from prunebench.measure.latency.blocks import Block, CpuClock, Side
 from prunebench.measure.latency.pairs import Pair, time_pair
 from prunebench.measure.latency.schedule import ROUNDS, Schedule, Warmed, plan
-from prunebench.measure.statistics import round_logs, speedup_interval
+from prunebench.measure.statistics import Interval, round_logs, speedup_interval
 from torch import nn
 
 
@@ -278,3 +278,23 @@ def test_a_round_that_is_due_has_equally_many_blocks_at_either_place(fake_time: 
     assert 2 <= len(timed) < 16
     assert len(timed) % 2 == 0
     assert moved == [1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 10, 60])
+def test_whether_an_interval_is_narrow_is_what_its_width_says(count: int) -> None:
+    draw = random.Random(count)
+    said = []
+    for _ in range(200):
+        blocks = pairs.Blocks(logs=[draw.gauss(0.0, 0.02) for _ in range(count)])
+        limit = blocks.half_width() * draw.uniform(0.3, 1.7)
+        assert blocks.is_within(limit) == (blocks.half_width() <= limit)
+        said.append(blocks.is_within(limit))
+    assert {True, False} == set(said)
+    assert not pairs.Blocks(logs=[0.1]).is_within(1e9)
+
+
+def test_no_quantile_is_looked_up_where_the_interval_is_too_wide_by_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(pairs, "t_interval", lambda *_: asked.append(1) or Interval(0.0, -0.001, 0.001))
+    assert not pairs.Blocks(logs=[-0.5, 0.0, 0.5]).is_within(0.01) and not asked
+    assert pairs.Blocks(logs=[0.0, 0.0, 0.0]).is_within(0.01) and asked

@@ -23,7 +23,7 @@ from prunebench.measure.latency.schedule import (
     plan,
     warm_up,
 )
-from prunebench.measure.statistics import LOOKED, round_logs, t_interval
+from prunebench.measure.statistics import LOOKED, half_normal, round_logs, t_interval
 
 WARM_SHARE = 0.1  # of the time for one batch size, for both sides together
 SECOND_LEAD = 0.25  # of the blocks: else a cost on every fifth call falls on each fifth, or on none, of four and a lead
@@ -50,6 +50,14 @@ class Blocks:
         """Of the 95 % interval of the log speed-up, over the rounds that were added; asked after each of them."""
         interval = t_interval(self.logs, LOOKED)
         return interval.high - interval.value
+
+    def is_within(self, precision: float) -> bool:
+        """Whether that half-width is at most `precision`.
+
+        Student's quantile takes milliseconds, and each number of rounds needs one of its own. It is looked up only
+        where the normal one, which is always smaller, does not say no.
+        """
+        return half_normal(self.logs, LOOKED) <= precision and self.half_width() <= precision
 
     def add(self, timed: list[tuple[Block, Block]], index: int) -> None:
         """The blocks of round `index`."""
@@ -161,7 +169,7 @@ def _rounds(pair: Pair, blocks: Blocks, schedule: Schedule, deadline: float, pre
         if index >= LEAST_ROUNDS and len(timed) < schedule.pairs:
             return "time"
         blocks.add(timed, index)
-        if index + 1 >= schedule.least_rounds and blocks.half_width() <= precision:
+        if index + 1 >= schedule.least_rounds and blocks.is_within(precision):
             return "precision"
         now = time.perf_counter()
         if index + 1 >= LEAST_ROUNDS and now + (now - began) > deadline:  # as long again as the last one took
