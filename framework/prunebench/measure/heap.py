@@ -6,6 +6,7 @@ import ctypes
 import sys
 
 LARGE_BYTES = 128 << 20
+ARENA_MAX = -8  # the number of this setting in glibc's malloc.h
 
 
 def is_large(weight_count: int) -> bool:
@@ -19,3 +20,14 @@ def give_back_free() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(ctypes.c_size_t(0))
+
+
+def share_heaps() -> None:
+    """Let threads to come take memory from the heaps there are; by default glibc gives each thread a heap of its own.
+
+    What a thread frees in a heap of its own stays with the process, and the next thread may begin another one.
+    """
+    if sys.platform == "linux":
+        setting = getattr(ctypes.CDLL(None), "mallopt", None)
+        if setting is not None:
+            setting(ctypes.c_int(ARENA_MAX), ctypes.c_int(1))

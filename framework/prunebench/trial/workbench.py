@@ -18,6 +18,7 @@ from prunebench.anatomy import Anatomy
 from prunebench.errors import DataError, NotApplicable, PluginError
 from prunebench.grid.plan import instance, require_planned_code
 from prunebench.measure.counts import Counts, counts, layer_shapes
+from prunebench.measure.heap import is_large, share_heaps
 from prunebench.measure.latency.turn import Turn
 from prunebench.measure.memory import free_and_total_bytes
 from prunebench.measure.scores import evaluating
@@ -188,6 +189,8 @@ class Workbench:
         fresh = self._builder(model, splits, trial.seed)
         network, seconds, curve = self._built(trial, model, splits, fresh)
         network = network.to(self.device).eval().requires_grad_(True)
+        if is_large(sum(weight.numel() for weight in network.parameters())):
+            share_heaps()  # statistics are taken in threads
         chosen = _calibration(splits.train, trial.protocol.calibration, trial.seed)
         calibration = samples.moved(chosen, self.device)
         example = samples.rows(calibration, slice(1))
