@@ -87,7 +87,9 @@ def refitted(moment: Tensor, answered: Tensor, ridge: float) -> Tensor:
         driver = "gelsd" if moment.device.type == "cpu" else None
         result: Tensor = torch.linalg.lstsq(moment, answered, driver=driver).solution.T
         return result
-    return torch.cholesky_solve(answered, factor).T
+    half = torch.linalg.solve_triangular(factor.T, answered.T, upper=True, left=False)  # lies as it must: no copy
+    solved: Tensor = torch.linalg.solve_triangular(factor, half, upper=False, left=False)
+    return solved
 
 
 def repaired(

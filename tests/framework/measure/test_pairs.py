@@ -154,7 +154,7 @@ def test_a_round_of_sides_that_take_long_to_build_has_more_pairs() -> None:
     assert plan(warmed(6.0, 6.0), CpuClock(), 20, 60.0, "copy", 0.6).pairs == schedule.PAIRS
 
 
-def test_building_has_time_of_its_own_for_ten_rounds_and_no_more_than_timing() -> None:
+def test_building_has_time_of_its_own_for_ten_rounds() -> None:
     assert schedule.building_seconds(3.0, 0.02) == pytest.approx(0.2)
     assert schedule.building_seconds(3.0, 0.5) == 3.0
     assert schedule.building_seconds(-1.0, 0.5) == 0.0

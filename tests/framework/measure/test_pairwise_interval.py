@@ -95,7 +95,7 @@ def test_few_sessions_widen_the_interval_to_what_students_t_says():
 
 
 @pytest.mark.parametrize("rounds", [4, 10])
-def test_the_interval_of_few_sessions_holds_the_truth_where_they_differ_most(rounds):
+def test_the_interval_of_few_sessions_that_differ_holds_the_truth(rounds):
     """Each has 3 % of its own, a pair of blocks 4 %: without Student's t the interval of four holds it too rarely."""
     rng = np.random.default_rng(6)
     held = {True: 0, False: 0}
