@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from typing import Any
 
 LARGE_BYTES = 128 << 20
 ARENA_MAX = -8  # the number of this setting in glibc's malloc.h
@@ -16,10 +17,8 @@ def is_large(weight_count: int) -> bool:
 
 def give_back_free() -> None:
     """Hand free pages of the heap back to the system; glibc keeps them by the gigabyte in workers; else nothing."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(ctypes.c_size_t(0))
+    if (trim := _of_libc("malloc_trim")) is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def share_heaps() -> None:
@@ -27,7 +26,10 @@ def share_heaps() -> None:
 
     What a thread frees in a heap of its own stays with the process, and the next thread may begin another one.
     """
-    if sys.platform == "linux":
-        setting = getattr(ctypes.CDLL(None), "mallopt", None)
-        if setting is not None:
-            setting(ctypes.c_int(ARENA_MAX), ctypes.c_int(1))
+    if (setting := _of_libc("mallopt")) is not None:
+        setting(ctypes.c_int(ARENA_MAX), ctypes.c_int(1))
+
+
+def _of_libc(name: str) -> Any:
+    """The function of that name, None where the C library is not Linux's or lacks it."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -9,16 +9,14 @@ import sys
 import pytest
 
 HELD = """
-import threading
+import ctypes, threading
 from prunebench.measure.heap import share_heaps
 
 if {shared}:
     share_heaps()
 
-import ctypes
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
-info = libc.malloc_stats
 
 barrier = threading.Barrier(8)
 def work():
@@ -31,7 +29,7 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-info()
+libc.malloc_stats()
 """
 
 
