@@ -13,9 +13,9 @@ allocator of workers. Lines:
   rows twice, since the first share of them eliminates. Before them, what this machine does with products and
   eigenproblems at the same time: seconds on another machine, or beside other work, are to be read by those.
 - solvers: CPU seconds of SparseGPT and GPTQ over all layers, Gram matrices at hand.
-- forms: how many times as fast as dense its blocks are, a window of 512 tokens (of the first five blocks) and one token
-  behind 512 others (of all): two factors and pivot rows; and with stand-ins for linear layers that only copy: of
-  what they save, halved layers save half.
+- forms: how many times as fast as dense its blocks are, a window of 512 tokens and four of 128 (of the first five
+  blocks), and one token behind 512 others (of all): two factors and pivot rows; and with stand-ins for linear layers
+  that only copy: of what they save, halved layers save half.
 - widths: the same of narrower MLPs, and over a network that was built so narrow (the bound).
 """
 
@@ -45,7 +45,7 @@ from prunebench_models.decoder import Decoder, Past, Sizes, initialised
 from torch import Tensor, nn
 
 SIZES = {"small": Sizes(256, 3, 128, 4, 2, 288), "smollm2": Sizes(49152, 30, 576, 9, 3, 1536)}
-WINDOW, FIRST, ROWS, ROUNDS = 512, 5, 4096, 5
+WINDOW, SHORT, FIRST, ROWS, ROUNDS = 512, 4, 5, 4096, 5  # `SHORT` windows have the tokens of one together
 
 
 @dataclass(frozen=True)
@@ -140,14 +140,16 @@ def solvers(given: Given) -> Iterator[str]:
 
 
 def speeds(given: Given, before: nn.Module, after: nn.Module) -> str:
-    """How many times as fast `after` is, a window and a token."""
+    """How many times as fast `after` is, in windows and a token."""
     sizes = given.sizes
     shape = (1, sizes.key_value_heads, WINDOW, sizes.head_dim)
     past: Past = [(torch.randn(shape), torch.randn(shape)) for _ in range(sizes.depth)]
-    window, token = torch.randn(1, WINDOW, sizes.width), torch.randn(1, 1, sizes.width)
+    windows, token = torch.randn(1, WINDOW, sizes.width), torch.randn(1, 1, sizes.width)
+    short = windows.view(SHORT, WINDOW // SHORT, sizes.width)
     prefill = [Blocks(network.model.layers[:FIRST]) for network in (before, after)]
     decode = [Blocks(network.model.layers, past) for network in (before, after)]
-    return f"{gain(*prefill, window):.2f}x prefill, {gain(*decode, token):.2f}x decode"
+    found = gain(*prefill, windows), gain(*prefill, short), gain(*decode, token)
+    return "{:.2f}x prefill, {:.2f}x in {} windows, {:.2f}x decode".format(*found[:2], SHORT, found[2])
 
 
 class Standing(nn.Module):

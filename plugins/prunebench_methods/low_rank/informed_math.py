@@ -54,12 +54,12 @@ class Product:
         return replace(self, left=self.left.to(dtype), right=self.right.to(dtype))
 
     def cut(self, rank: int, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """New factors of this rank; where data gave fewer, the largest of what is left of W follow."""
+        """Factors of this rank, not to be written into; where data gave fewer, the largest of W less them follow."""
         left, right = self.left[:, :rank], self.right[:rank]
         if rank > left.shape[1]:
             more = svd((weight - left @ right).float()).factors(rank - left.shape[1])
             return torch.cat((left, more[0].to(left)), 1), torch.cat((right, more[1].to(right)))
-        return left.clone(memory_format=torch.contiguous_format), right.clone()
+        return left, right
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,10 @@ def factorize_layers(method: InformedProduct, network: nn.Module, task: Task) ->
         product = found(name, ranks[name])
         elimination = eliminated(name, product)
         del layers[name]
-        left, right, bias = product_factors(layer, product, ranks[name], grams[name] if method.is_centred else None)
+        left, right = product.cut(ranks[name], flattened(layer))
+        if method.form == "factors":  # they become weights; pivot rows are other numbers
+            left, right = (part.clone(memory_format=torch.contiguous_format) for part in (left, right))
+        bias = answering_bias(layer, left, right, grams[name] if method.is_centred else None)
         new = product_layer(layer, left, right, bias, method.form, elimination, fresh=True)
         if why := too_slow(layer, new, shapes[name], method.min_gain, method.gain_batch):
             reasons[name] = why
@@ -166,18 +169,15 @@ def spread_ranks(
     return ranks, {s.name: refused[s.name] or own[s.name].reasons([s])[s.name] for s in shapes}
 
 
-def product_factors(
-    layer: Layer, product: Product, rank: int, gram: Gram | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Factors of this rank, and the bias, which answers the inputs' mean as before where `gram` is given."""
+def answering_bias(layer: Layer, left: Tensor, right: Tensor, gram: Gram | None) -> Tensor | None:
+    """The bias beside left times right, which answers the inputs' mean as before where `gram` is given."""
     weight = flattened(layer)
-    left, right = product.cut(rank, weight)
     bias = None if layer.bias is None else layer.bias.detach().to(weight.dtype)
-    if gram is not None:
-        mean = gram.mean[0].to(weight.dtype)
-        change = weight @ mean - left @ (right @ mean)
-        bias = change if bias is None else bias + change
-    return left, right, bias
+    if gram is None:
+        return bias
+    mean = gram.mean[0].to(weight.dtype)
+    change = weight @ mean - left @ (right @ mean)
+    return change if bias is None else bias + change
 
 
 def answers(weight: Tensor, gram: Gram, *, centred: bool) -> tuple[Tensor, bool]:
