@@ -1,7 +1,7 @@
 """What matrix methods cost on a decoder, and how fast what they leave is: CPU seconds, and ratios in one process.
 
-    python benchmarks/matrix_speed.py [--sizes small|smollm2] [--only grams,decompositions,solvers,forms,widths]
-        [--windows 32] [--keep 0.5,0.8]
+    python benchmarks/matrix_speed.py [--sizes small|smollm2] [--windows 32] [--keep 0.5,0.8]
+        [--only grams,decompositions,solvers,forms,compiled,widths]
 
 The decoder has fresh weights in the sizes of `tiny_gpt` or of SmolLM2-135M, and reads random tokens: no package and no
 file is needed, and no figure depends on what the weights are. One thread, and, unless `GLIBC_TUNABLES` is set, the
@@ -16,7 +16,8 @@ allocator of workers. Lines:
 - forms: how many times as fast as dense its blocks are, a window of 512 tokens and four of 128 (of the first five
   blocks), and one token behind 512 others (of all): two factors and pivot rows; and with stand-ins for linear layers
   that only copy: of what they save, halved layers save half.
-- widths: the same of narrower MLPs, and over a network that was built so narrow (the bound).
+- compiled: the windows of `forms`, two factors, dense and they both through `torch.compile`.
+- widths: as `forms`, of narrower MLPs, and over a network that was built so narrow (the bound).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from matrix_methods import task_for, timed
@@ -45,7 +47,11 @@ from prunebench_models.decoder import Decoder, Past, Sizes, initialised
 from torch import Tensor, nn
 
 SIZES = {"small": Sizes(256, 3, 128, 4, 2, 288), "smollm2": Sizes(49152, 30, 576, 9, 3, 1536)}
-WINDOW, SHORT, FIRST, ROWS, ROUNDS = 512, 4, 5, 4096, 5  # `SHORT` windows have the tokens of one together
+WINDOW, SHORT, FIRST, ROWS, ROUNDS = 512, 4, 5, 4096, 5
+FACTORS: dict[str, dict[str, Any]] = {
+    "factors": {},
+    "factors, no bias, ranks of 16": {"centred": False, "round_to": 16},
+}
 
 
 @dataclass(frozen=True)
@@ -144,12 +150,26 @@ def speeds(given: Given, before: nn.Module, after: nn.Module) -> str:
     sizes = given.sizes
     shape = (1, sizes.key_value_heads, WINDOW, sizes.head_dim)
     past: Past = [(torch.randn(shape), torch.randn(shape)) for _ in range(sizes.depth)]
-    windows, token = torch.randn(1, WINDOW, sizes.width), torch.randn(1, 1, sizes.width)
-    short = windows.view(SHORT, WINDOW // SHORT, sizes.width)
-    prefill = [Blocks(network.model.layers[:FIRST]) for network in (before, after)]
-    decode = [Blocks(network.model.layers, past) for network in (before, after)]
-    found = gain(*prefill, windows), gain(*prefill, short), gain(*decode, token)
-    return "{:.2f}x prefill, {:.2f}x in {} windows, {:.2f}x decode".format(*found[:2], SHORT, found[2])
+    decode = (Blocks(network.model.layers, past) for network in (before, after))
+    found = gain(*decode, torch.randn(1, 1, sizes.width))
+    return f"{in_windows(given, *firsts(before, after))}, {found:.2f}x decode"
+
+
+def firsts(before: nn.Module, after: nn.Module) -> list[nn.Module]:
+    """The first blocks of both."""
+    return [Blocks(network.model.layers[:FIRST]) for network in (before, after)]
+
+
+def in_windows(given: Given, before: nn.Module, after: nn.Module, *, compile_both: bool = False) -> str:
+    """How many times as fast `after` is in one window and in short ones of as many tokens together."""
+    one, found = torch.randn(1, WINDOW, given.sizes.width), []
+    for count in (1, SHORT):
+        sides = [before, after]
+        if compile_both:  # for this shape alone, and with nothing compiled before
+            torch.compiler.reset()
+            sides = [torch.compile(side, dynamic=False) for side in sides]
+        found.append(gain(*sides, one.view(count, WINDOW // count, given.sizes.width)))
+    return f"{found[0]:.2f}x prefill, {found[1]:.2f}x in {SHORT} windows"
 
 
 class Standing(nn.Module):
@@ -184,14 +204,19 @@ def forms(given: Given) -> Iterator[str]:
     yield f"dense again: {speeds(given, given.network, copy.deepcopy(given.network))}"
     yield f"without linear layers: {speeds(given, given.network, unmultiplied(given.network))}"
     for keep in given.keep:
-        methods = {
-            "factors": WhitenedSvd(keep=keep),
-            "factors, no bias, ranks of 16": WhitenedSvd(keep=keep, centred=False, round_to=16),
-            "pivot": WhitenedSvd(keep=keep, form="pivot"),
-        }
-        for form, method in methods.items():
-            after, _ = given.pruned(method)
+        for form, settings in {**FACTORS, "pivot": {"form": "pivot"}}.items():
+            after, _ = given.pruned(WhitenedSvd(keep=keep, **settings))
             yield f"{form} at {keep:g}: {speeds(given, given.network, after)}"
+
+
+def compiled(given: Given) -> Iterator[str]:
+    """Two factors over dense where both are compiled, and dense over itself."""
+    for keep in given.keep:
+        for form, settings in FACTORS.items():
+            after, _ = given.pruned(WhitenedSvd(keep=keep, **settings))
+            yield f"{form} at {keep:g}: {in_windows(given, *firsts(given.network, after), compile_both=True)}"
+    again = firsts(given.network, copy.deepcopy(given.network))
+    yield f"dense again: {in_windows(given, *again, compile_both=True)}"
 
 
 def widths(given: Given) -> Iterator[str]:
@@ -203,7 +228,7 @@ def widths(given: Given) -> Iterator[str]:
         yield f"widths at {keep:g}, of the bound: {speeds(given, narrow, after)}"
 
 
-PARTS = {part.__name__: part for part in (grams, decompositions, solvers, forms, widths)}
+PARTS = {part.__name__: part for part in (grams, decompositions, solvers, forms, compiled, widths)}
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from prunebench.report.results import open_results
     from prunebench.shapes import LayerCounts, LayerShape
     from prunebench.splits import Split, Splits, StreamSplit, TensorSplit
+    from prunebench.trial.weights import load_weights
 
 __version__ = "0.1.0"
 
@@ -64,6 +65,7 @@ _HOMES = {
     "engine.session": ("run",),
     "shapes": ("LayerCounts", "LayerShape"),
     "splits": ("Split", "Splits", "StreamSplit", "TensorSplit"),
+    "trial.weights": ("load_weights",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -102,6 +104,7 @@ __all__ = [
     "hookimpl",
     "is_large",
     "load",
+    "load_weights",
     "open_results",
     "param",
     "run",

@@ -52,6 +52,8 @@ def state(path: Path) -> dict[str, Any]:
 
 
 def _load(network: Any, tensors: Mapping[str, Any], what: str) -> None:
+    from prunebench import load_weights
+
     own = network.state_dict()
     missing, foreign = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or foreign:
@@ -61,7 +63,7 @@ def _load(network: Any, tensors: Mapping[str, Any], what: str) -> None:
     for name, tensor in tensors.items():
         if tuple(tensor.shape) != tuple(own[name].shape):
             raise DataError(f"{what}: {name} is {tuple(tensor.shape)}, the network's {tuple(own[name].shape)}")
-    network.load_state_dict(dict(tensors))
+    load_weights(network, tensors)
 
 
 def _few(names: list[str]) -> str:

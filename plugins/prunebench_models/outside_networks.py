@@ -9,7 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from prunebench import DataError
+from prunebench import DataError, load_weights
 from torch import Tensor, nn
 
 # kernel, stride of the first, expansion, outputs, repeats: EfficientNet-B0 without squeeze-and-excitation
@@ -69,7 +69,7 @@ def _load(network: nn.Module, file: Path, arch: str) -> None:
     if file.suffix != ".safetensors":
         raise DataError(f"{file}: weights must be a .safetensors file: pickles can run code")
     try:
-        network.load_state_dict(load_file(file))
+        load_weights(network, load_file(file))
     except FileNotFoundError as error:
         raise DataError(f"{file} does not exist: name the .safetensors file of {arch}") from error
     except (SafetensorError, OSError) as error:

@@ -21,6 +21,7 @@ from prunebench.testing.findings import Finding, class_findings, documentation_f
 from prunebench.testing.other_tasks import other_findings
 from prunebench.trial.masks import fold_masks, private_copy
 from prunebench.trial.targets import closed_form_faults
+from prunebench.trial.weights import load_weights
 
 LARGE = 2048
 LARGE_SECONDS = 60.0
@@ -172,7 +173,7 @@ def _saved(one: Attempt) -> Iterator[Row]:
     try:
         other = copy.deepcopy(one.pruned).eval()
         state = {k: v.contiguous().clone() for k, v in other.state_dict().items() if isinstance(v, Tensor)}
-        other.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)), strict=False)
+        load_weights(other, safetensors.torch.load(safetensors.torch.save(state)), strict=False)
         with torch.inference_mode():
             same = torch.equal(one.pruned.eval()(bench.inputs(4)), other(bench.inputs(4)))
     except Exception as error:

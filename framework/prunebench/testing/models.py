@@ -16,7 +16,8 @@ from prunebench.records import Value
 from prunebench.testing.findings import Finding, class_findings, documentation_findings, instance_or_findings
 from prunebench.trial.checkpoints import Checkpoints
 from prunebench.trial.masks import private_copy
-from prunebench.trial.networks import load, ready
+from prunebench.trial.networks import ready
+from prunebench.trial.weights import load_weights
 
 LANGUAGE = "language_modelling"
 
@@ -96,7 +97,7 @@ def _stored_findings(network: nn.Module, other: nn.Module, example: Tensor) -> l
             checkpoints.write("network", network.state_dict(), 0.0, ())
             kept = checkpoints.read("network")
         assert kept is not None
-        load(other, kept.weights)
+        load_weights(other, kept.weights)
         copied = private_copy(other)
         with torch.inference_mode():
             is_same = torch.equal(network(example), copied(example))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -62,10 +61,3 @@ def _initialise(network: nn.Module, example: Tree, model: str) -> None:
     still = [name for name, value in network.named_parameters() if is_lazy(value)]
     if still:
         raise PluginError(f"model {model!r}: a forward pass leaves {still[0]} uninitialised: initialise it in build()")
-
-
-def load(network: nn.Module, weights: Mapping[str, Any]) -> None:
-    """Give `network` these weights, as of its own `state_dict`: versions of its modules are those of the code."""
-    state = OrderedDict(weights)
-    state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
-    network.load_state_dict(state)

@@ -20,6 +20,7 @@ from prunebench.measure.counts import mac_count
 from prunebench.randomness import seeded
 from prunebench.recipe import Recipe
 from prunebench.records import Protocol
+from prunebench.trial.weights import load_weights
 from prunebench.trial.workbench import DenseNetwork
 
 
@@ -106,7 +107,7 @@ def _start_anew(network: nn.Module, dense: DenseNetwork, seed: int) -> None:
 
 def _load_under_zeros(network: nn.Module, state: Mapping[str, Any]) -> None:
     kept = {name: value.clone() for name, value in network.state_dict().items() if isinstance(value, Tensor)}
-    network.load_state_dict(dict(state))
+    load_weights(network, state)
     _zero_where(network, kept)
 
 

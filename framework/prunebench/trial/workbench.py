@@ -36,9 +36,10 @@ from prunebench.trial.checkpoints import Checkpoint, Checkpoints
 from prunebench.trial.data import require_sound
 from prunebench.trial.fingerprints import Fingerprint
 from prunebench.trial.guards import Guard, structure
-from prunebench.trial.networks import load, ready
+from prunebench.trial.networks import ready
 from prunebench.trial.task import Memory
 from prunebench.trial.training import Course, epochs_done, fit
+from prunebench.trial.weights import load_weights
 
 ON_DEVICE_LIMIT_BYTES = 8 << 30  # a split above this stays where it is and is copied batch by batch
 FREE_SHARE = 4  # and so does one above this part of the card's free memory
@@ -243,7 +244,7 @@ class Workbench:
             return fresh(), 0.0, ()
         checkpoint = self._checkpoint(trial, model, splits, fresh)
         network = fresh()
-        load(network, checkpoint.weights)
+        load_weights(network, checkpoint.weights)
         return network, checkpoint.train_seconds, checkpoint.curve
 
     def _checkpoint(self, trial: Trial, model: Model, splits: Splits, fresh: Callable[[], nn.Module]) -> Checkpoint:

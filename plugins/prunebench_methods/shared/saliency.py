@@ -5,6 +5,7 @@ Letters: w is a weight, g the gradient of the loss by it, H the second derivativ
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,7 +39,12 @@ def gradient_flow(network: nn.Module, layers: Sequence[Layer], task: Task, count
         grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
         parts = [(grad * known).sum() for grad, known in zip(grads, first, strict=True) if grad is not None]
         product = torch.stack(parts).sum()
-        second = torch.autograd.grad(product, weights, allow_unused=True)
+        try:
+            second = torch.autograd.grad(product, weights, allow_unused=True)
+        except RuntimeError as error:  # as of a hard sigmoid
+            if "is not implemented" not in str(error):
+                raise
+            raise NotApplicable(f"the network has no second derivative: {error}") from error
         for total, grad in zip(result, second, strict=True):
             if grad is not None:
                 total.add_(grad, alpha=share)
@@ -54,7 +60,7 @@ def synaptic_flow(network: nn.Module, layers: Sequence[Layer], task: Task, keep:
     All weights count by their absolute values and no data are looked at; a network in float32 computes in float64, so
     that deep products do not run out of range.
     """
-    before = {name: value.clone() for name, value in network.state_dict().items()}
+    before = copy.deepcopy(network.state_dict())
     kind = next((p.dtype for p in network.parameters()), torch.float32)
     masks = [torch.ones_like(layer.weight, dtype=torch.bool) for layer in layers]
     if all(parameter.dtype == torch.float32 for parameter in network.parameters()):

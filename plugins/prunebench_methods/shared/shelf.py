@@ -19,7 +19,7 @@ import torch
 from prunebench import Task, give_back_free, is_large
 from torch import Tensor
 
-TRIMMED_BYTES = 8 << 20  # put away, after which the C library is asked to let go of what it keeps free
+TRIMMED_BYTES = 16 << 20  # put away, after which the C library is asked to let go of what it keeps free
 TIDIED = 8  # layers after which a large network's freed work goes back to the system
 LASTING = Path("/var/tmp")  # where /tmp is memory, this is not
 

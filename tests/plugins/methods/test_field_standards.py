@@ -9,7 +9,7 @@ from dataclasses import fields
 import pytest
 import torch
 from fake_task import FakeTask
-from prunebench import LayerShape, Method, TensorSplit
+from prunebench import LayerShape, Method, NotApplicable, TensorSplit
 from prunebench.testing import check_method
 from prunebench_methods.channels.filter_criteria import FilterCriteria, RandomFilters, SoftFilters
 from prunebench_methods.masks.gradual import GradualMagnitude
@@ -21,6 +21,7 @@ from prunebench_methods.masks.synflow import SynFlow
 from prunebench_methods.shared.layer_shares import erdos_renyi_counts
 from prunebench_methods.shared.saliency import HEAT, connection_sensitivity, gradient_flow
 from torch import nn
+from torchvision.models import MNASNet
 
 SHAPES = [
     LayerShape("a", "conv2d", 16, 3, (3, 3)),
@@ -125,6 +126,21 @@ def test_flow_of_a_chain_is_the_product_of_absolute_weights() -> None:
     # flows: 0.1, 0.4, 10 and 15 through the first layer, 0.5 and 25 through the second
     assert [mask.tolist() for mask in masks] == [[[False, False], [True, True]], [[False, True]]]
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_flow_leaves_a_network_whose_modules_have_versions_as_it_was() -> None:
+    torch.manual_seed(0)
+    network = MNASNet(0.1, num_classes=3).eval()  # it refuses weights of no version
+    task, before = task_of(network, (3, 32, 32)), copy.deepcopy(network.state_dict())
+    (mask,) = SynFlow(keep=0.5, rounds=2).masks(network, [network.layers[0]], task)
+    assert int(mask.sum()) == mask.numel() // 2
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_a_network_without_a_second_derivative_is_declined() -> None:
+    network = nn.Sequential(nn.Linear(6, 5), nn.Hardsigmoid(), nn.Linear(5, 3))
+    with pytest.raises(NotApplicable, match="no second derivative: derivative for aten::hardsigmoid"):
+        Grasp(keep=0.5).prune(network, task_of(network))
 
 
 def test_the_gradual_share_follows_its_cube_and_is_reached() -> None:
