@@ -63,10 +63,9 @@ def _with_weights(folder: Path) -> nn.Module:
 
 def _chain(path: Path, structure: Any) -> nn.Module:
     from prunebench.export.structure import built
-    from prunebench.trial.weights import load_weights
 
     network = built(structure)
-    load_weights(network, _state(path))
+    network.load_state_dict(_state(path))
     return network.eval()
 
 
