@@ -16,11 +16,12 @@ NETWORKS = (
     "convolutional depthwise residual channels_chunked vit functional_attention lstm recurrent_cells bilinear "
     "raw_parameters buffer_that_is_not_saved operator_without_a_formula encoder_layer tied_to_embedding "
     "weight_norm old_weight_norm standardized_convolutions called_by_keyword convolutions_by_keyword "
-    "lazy_layers layers_without_entries frozen bfloat16 scripted tuple_outputs dict_outputs"
+    "lazy_layers layers_without_entries frozen bfloat16 scripted tuple_outputs dict_outputs "
+    "logits_beside_others extra_state"
 )
 METHODS = (
     "low_rank magnitude random_pattern int8 kmeans tucker2 interpolative_channels wanda sparsegpt gptq "
-    "two_sided_low_rank activation_pca column_select cp data_aware_low_rank filter_criteria snip soft_filters"
+    "two_sided_low_rank activation_pca column_select cp data_aware_low_rank filter_criteria snip synflow soft_filters"
 )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.anatomy import Anatomy
+from prunebench.errors import InvalidOutput, NotApplicable
 from prunebench.plugins.contracts import Method, Objective
 from prunebench.records import CurvePoint, Recipe, Value
 from prunebench.samples import Tree
@@ -149,17 +150,19 @@ class TrialTask:
     def fit(self, network: nn.Module, **recipe: Any) -> tuple[CurvePoint, ...]:
         """See `prunebench.Task`."""
         extra = {key: recipe.pop(key) for key in ("max_steps", "after_step", "extra_loss") if key in recipe}
-        curve = fit(
-            network,
-            self.train,
-            self.validation,
-            replace(self.finetune, **recipe),
-            objective=self.objective,
-            generator=self.generator,
-            course=Course(
-                self.device, "finetune", keep_zeros=True, teacher=self.teacher, breathe=self.breathe, **extra
-            ),
-        )
+        course = Course(self.device, "finetune", keep_zeros=True, teacher=self.teacher, breathe=self.breathe, **extra)
+        try:
+            curve = fit(
+                network,
+                self.train,
+                self.validation,
+                replace(self.finetune, **recipe),
+                objective=self.objective,
+                generator=self.generator,
+                course=course,
+            )
+        except InvalidOutput as error:  # as of one that answers with more than its outputs while it trains
+            raise NotApplicable(f"the method trains, and {error}") from error
         self.curve.extend(curve)
         return curve
 

@@ -11,7 +11,7 @@ from prunebench import Task
 from torch import Tensor, nn
 
 from prunebench_methods.shared.allocation_math import Sites, shares_of
-from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams
+from prunebench_methods.shared.grams import Gram, grouped_weight, input_grams, one_by_one
 from prunebench_methods.shared.masking import writable_layers
 from prunebench_methods.shared.replace import Layer
 from prunebench_methods.shared.shelf import TIDIED, tidy
@@ -29,14 +29,15 @@ def mask_layers(method: InformedMask, network: nn.Module, task: Task) -> nn.Modu
     grams = input_grams(network, task, method.section)
     places = {shape.name: place for place, shape in enumerate(task.shapes)}
     own = _by_layer(method, network, task, layers, grams)
-    for place, (name, layer) in enumerate(layers.items()):
+    for place, name in enumerate(one_by_one(grams, layers)):
         if place % TIDIED == 0:
             tidy(task)
+        layer = layers[name]
         weight = grouped_weight(layer)
         seed = task.generator.initial_seed() + places[name] * SEEDS  # whatever was drawn before
         parts = [own[name].weights(part, grams[name], group, seed + group) for group, part in enumerate(weight)]
-        written = torch.stack([torch.where(mask, values, 0) for values, mask in parts])
-        write(layer, written)
+        masked = [torch.where(mask, values, 0) for values, mask in parts]
+        write(layer, masked[0] if len(masked) == 1 else torch.stack(masked))
         _note(task, name, parts, grams[name])
     return network
 
@@ -54,7 +55,7 @@ def _by_layer(
 
 
 def write(layer: Layer, weight: Tensor) -> None:
-    """The weight (g, m/g, n) into the layer, in its dtype."""
+    """The weight (g, m/g, n), or of one group (m, n), into the layer, in its dtype."""
     layer.weight.detach().copy_(weight.reshape(layer.weight.shape))
 
 

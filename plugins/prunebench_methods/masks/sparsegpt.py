@@ -44,4 +44,4 @@ class SparseGPT(InformedMask):
         """The corrected weight and its mask."""
         from prunebench_methods.masks.sparsegpt_math import corrected
 
-        return corrected(weight, gram.second(group), self)
+        return corrected(weight, gram, group, self)

@@ -50,4 +50,4 @@ class GPTQ(Bits):
         from prunebench_methods.quantization.gptq_math import fed_back
 
         assert gram is not None
-        return fed_back(weight, gram.second(place), self)
+        return fed_back(weight, gram, place, self)

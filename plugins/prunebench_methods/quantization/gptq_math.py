@@ -12,17 +12,22 @@ from prunebench_methods.shared.feedback import BLOCK, inverse_root, step_of, swe
 
 if TYPE_CHECKING:
     from prunebench_methods.quantization.gptq import GPTQ
+    from prunebench_methods.shared.grams import Gram
 
 
-def fed_back(weight: Tensor, moment: Tensor, method: GPTQ) -> tuple[Grid, Tensor]:
-    """The grid of a weight (m, n) whose inputs have this second moment (n, n), and its codes (m, n)."""
+def fed_back(weight: Tensor, gram: Gram, place: int, method: GPTQ) -> tuple[Grid, Tensor]:
+    """The grid of a weight (m, n) of the group of inputs at `place`, and its codes (m, n)."""
     group = method.group or weight.shape[1]
-    order = torch.arange(len(moment), device=moment.device)
-    if method.act_order:
-        order = moment.diagonal().argsort(descending=True, stable=True)
-    moment = moment[order][:, order]  # of the first one nothing is left where nobody else has it
-    root = inverse_root(moment, method.damp)
-    del moment
+
+    def rooted() -> tuple[Tensor, Tensor]:
+        moment = gram.second(place)
+        order = torch.arange(len(moment), device=moment.device)
+        if method.act_order:
+            order = moment.diagonal().argsort(descending=True, stable=True)
+        moment = moment[order][:, order]  # of the first one nothing is left where nobody else has it
+        return order, inverse_root(moment, method.damp)
+
+    order, root = gram.lately((method.name, place), rooted)
     rounder = Rounder(weight, order, group, method)
     whole = group * max(1, BLOCK // group)  # a block begins where a group does
     if method.static_groups:

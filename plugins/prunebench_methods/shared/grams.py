@@ -7,9 +7,10 @@ that a group is given, N how many there were.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from prunebench import NotApplicable, Task, samples
@@ -38,6 +39,7 @@ class Gram:
     away: Kept | None = None  # products or rows, where they wait on a shelf
     is_multiplied: bool = False  # then whether they are products
     squares: Tensor | None = None  # then what `diagonal` answers
+    found: dict[Hashable, Any] = field(default_factory=dict)  # see `lately`
 
     def add(self, rows: Tensor) -> None:
         """Take in rows (k, g, n): multiplied in float32 or better a slice at a time, added up in float64."""
@@ -74,6 +76,12 @@ class Gram:
             return self.products, self.rows
         found = self.away.read()
         return (found[0], []) if self.is_multiplied else (None, list(found))
+
+    def lately(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """What `compute` found for the layer before, where that read the same inputs; `one_by_one` lets go of it."""
+        if key not in self.found:
+            self.found[key] = compute()
+        return self.found[key]
 
     @property
     def mean(self) -> Tensor:
@@ -127,6 +135,20 @@ class Gram:
         moment = times_symmetric(weight, products[0]) / self.count
         mean = weight @ self.mean[0]
         return moment - torch.outer(mean, mean) if centred else moment
+
+
+def one_by_one(grams: Mapping[str, Gram], names: Iterable[str]) -> Iterator[str]:
+    """The names in turn; what was found `lately` of a layer's inputs is kept while the next layer reads them, too."""
+    held: Gram | None = None
+    try:
+        for name in names:
+            if held is not None and held is not grams.get(name):
+                held.found = {}
+            held = grams.get(name)
+            yield name
+    finally:
+        if held is not None:
+            held.found = {}
 
 
 def sum_of_squares(rows: Iterable[Tensor]) -> Tensor:

@@ -46,8 +46,10 @@ def highest(scores: Tensor, count: int) -> Tensor:
         return torch.zeros_like(scores, dtype=torch.bool)
     lowest = _ascending(flat, len(flat) - count)
     above, equal = flat > lowest, flat == lowest
-    missing = count - above.sum()
-    return (above | (equal & (equal.cumsum(0) <= missing))).view(scores.shape)
+    missing = count - int(above.sum())
+    if int(equal.sum()) > missing:
+        equal &= equal.cumsum(0) <= missing
+    return above.logical_or_(equal).view(scores.shape)
 
 
 def _ascending(flat: Tensor, position: int) -> Tensor:
