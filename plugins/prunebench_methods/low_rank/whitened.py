@@ -24,8 +24,9 @@ class WhitenedSvd(InformedProduct):
 
     What the outputs lose is exactly the sum of the squared singular values that are cut off. Computed without an
     inverse, as a projection of the outputs on their principal directions, so that inputs may be dead or dependent, and
-    samples few. `centred` (not in the paper, never worse on the calibration data) takes the inputs' covariance
-    and lets the bias answer their mean. Inputs are those of the dense network, as the paper has them. Centred, it is
+    samples few. `centred` (not in the paper) takes the inputs' covariance and lets the bias answer their mean. No layer
+    loses more by it on the calibration data; but all layers of a language model together may, so take false there, as
+    the paper does. Inputs are those of the dense network, as the paper has them. Centred, it is
     `data_aware_low_rank` with asymmetric = false and importance = "alike".
     """
 
