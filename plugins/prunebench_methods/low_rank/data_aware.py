@@ -63,9 +63,7 @@ class DataAwareLowRank(Method):
     section: str = param("all", SECTION_DOC, choices=SECTIONS)
     round_to: int = param(16, "ranks are rounded up to a multiple of this", at_least=1)
     skip_last: bool = param(True, SKIP_LAST_DOC)
-    ridge: float = param(
-        1e-3, "damping, as a share of the inputs' mean variance; 0.1 for language models", above=0
-    )
+    ridge: float = param(1e-3, "damping, as a share of the inputs' mean variance; 0.1 for language models", above=0)
     even_if_larger: bool = param(False, "factorize also where the factors are no smaller than the layer")
     keep: float | None = keep_param()
     form: str = form_param()
