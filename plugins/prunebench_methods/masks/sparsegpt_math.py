@@ -26,7 +26,7 @@ def corrected(weight: Tensor, gram: Gram, group: int, method: SparseGPT) -> tupl
         sizes = input_sizes(moment) if method.scale == "jacobi" else torch.ones_like(moment[0])
         return sizes, inverse_root(moment / torch.outer(sizes, sizes), method.damp)
 
-    sizes, root = gram.lately((method.name, group), rooted)
+    sizes, root = gram.lately((method.name, group, method.damp, method.scale), rooted)
     mask = torch.ones_like(weight.T, dtype=torch.bool, memory_format=torch.contiguous_format).T  # columns together
     chooser = Masker(mask, method.wanted)
     step = step_of(method.wanted.group, method.block)

@@ -27,7 +27,7 @@ def fed_back(weight: Tensor, gram: Gram, place: int, method: GPTQ) -> tuple[Grid
         moment = moment[order][:, order]  # of the first one nothing is left where nobody else has it
         return order, inverse_root(moment, method.damp)
 
-    order, root = gram.lately((method.name, place), rooted)
+    order, root = gram.lately((method.name, place, method.damp, method.act_order), rooted)
     rounder = Rounder(weight, order, group, method)
     whole = group * max(1, BLOCK // group)  # a block begins where a group does
     if method.static_groups:

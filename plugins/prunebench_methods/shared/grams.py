@@ -40,6 +40,7 @@ class Gram:
     is_multiplied: bool = False  # then whether they are products
     squares: Tensor | None = None  # then what `diagonal` answers
     found: dict[Hashable, Any] = field(default_factory=dict)  # see `lately`
+    is_read_next: bool = False  # whether the layer after this one reads the same inputs
 
     def add(self, rows: Tensor) -> None:
         """Take in rows (k, g, n): multiplied in float32 or better a slice at a time, added up in float64."""
@@ -78,10 +79,14 @@ class Gram:
         return (found[0], []) if self.is_multiplied else (None, list(found))
 
     def lately(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """What `compute` found for the layer before, where that read the same inputs; `one_by_one` lets go of it."""
-        if key not in self.found:
-            self.found[key] = compute()
-        return self.found[key]
+        """What `compute` finds, or found for the layer before under this key; kept where the next one reads it, too.
+
+        Whether it does, `one_by_one` says. The key names all settings that decide the value.
+        """
+        value = self.found.pop(key) if key in self.found else compute()
+        if self.is_read_next:
+            self.found[key] = value
+        return value
 
     @property
     def mean(self) -> Tensor:
@@ -138,17 +143,13 @@ class Gram:
 
 
 def one_by_one(grams: Mapping[str, Gram], names: Iterable[str]) -> Iterator[str]:
-    """The names in turn; what was found `lately` of a layer's inputs is kept while the next layer reads them, too."""
-    held: Gram | None = None
-    try:
-        for name in names:
-            if held is not None and held is not grams.get(name):
-                held.found = {}
-            held = grams.get(name)
-            yield name
-    finally:
-        if held is not None:
-            held.found = {}
+    """The names of layers in turn, each time with word to its Gram matrix whether the next layer has the same one."""
+    order = list(names)
+    for name, after in zip(order, [*order[1:], ""], strict=True):
+        gram = grams.get(name)
+        if gram is not None:
+            gram.is_read_next = grams.get(after) is gram
+        yield name
 
 
 def sum_of_squares(rows: Iterable[Tensor]) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 from fake_task import FakeTask, fake_task, small_cnn, small_fcn
-from prunebench import NotApplicable
+from prunebench import Method, NotApplicable
+from prunebench_methods.masks.sparsegpt import SparseGPT
+from prunebench_methods.quantization.gptq import GPTQ
+from prunebench_methods.shared.feedback import inverse_root
 from prunebench_methods.shared.grams import Gram, grams_of, input_grams
 from torch import Tensor, nn
 from torch.nn import functional
@@ -149,3 +153,33 @@ def test_no_calibration_data_and_inputs_that_are_not_finite_are_declined() -> No
     task.calibration = functional.pad(task.calibration[..., :7], (0, 1), value=float("nan"))
     with pytest.raises(NotApplicable, match="inputs of '1' over the calibration samples are not finite"):
         input_grams(task.network, task)
+
+
+@pytest.mark.parametrize(
+    ("module", "method"),
+    [("masks.sparsegpt_math", SparseGPT(keep=0.5, pattern="row")), ("quantization.gptq_math", GPTQ(bits=4))],
+    ids=["sparsegpt", "gptq"],
+)
+def test_layers_that_read_one_input_share_its_root(
+    module: str, method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = Branches(lambda x: x.mul_(2))
+    task = fake_task(network, (1, 8, 8), count=200)
+    grams = input_grams(network, task)
+    assert grams["q"] is grams["k"] is not grams["late"]
+    asked: list[Tensor] = []
+
+    def counted(moment: Tensor, damp: float) -> Tensor:
+        asked.append(moment)
+        return inverse_root(moment, damp)
+
+    monkeypatch.setattr(f"prunebench_methods.{module}.inverse_root", counted)
+    pruned = method.prune(copy.deepcopy(network), task)
+    assert len(asked) == 4  # of q and k, of what is added to, of what is changed, of the head
+    assert all(not gram.found for gram in grams.values())
+    shapes, dense = task.shapes, task.network
+    for shape in shapes:
+        task.shapes = [shape]
+        alone = method.prune(copy.deepcopy(dense), task)
+        assert torch.equal(alone.get_submodule(shape.name).weight, pruned.get_submodule(shape.name).weight)
