@@ -19,7 +19,7 @@ import torch
 from prunebench import Task, give_back_free, is_large
 from torch import Tensor
 
-TRIMMED_BYTES = 16 << 20  # put away, after which the C library is asked to let go of what it keeps free
+TRIMMED_BYTES = 8 << 20  # put away, after which the C library is asked to let go of what it keeps free
 TIDIED = 8  # layers after which a large network's freed work goes back to the system
 LASTING = Path("/var/tmp")  # where /tmp is memory, this is not
 
@@ -41,9 +41,9 @@ class Shelf:
         except OSError:
             return Kept(tuple(tensors))
 
-    def trim(self) -> None:
+    def trim(self, least: int = TRIMMED_BYTES) -> None:
         """Hand back to the system what was put away meanwhile: freed, it still is the process's."""
-        if self._untrimmed >= TRIMMED_BYTES:
+        if self._untrimmed >= least:
             self._untrimmed = 0
             give_back_free()
 
@@ -150,5 +150,5 @@ def kept(task: Task, tensors: Sequence[Tensor]) -> Kept:
     shelf = shelf_of(task)
     if shelf is None:
         return Kept(tuple(tensors))
-    shelf.trim()
+    shelf.trim(2 * TRIMMED_BYTES)  # each time costs as much as some decompositions
     return shelf.put(tensors)
